@@ -1,0 +1,77 @@
+//! Every size, count and time that is bounded, by name.
+
+use std::time::Duration;
+
+/// The bounds of one operation, API or the whole gateway. Nearest wins, key by key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// Bytes of a request head: request line and header fields together.
+    pub head: usize,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Bytes of the request target.
+    pub uri: usize,
+    /// Bytes of a request body, before and after decoding.
+    pub body: usize,
+    /// A decoded body may be at most this many times as large as it came.
+    pub expansion: usize,
+    /// Nesting of a body or a `deepObject` parameter.
+    pub depth: usize,
+    /// Properties of a body or `deepObject` parameter, over all its objects.
+    pub properties: usize,
+    /// Items of one array.
+    pub items: usize,
+    /// Parts of a multipart body, and parameters of a query or form.
+    pub parts: usize,
+    /// From a connection's or request's first byte to the end of its head.
+    pub head_time: Duration,
+    /// A connection without a request is closed after this.
+    pub idle_time: Duration,
+    /// Bytes a second that a body must reach on average, after a grace of five seconds.
+    pub body_rate: u64,
+    /// Connections to all listeners together.
+    pub connections: usize,
+    /// Connections of one client address (IPv6: of one /64).
+    pub connections_per_client: usize,
+    /// Concurrent HTTP/2 streams of a connection.
+    pub streams: u32,
+    /// Streams that a peer may reset, and control frames (SETTINGS, PING, PRIORITY, empty DATA)
+    /// that it may send, within ten seconds, before the connection is closed.
+    pub resets: u32,
+    /// CONTINUATION frames of one header block.
+    pub continuations: u32,
+    /// Bytes of a response that are held for checking; a larger one streams and is journalled as
+    /// not checked.
+    pub response: usize,
+    /// Time to write a response to a client that reads slowly, without progress.
+    pub write_time: Duration,
+    /// How long a stop waits for requests in flight.
+    pub drain_time: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            head: 32 << 10,
+            headers: 100,
+            uri: 8 << 10,
+            body: 1 << 20,
+            expansion: 100,
+            depth: 32,
+            properties: 1_000,
+            items: 10_000,
+            parts: 1_000,
+            head_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(60),
+            body_rate: 1 << 10,
+            connections: 10_000,
+            connections_per_client: 256,
+            streams: 100,
+            resets: 200,
+            continuations: 8,
+            response: 4 << 20,
+            write_time: Duration::from_secs(30),
+            drain_time: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The configuration, as the operator wrote it and already typed: `fortress.yaml`.
+//!
+//! Deliberately not here: what needs the descriptions (which operation a name means) and what needs
+//! compiling (certificates, keys, schemas). That is the gateway's `compile`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    bounds::Bounds,
+    decision::Mode,
+    document::{Node, Span},
+};
+
+/// A value with the place where it was written.
+#[derive(Clone, Debug)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; at least one.
+    pub listen: Vec<Listener>,
+    /// Networks whose `Forwarded` and `X-Forwarded-For` are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// The APIs, in the file's order; at least one.
+    pub apis: Vec<Api>,
+    /// Who vouches for callers.
+    pub identity: Vec<Identity>,
+    /// What holds where nothing nearer is said.
+    pub defaults: Settings,
+    /// Where requests are recorded; empty means NDJSON to stdout is off.
+    pub journal: Vec<JournalSink>,
+    /// Every file that the configuration names, to be watched for changes (its own path first).
+    pub files: Vec<PathBuf>,
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The address; port 0 takes a free one.
+    pub address: Spanned<SocketAddr>,
+    /// What is served there.
+    pub serve: Serve,
+}
+
+/// What a listener does.
+#[derive(Clone, Debug)]
+pub enum Serve {
+    /// The APIs.
+    Apis {
+        /// TLS, or plain text.
+        tls: Option<Tls>,
+        /// `Strict-Transport-Security`, sent over TLS only.
+        hsts: Option<Hsts>,
+        /// HTTP/2: by ALPN, by prior knowledge too, or not at all.
+        http2: Http2,
+    },
+    /// Sends every client to the same URL over https (`redirect: https`).
+    RedirectHttps,
+    /// `/metrics`, `/livez`, `/readyz`.
+    Operations,
+}
+
+/// Which HTTP/2 a listener speaks (`http2: true | false | prior_knowledge`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Http2 {
+    /// Where TLS negotiates it.
+    #[default]
+    Alpn,
+    /// Also in plain text, if the client begins with the HTTP/2 preface.
+    PriorKnowledge,
+    /// HTTP/1.1 only.
+    Off,
+}
+
+/// A listener's TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// By SNI; the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// The lowest version spoken.
+    pub minimum: TlsVersion,
+}
+
+/// A certificate chain and its key, as files in PEM.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Leaf first.
+    pub chain: Spanned<PathBuf>,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: Spanned<PathBuf>,
+}
+
+/// The lowest TLS version.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246) with forward secrecy and AEADs only.
+    #[default]
+    V12,
+    /// TLS 1.3 (RFC 8446).
+    V13,
+}
+
+/// HTTP Strict Transport Security (RFC 6797).
+#[derive(Clone, Debug)]
+pub struct Hsts {
+    /// How long browsers remember.
+    pub max_age: Duration,
+    /// Also for subdomains.
+    pub include_subdomains: bool,
+}
+
+/// An address block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Network {
+    /// Any address of it.
+    pub address: std::net::IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
+}
+
+/// One API.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Its key in `apis`.
+    pub name: Spanned<String>,
+    /// Its description; `None` for `spec: none`.
+    pub spec: Option<Spanned<PathBuf>>,
+    /// Hosts that it answers to, in lower case; empty for any. `*.example.com` is allowed.
+    pub hosts: Vec<String>,
+    /// Replaces the base path of the description's `servers`; begins with `/`, has none at the end.
+    pub base_path: Option<Spanned<String>>,
+    /// Where its requests go.
+    pub upstream: Upstream,
+    /// Security scheme of the description → entry of `identity`.
+    pub security: Vec<(Spanned<String>, Spanned<String>)>,
+    /// What is said of the whole API.
+    pub settings: Settings,
+    /// What is said of operations: operationId, `METHOD /template`, or `tag:NAME`.
+    pub operations: Vec<(Spanned<String>, Settings)>,
+}
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    /// How its certificate is checked and what we show it.
+    pub tls: UpstreamTls,
+    /// How long we wait.
+    pub timeouts: Timeouts,
+    /// Speak HTTP/2 to it: over TLS by ALPN, in plain text by prior knowledge (`http2: true`).
+    pub http2: bool,
+}
+
+/// One upstream address.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// `http` or `https`; a path in it is put before each request's path.
+    pub url: Spanned<Origin>,
+    /// Its share of the requests; at least 1.
+    pub weight: u32,
+}
+
+/// Scheme, host, port and path prefix of an upstream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin {
+    /// `https`.
+    pub tls: bool,
+    /// A name or an address (IPv6 without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Empty, or begins with `/` and has none at the end.
+    pub prefix: String,
+}
+
+/// TLS towards an upstream.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamTls {
+    /// Trust these certificates alone, instead of the machine's.
+    pub ca: Option<Spanned<PathBuf>>,
+    /// The name to check, where it is not the URL's host.
+    pub server_name: Option<Spanned<String>>,
+    /// A certificate to show.
+    pub certificate: Option<Certificate>,
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Timeouts {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From the request's last byte to the response's first.
+    pub first_byte: Duration,
+    /// For the whole exchange; a response that streams is bounded between its bytes only.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            first_byte: Duration::from_secs(15),
+            total: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What can be said of everything, an API, a tag or an operation. `None` is unsaid.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Enforce, monitor or off.
+    pub mode: Option<Mode>,
+    /// Needs no credential. Only for operations and tags.
+    pub public: Option<Spanned<bool>>,
+    /// Sizes, times and counts.
+    pub bounds: BoundsPatch,
+    /// Undeclared query parameters and properties of requests.
+    pub requests_undeclared: Option<RequestUndeclared>,
+    /// Undeclared cookies.
+    pub cookies: Option<Cookies>,
+    /// Undeclared properties of responses.
+    pub responses_undeclared: Option<ResponseUndeclared>,
+    /// Scopes demanded beside the description's.
+    pub require_scopes: Vec<String>,
+}
+
+/// `requests.undeclared`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RequestUndeclared {
+    /// A denial.
+    #[default]
+    Refuse,
+    /// Passes.
+    Allow,
+}
+
+/// `requests.cookies`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Cookies {
+    /// Passes: browsers send what the domain set.
+    #[default]
+    Allow,
+    /// The upstream does not see it.
+    Drop,
+    /// A denial.
+    Refuse,
+}
+
+/// `responses.undeclared`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ResponseUndeclared {
+    /// The client does not see it.
+    #[default]
+    Drop,
+    /// The response is replaced by a 502.
+    Refuse,
+    /// Passes.
+    Allow,
+}
+
+/// An entry of `identity`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its key.
+    pub name: Spanned<String>,
+    /// `iss`, compared exactly.
+    pub issuer: Spanned<String>,
+    /// Where its keys are.
+    pub jwks: Spanned<JwksSource>,
+    /// One of them must be in `aud`.
+    pub audience: Vec<String>,
+    /// Algorithms accepted; empty for what the keys allow.
+    pub algorithms: Vec<Spanned<String>>,
+    /// Tolerance for `exp` and `nbf`.
+    pub leeway: Duration,
+    /// Demanded `typ`, such as `at+jwt`.
+    pub token_type: Option<String>,
+    /// Claim, as a dotted path, that holds the scopes (default: `scope`, then `scp`).
+    pub scope_claim: Option<String>,
+}
+
+/// Where a key set comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum JwksSource {
+    /// A file, watched.
+    File(PathBuf),
+    /// An https URL, or http on loopback.
+    Url(String),
+}
+
+/// Where requests are recorded.
+#[derive(Clone, Debug)]
+pub enum JournalSink {
+    /// Appended; reopened when the file was rotated away.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// `bounds`, as far as they are said.
+#[derive(Clone, Debug, Default)]
+pub struct BoundsPatch(
+    /// Applied in order to a [`Bounds`]; each is one key of the file.
+    pub Vec<BoundSetting>,
+);
+
+/// One key of `bounds` with its value already typed.
+#[derive(Clone, Debug)]
+pub struct BoundSetting {
+    /// The key.
+    pub name: &'static str,
+    /// Bytes, counts, or a time in nanoseconds.
+    pub value: u64,
+}
+
+/// Reads the `x-fortress` of a description: the same keys as an operation's, API's or document's
+/// settings in `fortress.yaml`. See [`load`].
+#[derive(Clone, Debug)]
+pub struct Extension<'a>(pub &'a Node);
+
+/// Used by the table of bounds to name what a key sets.
+pub type SetBound = fn(&mut Bounds, u64);
