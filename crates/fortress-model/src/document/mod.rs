@@ -3,7 +3,14 @@
 //! One reader serves the configuration and the descriptions. Deliberately not here: request bodies,
 //! which have a stricter and faster reader of their own in `fortress-spec`.
 
-use std::sync::Arc;
+mod json;
+pub mod read;
+mod scalar;
+mod yaml;
+
+use std::sync::{Arc, OnceLock};
+
+pub use read::{Format, read, read_partly};
 
 /// Which of the [`Sources`] a span belongs to.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -27,6 +34,23 @@ pub struct Source {
     pub name: String,
     /// Its text.
     pub text: Arc<str>,
+    /// Where each line begins; made when the first position is asked for.
+    lines: OnceLock<Box<[usize]>>,
+}
+
+impl Source {
+    /// The number of the line (from 0) that holds a byte, and where the line begins. Cheap however
+    /// often it is asked: descriptions of many megabytes have thousands of diagnostics.
+    pub fn line_of(&self, byte: usize) -> (usize, usize) {
+        let lines = self.lines.get_or_init(|| {
+            let breaks = memchr::memchr_iter(b'\n', self.text.as_bytes());
+            std::iter::once(0).chain(breaks.map(|at| at + 1)).collect()
+        });
+        let line = lines
+            .partition_point(|start| *start <= byte)
+            .saturating_sub(1);
+        (line, lines.get(line).copied().unwrap_or_default())
+    }
 }
 
 /// All files that were read, by id.
@@ -42,6 +66,7 @@ impl Sources {
         self.sources.push(Source {
             name: name.into(),
             text: text.into(),
+            lines: OnceLock::new(),
         });
         id
     }
@@ -57,16 +82,12 @@ impl Sources {
     pub fn position(&self, span: Span) -> Option<Position<'_>> {
         let source = self.get(span.source)?;
         let start = usize::try_from(span.start).ok()?.min(source.text.len());
-        let before = source.text.get(..start)?;
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let column = before
-            .get(line_start..)
-            .map_or(0, |text| text.chars().count())
-            + 1;
+        let (line, line_start) = source.line_of(start);
+        let before = source.text.get(line_start..start)?;
+        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
         Some(Position {
             name: &source.name,
-            line,
+            line: line + 1,
             column,
         })
     }
