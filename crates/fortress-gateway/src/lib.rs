@@ -5,3 +5,4 @@
 pub mod h1;
 pub mod journal;
 pub mod metrics;
+pub mod path;

@@ -1,0 +1,315 @@
+//! The request target's path, normalised once, before anything looks at it; and the characters
+//! that a target may hold at all. Routing, checks and the upstream see the normalised form only.
+//!
+//! What one party could read differently from the next is refused instead of normalised: encoded
+//! slashes and backslashes, double encodings, empty segments, control characters, invalid UTF-8,
+//! and path parameters where no description declares them. The query stays as it came.
+
+use crate::h1::Refused;
+use fortress_model::Reason;
+
+/// Segments of a path, before dot segments are removed.
+const SEGMENTS: usize = 256;
+
+/// An absolute path in its one normal form:
+/// - dot segments, also encoded ones, are removed (RFC 3986, section 5.2.4), never past the root;
+/// - unreserved characters are decoded, and so are `! $ & ' ( ) * : @`, since upstreams that
+///   decode before they route read `%40me` as `@me`, and routing here must not differ;
+/// - what stays encoded is in upper case: UTF-8, delimiters (`+ , ; = / ?`) and what no URI holds;
+/// - a final slash is kept and counts: `/a/` is not `/a`.
+///
+/// Normalising it again changes nothing.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct NormalizedPath {
+    text: Box<str>,
+    has_semicolon: bool,
+}
+
+/// What becomes of `;` (also `%3B`), which some upstreams take for the begin of path parameters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Semicolons {
+    /// The path is refused.
+    Refused,
+    /// The path may be one with `matrix` parameters; routing refuses
+    /// [`NormalizedPath::has_semicolon`] where the operation declares none.
+    Kept,
+}
+
+impl NormalizedPath {
+    /// Reads the path of a target, without its query.
+    ///
+    /// # Errors
+    /// [`Reason::PathMalformed`] if it cannot be read in one way only, or has over 256 segments.
+    pub fn parse(raw: &str, semicolons: Semicolons) -> Result<Self, Refused> {
+        if !raw.starts_with('/') {
+            return Err(malformed("the path does not begin with a slash"));
+        }
+        if raw.bytes().filter(|byte| *byte == b'/').count() > SEGMENTS {
+            return Err(malformed("the path has more than 256 segments"));
+        }
+        if is_plain(raw) {
+            return Ok(Self {
+                text: raw.into(),
+                has_semicolon: false,
+            });
+        }
+        let text = normalize(raw)?;
+        let has_semicolon = has_semicolon(&text);
+        if has_semicolon && semicolons == Semicolons::Refused {
+            return Err(malformed("the path holds a semicolon"));
+        }
+        Ok(Self {
+            text: text.into_boxed_str(),
+            has_semicolon,
+        })
+    }
+
+    /// The form that is routed and sent on.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether there is a semicolon, raw or encoded. No segment is a dot segment before one.
+    pub fn has_semicolon(&self) -> bool {
+        self.has_semicolon
+    }
+
+    /// The segments in order, at least one: `/` has an empty one, and so has the end of `/a/`.
+    pub fn segments(&self) -> std::str::Split<'_, char> {
+        self.text.get(1..).unwrap_or_default().split('/')
+    }
+}
+
+/// Splits a target at its first `?`. A target may have an empty query, which is not none.
+pub fn split_target(target: &str) -> (&str, Option<&str>) {
+    match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    }
+}
+
+/// Reads a target in origin-form: its characters must be those of RFC 3986, and its
+/// percent-encodings whole. In the query `[`, `]` and `|` are taken as well: clients send them as
+/// they are for `deepObject` and `pipeDelimited` parameters, and no parser reads them otherwise.
+///
+/// # Errors
+/// [`Reason::HeadMalformed`] for a character that is no URI's; [`Reason::PathMalformed`] and
+/// [`Reason::ParameterMalformed`] for a `%` without two hexadecimal digits in path or query.
+pub fn validate_target(target: &[u8]) -> Result<&str, Refused> {
+    let mut allowed = IN_PATH;
+    let mut bytes = target.iter();
+    if target.first() != Some(&b'/') {
+        return Err(Refused::new(
+            Reason::HeadMalformed,
+            "the target does not begin with a slash",
+        ));
+    }
+    while let Some(byte) = bytes.next() {
+        if class(*byte) & allowed != 0 {
+            continue;
+        }
+        match byte {
+            b'?' if allowed == IN_PATH => allowed = IN_QUERY,
+            b'%' => {
+                let hex = |digit: Option<&u8>| digit.is_some_and(u8::is_ascii_hexdigit);
+                if !(hex(bytes.next()) && hex(bytes.next())) {
+                    return Err(bad_encoding(allowed));
+                }
+            }
+            // In the path it is a matter of how the path is read, not of whether this is a URI.
+            b'\\' if allowed == IN_PATH => return Err(malformed("the path holds a backslash")),
+            _ => {
+                return Err(Refused::new(
+                    Reason::HeadMalformed,
+                    "the target holds a character that no URI has",
+                ));
+            }
+        }
+    }
+    std::str::from_utf8(target)
+        .map_err(|_| Refused::new(Reason::HeadMalformed, "the target is not ASCII"))
+}
+
+fn bad_encoding(part: u8) -> Refused {
+    const DETAIL: &str = "a percent sign stands without two hexadecimal digits";
+    if part == IN_PATH {
+        malformed(DETAIL)
+    } else {
+        Refused::new(Reason::ParameterMalformed, DETAIL)
+    }
+}
+
+/// Whether the path is certainly in its normal form already.
+fn is_plain(raw: &str) -> bool {
+    let mut before = b'a';
+    raw.bytes().all(|byte| {
+        let doubtful = before == b'/' && matches!(byte, b'/' | b'.');
+        before = byte;
+        !doubtful && byte != b';' && class(byte) & IN_PATH != 0
+    })
+}
+
+fn normalize(raw: &str) -> Result<String, Refused> {
+    let mut out = String::with_capacity(raw.len());
+    let mut segments = raw.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        if segment.is_empty() && !is_last {
+            return Err(malformed("the path has an empty segment"));
+        }
+        let start = out.len();
+        out.push('/');
+        decode_into(segment, &mut out)?;
+        let decoded = out.get(start.saturating_add(1)..).unwrap_or_default();
+        match decoded {
+            "." => out.truncate(start),
+            ".." => {
+                out.truncate(start);
+                let parent = out
+                    .rfind('/')
+                    .ok_or_else(|| malformed("the path leaves the root"))?;
+                out.truncate(parent);
+            }
+            _ if is_disguised_dot(decoded) => {
+                return Err(malformed("a dot segment has path parameters"));
+            }
+            _ => continue,
+        }
+        if is_last {
+            out.push('/');
+        }
+    }
+    // Only now, since `%25%34%31` has become `%2541`.
+    if is_encoded_twice(&out) {
+        return Err(malformed("the path is percent-encoded twice"));
+    }
+    Ok(out)
+}
+
+/// Appends a segment in its normal form.
+fn decode_into(segment: &str, out: &mut String) -> Result<(), Refused> {
+    let mut opaque = Vec::new();
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            if class(byte) & IN_PATH == 0 {
+                return Err(malformed("the path holds a character that no URI has"));
+            }
+            check_utf8(&mut opaque)?;
+            out.push(char::from(byte));
+            continue;
+        }
+        let digits = (
+            bytes.next().and_then(hex_value),
+            bytes.next().and_then(hex_value),
+        );
+        let (Some(high), Some(low)) = digits else {
+            return Err(bad_encoding(IN_PATH));
+        };
+        let value = (high << 4) | low;
+        match value {
+            b'/' => return Err(malformed("the path holds an encoded slash")),
+            b'\\' => return Err(malformed("the path holds an encoded backslash")),
+            0..=0x1f | 0x7f => return Err(malformed("the path holds a control character")),
+            _ => {}
+        }
+        if value >= 0x80 {
+            opaque.push(value);
+        } else {
+            check_utf8(&mut opaque)?;
+        }
+        if class(value) & DECODED != 0 {
+            out.push(char::from(value));
+        } else {
+            out.push('%');
+            out.push(upper_digit(high));
+            out.push(upper_digit(low));
+        }
+    }
+    check_utf8(&mut opaque)
+}
+
+/// Judges a run of decoded bytes outside ASCII and forgets it. Overlong forms and surrogates are
+/// no UTF-8.
+fn check_utf8(run: &mut Vec<u8>) -> Result<(), Refused> {
+    let text = std::str::from_utf8(run).map_err(|_| malformed("the path is not UTF-8"))?;
+    if text.chars().any(char::is_control) {
+        return Err(malformed("the path holds a control character"));
+    }
+    run.clear();
+    Ok(())
+}
+
+/// `..;x` is `..` to an upstream that strips path parameters first.
+fn is_disguised_dot(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    let name = name.split("%3B").next().unwrap_or_default();
+    name.len() < segment.len() && matches!(name, "." | "..")
+}
+
+fn has_semicolon(text: &str) -> bool {
+    text.contains(';') || text.contains("%3B")
+}
+
+fn is_encoded_twice(text: &str) -> bool {
+    text.split("%25").skip(1).any(|after| {
+        let mut digits = after.bytes();
+        let mut hex = || digits.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+        hex() && hex()
+    })
+}
+
+fn malformed(detail: &'static str) -> Refused {
+    Refused::new(Reason::PathMalformed, detail)
+}
+
+fn hex_value(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+        b'A'..=b'F' => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
+    }
+}
+
+fn upper_digit(value: u8) -> char {
+    char::from_digit(u32::from(value), 16).map_or('0', |digit| digit.to_ascii_uppercase())
+}
+
+/// May stand in a path as it is: `pchar` without percent-encoding, and `/`.
+const IN_PATH: u8 = 1;
+/// May stand in a query as it is.
+const IN_QUERY: u8 = 2;
+/// Is decoded where it is encoded.
+const DECODED: u8 = 4;
+
+fn class(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+static CLASSES: [u8; 256] = classes();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "evaluated when compiling, where a fault stops the build"
+)]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                IN_PATH | IN_QUERY | DECODED
+            }
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b':' | b'@' => {
+                IN_PATH | IN_QUERY | DECODED
+            }
+            b'+' | b',' | b';' | b'=' | b'/' => IN_PATH | IN_QUERY,
+            b'?' | b'[' | b']' | b'|' => IN_QUERY,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+}
