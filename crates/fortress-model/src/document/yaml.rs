@@ -12,7 +12,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
 use super::{
     Member, Node, Span, Value,
     json::Keys,
-    read::{Input, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_EXPANSION, duplicate, shorten},
+    read::{Input, MAX_DEPTH, MAX_DIAGNOSTICS, MAX_EXPANSION, duplicate},
     scalar,
 };
 use crate::diagnostic::Diagnostic;
@@ -135,6 +135,11 @@ impl<'a> Builder<'a> {
                     self.scalar(&text, style, (anchor, tag), start, end)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
+                    let start = if start == end {
+                        self.first_dash(start)
+                    } else {
+                        start
+                    };
                     self.collection((anchor, tag), Kind::List(Vec::new()), start, end)?;
                 }
                 Event::MappingStart(anchor, tag) => {
@@ -239,6 +244,25 @@ impl<'a> Builder<'a> {
             kind,
         });
         Ok(())
+    }
+
+    /// Where a block list begins. The parser gives the place of its first item if the list is not
+    /// indented below its key; then the dash stands between the key and that place.
+    fn first_dash(&self, start: usize) -> usize {
+        let Some(open) = self.open.last() else {
+            return start;
+        };
+        let between = self.input.text.get(open.end..start).unwrap_or_default();
+        let mut in_comment = false;
+        for (at, byte) in between.bytes().enumerate() {
+            match byte {
+                b'\n' => in_comment = false,
+                b'#' => in_comment = true,
+                b'-' if !in_comment => return open.end + at,
+                _ => {}
+            }
+        }
+        start
     }
 
     fn close(&mut self, start: usize, end: usize) -> Result<(), Stop> {
@@ -432,11 +456,17 @@ impl<'a> Builder<'a> {
 
     fn syntax(&mut self, error: &ScanError) -> Stop {
         let at = self.offsets.byte(error.marker().index());
+        let before = self.input.text.get(..at).unwrap_or_default();
+        let at = if error.info().contains("tab") {
+            before.trim_end_matches('\t').len()
+        } else {
+            at
+        };
         let rest = self.input.text.get(at..).unwrap_or_default();
         let found = rest.chars().next().filter(|c| *c != '\n' && *c != '\r');
         let span = self.input.span(at, at + found.map_or(0, char::len_utf8));
         let info = error.info();
-        let diagnostic = Diagnostic::error(span, format!("not valid YAML: {}", shorten(info)));
+        let diagnostic = Diagnostic::error(span, format!("not valid YAML: {info}"));
         let diagnostic = match found {
             Some('\t') => diagnostic.help("indent with spaces, not with tabs"),
             Some('@' | '`' | '%') => diagnostic.help("put the value in quotes"),

@@ -1,5 +1,11 @@
 //! One thing wrong with what the operator wrote: where it is, and what to write instead.
 
+mod render;
+mod suggest;
+
+pub use render::{render, to_json};
+pub use suggest::did_you_mean;
+
 use crate::document::Span;
 
 /// How bad it is. Only an error stops a start.
