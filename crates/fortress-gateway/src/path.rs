@@ -313,3 +313,266 @@ const fn classes() -> [u8; 256] {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn becomes(raw: &str, expected: &str) {
+        let path = NormalizedPath::parse(raw, Semicolons::Refused).expect(raw);
+        assert_eq!(path.as_str(), expected, "{raw}");
+        let again = NormalizedPath::parse(expected, Semicolons::Refused).expect(expected);
+        assert_eq!(again, path, "{raw}");
+    }
+
+    #[track_caller]
+    fn refused(raw: &str) {
+        for semicolons in [Semicolons::Refused, Semicolons::Kept] {
+            match NormalizedPath::parse(raw, semicolons) {
+                Ok(path) => panic!("{raw} becomes {path:?}"),
+                Err(refused) => assert_eq!(refused.reason, Reason::PathMalformed),
+            }
+        }
+    }
+
+    #[test]
+    fn plain_paths_stay_as_they_are() {
+        for path in [
+            "/",
+            "/a",
+            "/a/",
+            "/a/b.json",
+            "/a/b,c=d+e",
+            "/a:batch",
+            "/@me",
+            "/~x/-_.!$&'()*",
+            "/.well-known/x",
+            "/a/...",
+            "/..a",
+            "/a..",
+            "/.a./",
+        ] {
+            becomes(path, path);
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_removed_also_encoded_ones() {
+        becomes("/a/../admin", "/admin");
+        becomes("/a/./b", "/a/b");
+        becomes("/a/b/..", "/a/");
+        becomes("/a/.", "/a/");
+        becomes("/.", "/");
+        becomes("/a/..", "/");
+        becomes("/a/../", "/");
+        becomes("/a/b/../../c", "/c");
+        becomes("/a/%2e%2e/b", "/b");
+        becomes("/a/.%2E/b", "/b");
+        becomes("/a/%2e/b", "/a/b");
+        becomes("/./a", "/a");
+        becomes("/a/b/c/./../../g", "/a/g");
+        for path in [
+            "/..",
+            "/../a",
+            "/%2e%2e/a",
+            "/a/../..",
+            "/a/../../b",
+            "/./..",
+            "/a/%2e%2e/%2e%2e/etc/passwd",
+            "/../../../etc/passwd",
+        ] {
+            refused(path);
+        }
+    }
+
+    #[test]
+    fn encodings_have_one_form() {
+        becomes("/%61%7e%2d%5F%2e%41%30", "/a~-_.A0");
+        becomes("/joe%40x%3ay", "/joe@x:y");
+        becomes("/%21%24%26%27%28%29%2a", "/!$&'()*");
+        becomes("/a%20b", "/a%20b");
+        becomes("/a%2cb%3d%2bc%3f%23", "/a%2Cb%3D%2Bc%3F%23");
+        becomes("/%c3%a9", "/%C3%A9");
+        becomes("/%f0%9f%92%a9", "/%F0%9F%92%A9");
+        becomes("/100%25", "/100%25");
+        becomes("/%25zz", "/%25zz");
+        becomes(
+            "/%22%3c%3E%5b%5d%5e%60%7b%7c%7d",
+            "/%22%3C%3E%5B%5D%5E%60%7B%7C%7D",
+        );
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for path in [
+            "/a%2fb",
+            "/a%2Fb",
+            "/%2f",
+            "/..%2fadmin",
+            "/a\\b",
+            "/a%5cb",
+            "/a%5C..%5cb",
+            "/%252e%252e/a",
+            "/%252f",
+            "/a%2541",
+            "/%25%34%31",
+            "/%2525",
+            "/%25%32%66",
+            "//",
+            "//a",
+            "/a//b",
+            "/a///",
+            "/a//",
+            "/%00",
+            "/a%00.json",
+            "/a%0a",
+            "/a%0d%0aX:1",
+            "/%1f",
+            "/%7f",
+            "/%09",
+            "/%c2%80",
+            "/%C2%85",
+            "/%ff",
+            "/%c3",
+            "/%c3/%a9",
+            "/%c3a%a9",
+            "/%a9",
+            "/%c0%ae%c0%ae/a",
+            "/%c0%af",
+            "/%e0%80%af",
+            "/%ed%a0%80",
+            "/%f4%90%80%80",
+            "/%f5%80%80%80",
+            "/%e2%82",
+            "/%c1%9c",
+            "/%",
+            "/%a",
+            "/%zz",
+            "/a%2",
+            "/%u002f",
+            "/%+1",
+            "/%%41",
+            "/é",
+            "/a b",
+            "/a\"",
+            "/<",
+            "/a#",
+            "/a?b",
+            "/[a]",
+            "/a|b",
+            "/{a}",
+            "/a^",
+            "/a`",
+            "/\u{0}",
+            "/\n",
+            "",
+            "a",
+            "*",
+            "?",
+            ".",
+            "..",
+            "%2fa",
+            "http://x/a",
+            "/..;/admin",
+            "/a/..;x=y/admin",
+            "/a/.;/b",
+            "/a/..%3b/admin",
+            "/a/%2e%2e%3Bx/b",
+            "/a/%2e;/b",
+            "/..;",
+        ] {
+            refused(path);
+        }
+        refused(&"/a".repeat(257));
+        becomes(&"/a".repeat(256), &"/a".repeat(256));
+        refused(&"/..".repeat(200));
+    }
+
+    #[test]
+    fn semicolons_pass_only_where_asked_for() {
+        for (raw, text) in [
+            ("/a;b=c", "/a;b=c"),
+            ("/;color=blue,black", "/;color=blue,black"),
+            ("/a%3bb", "/a%3Bb"),
+            ("/;", "/;"),
+            ("/a;..", "/a;.."),
+            ("/...;a", "/...;a"),
+        ] {
+            let kept = NormalizedPath::parse(raw, Semicolons::Kept).expect(raw);
+            assert_eq!((kept.as_str(), kept.has_semicolon()), (text, true));
+            let error = NormalizedPath::parse(raw, Semicolons::Refused).expect_err(raw);
+            assert_eq!(error.reason, Reason::PathMalformed);
+        }
+        let without = NormalizedPath::parse("/a/%62", Semicolons::Kept).expect("a path");
+        assert!(!without.has_semicolon());
+    }
+
+    #[test]
+    fn segments_are_those_between_slashes() {
+        let segments = |raw: &str| {
+            let path = NormalizedPath::parse(raw, Semicolons::Refused).expect(raw);
+            path.segments().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(segments("/"), [""]);
+        assert_eq!(segments("/a"), ["a"]);
+        assert_eq!(segments("/a/"), ["a", ""]);
+        assert_eq!(segments("/a/x/../%62%2Cc"), ["a", "b%2Cc"]);
+        assert_eq!(split_target("/a?b?c"), ("/a", Some("b?c")));
+        assert_eq!(split_target("/a?"), ("/a", Some("")));
+        assert_eq!(split_target("/a"), ("/a", None));
+    }
+
+    /// Paths of the pieces that matter.
+    fn paths() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("/"),
+            Just("/"),
+            Just("."),
+            Just(".."),
+            Just("%2e"),
+            Just("%2F"),
+            Just("%25"),
+            Just("%41"),
+            Just("%32"),
+            Just("%3b"),
+            Just(";"),
+            Just("a"),
+            Just("b.c"),
+            Just("%c3%a9"),
+            Just("%c3"),
+            Just("%A9"),
+            Just("%"),
+            Just("5c"),
+            Just("%20"),
+            Just("@"),
+            Just("%40"),
+            Just("\\"),
+            Just("é"),
+            Just("//"),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn normalising_is_idempotent_and_leaves_one_reading(raw in prop_oneof![paths(), "/[ -~]{0,20}"]) {
+            let Ok(path) = NormalizedPath::parse(&raw, Semicolons::Kept) else { return Ok(()) };
+            let text = path.as_str();
+            let again = NormalizedPath::parse(text, Semicolons::Kept);
+            prop_assert_eq!(again.as_ref(), Ok(&path));
+            prop_assert!(validate_target(text.as_bytes()).is_ok());
+            prop_assert!(text.len() <= raw.len() + 1);
+            let last = path.segments().count() - 1;
+            for (at, segment) in path.segments().enumerate() {
+                let decoded = percent_encoding::percent_decode_str(segment).decode_utf8().expect("UTF-8");
+                prop_assert!(!matches!(&*decoded, "." | ".."));
+                prop_assert!(at == last || !segment.is_empty());
+                prop_assert!(!decoded.chars().any(|c| matches!(c, '/' | '\\') || c.is_control()));
+            }
+        }
+    }
+}

@@ -41,11 +41,6 @@ pub(super) trait FirstLine {
 }
 
 impl ScanState {
-    /// Bytes of an unfinished head that were read so far.
-    pub fn is_idle(&self) -> bool {
-        self.position == 0
-    }
-
     /// Splits the next head off `buffer`, or says that more bytes are needed.
     pub(super) fn next_head(
         &mut self,

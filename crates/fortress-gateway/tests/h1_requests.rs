@@ -1,0 +1,908 @@
+//! Request heads: each acceptance with the refusals beside it.
+
+mod h1_support;
+
+use bytes::BytesMut;
+use fortress_gateway::h1::{
+    Authority, Framing, HeadBounds, RequestHead, ScanState, Target, Version, connection_options,
+    is_connection_field, is_forwardable_name, parse_request,
+};
+use fortress_model::Reason;
+use h1_support::{End, bounds, read_all};
+use http::HeaderName;
+
+fn parse(raw: &[u8]) -> Result<Option<RequestHead>, Reason> {
+    parse_within(raw, &bounds())
+}
+
+fn parse_within(raw: &[u8], bounds: &HeadBounds) -> Result<Option<RequestHead>, Reason> {
+    let mut buffer = BytesMut::from(raw);
+    parse_request(&mut buffer, bounds, &mut ScanState::default()).map_err(|refused| refused.reason)
+}
+
+#[track_caller]
+fn head(raw: impl AsRef<[u8]>) -> RequestHead {
+    let raw = raw.as_ref();
+    match parse(raw) {
+        Ok(Some(head)) => head,
+        other => panic!("{:?}: {other:?}", String::from_utf8_lossy(raw)),
+    }
+}
+
+#[track_caller]
+fn refused(raw: impl AsRef<[u8]>, reason: Reason) {
+    let raw = raw.as_ref();
+    match parse(raw) {
+        Err(found) => assert_eq!(found, reason, "{:?}", String::from_utf8_lossy(raw)),
+        Ok(found) => panic!("{:?} is taken: {found:?}", String::from_utf8_lossy(raw)),
+    }
+    // The same bytes one by one never end differently.
+    let (messages, end) = read_all(raw.chunks(1));
+    assert!(
+        messages.is_empty() && matches!(end, End::Refused(_)),
+        "{:?} byte by byte: {messages:?}, {end:?}",
+        String::from_utf8_lossy(raw)
+    );
+}
+
+/// A request whose first line is given.
+fn line(line: &str) -> String {
+    format!("{line}\r\nHost: x\r\n\r\n")
+}
+
+/// A request with one more field line, given whole.
+fn field(field: &[u8]) -> Vec<u8> {
+    [b"GET /a HTTP/1.1\r\nHost: x\r\n", field, b"\r\n\r\n"].concat()
+}
+
+fn post(fields: &str) -> String {
+    format!("POST /a HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n")
+}
+
+fn hosted(host: &str) -> String {
+    format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+#[test]
+fn a_plain_request_is_read_whole() {
+    let raw = "PATCH /a/b?c=d HTTP/1.1\r\nHost: API.Example:8443\r\nX-One: 1\r\nx-one:  2 \t\r\nAccept:\r\n\r\n";
+    let head = head(raw);
+    assert_eq!(head.method, "PATCH");
+    assert_eq!(head.target, Target::Origin("/a/b?c=d".into()));
+    assert_eq!(head.host.as_str(), "api.example:8443");
+    assert_eq!(
+        (head.host.name(), head.host.port()),
+        ("api.example", Some(8443))
+    );
+    assert_eq!(head.version, Version::Http11);
+    assert_eq!(head.framing, Framing::None);
+    assert!(head.keep_alive && !head.expect_continue);
+    assert_eq!(head.bytes, raw.len());
+    let ones: Vec<_> = head.headers.get_all("x-one").iter().collect();
+    assert_eq!(ones, ["1", "2"]);
+    assert_eq!(head.headers["accept"], "");
+}
+
+#[test]
+fn what_follows_the_head_stays_in_the_buffer() {
+    let mut buffer = BytesMut::from("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /2");
+    let mut scan = ScanState::default();
+    assert!(
+        parse_request(&mut buffer, &bounds(), &mut scan)
+            .expect("strict")
+            .is_some()
+    );
+    assert_eq!(&buffer[..], b"GET /2");
+    assert!(
+        parse_request(&mut buffer, &bounds(), &mut scan)
+            .expect("so far")
+            .is_none()
+    );
+    buffer.extend_from_slice(b" HTTP/1.1\r\nHost: y\r\n\r\n");
+    let second = parse_request(&mut buffer, &bounds(), &mut scan)
+        .expect("strict")
+        .expect("whole");
+    assert_eq!((second.target.as_str(), second.host.as_str()), ("/2", "y"));
+    assert!(buffer.is_empty());
+}
+
+#[test]
+fn the_method_is_a_token_of_32_bytes_at_most() {
+    for method in [
+        "GET",
+        "get",
+        "M-SEARCH",
+        "X!#$%&'*+.^_`|~9",
+        &"M".repeat(32),
+    ] {
+        assert_eq!(head(line(&format!("{method} /a HTTP/1.1"))).method, method);
+    }
+    for method in [
+        "",
+        " ",
+        "G@T",
+        "GE(T",
+        "G/T",
+        "\"GET\"",
+        "G\0T",
+        "G\tT",
+        "GÉT",
+        &"M".repeat(33),
+    ] {
+        refused(
+            line(&format!("{method} /a HTTP/1.1")),
+            Reason::HeadMalformed,
+        );
+    }
+    for byte in 0..=255_u8 {
+        let raw = [b"G", [byte].as_slice(), b"T /a HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+        let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        assert_eq!(matches!(parse(&raw), Ok(Some(_))), token, "{byte:#x}");
+    }
+}
+
+#[test]
+fn the_request_line_has_two_spaces_and_no_more() {
+    for bad in [
+        "GET  /a HTTP/1.1",
+        "GET /a  HTTP/1.1",
+        "GET /a HTTP/1.1 ",
+        " GET /a HTTP/1.1",
+        "GET\t/a HTTP/1.1",
+        "GET /a\tHTTP/1.1",
+        "GET /a b HTTP/1.1",
+        "GET /a",
+        "GET",
+        "GET ",
+        "GET /a ",
+        "GET  HTTP/1.1",
+        "GET HTTP/1.1",
+        "GET /a HTTP/1.1\x0b",
+        "GET\x0c/a HTTP/1.1",
+        "/a HTTP/1.1",
+        "\u{feff}GET /a HTTP/1.1",
+        "GET /a\u{a0}HTTP/1.1",
+        "GET /a\0 HTTP/1.1",
+        "GET /a%20 b HTTP/1.1",
+    ] {
+        refused(line(bad), Reason::HeadMalformed);
+    }
+}
+
+#[test]
+fn the_version_is_1_0_or_1_1() {
+    assert_eq!(head(line("GET /a HTTP/1.0")).version, Version::Http10);
+    assert_eq!(head(line("GET /a HTTP/1.1")).version, Version::Http11);
+    for unsupported in ["HTTP/2.0", "HTTP/1.2", "HTTP/0.9", "HTTP/3.0", "HTTP/9.9"] {
+        refused(
+            line(&format!("GET /a {unsupported}")),
+            Reason::VersionUnsupported,
+        );
+    }
+    for bad in [
+        "http/1.1",
+        "HTTP/1.1.",
+        "HTTP/1",
+        "HTTP/1.",
+        "HTTP/11",
+        "HTTP/01.1",
+        "HTTP/1.01",
+        "HTTP/ 1.1",
+        "HTTP 1.1",
+        "HTTPS/1.1",
+        "HTTP/+1.1",
+        "HTTP/1,1",
+        "HTTP/a.1",
+        "XTTP/1.1",
+        "HTTP/-1.1",
+        "ICY/1.1",
+    ] {
+        refused(line(&format!("GET /a {bad}")), Reason::HeadMalformed);
+    }
+    // The preface of HTTP/2 is no request of HTTP/1.
+    refused(
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        Reason::VersionUnsupported,
+    );
+}
+
+#[test]
+fn lines_end_with_crlf_alone() {
+    for bad in [
+        "GET /a HTTP/1.1\nHost: x\n\n",
+        "GET /a HTTP/1.1\r\nHost: x\n\r\n",
+        "GET /a HTTP/1.1\nHost: x\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: x\r\n\n",
+        "GET /a HTTP/1.1\rHost: x\r\r",
+        "GET /a HTTP/1.1\r\r\nHost: x\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: x\r\r\n\r\n",
+        "GET /a HTTP/1.1\r\nX: a\rb\r\nHost: x\r\n\r\n",
+        "GET /a HTTP/1.1\r\nX: a\nb\r\nHost: x\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: x\r\n\rX",
+        "\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+        "\rGET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /a HTTP/1.1\n\r\nHost: x\r\n\r\n",
+    ] {
+        refused(bad, Reason::HeadMalformed);
+    }
+}
+
+#[test]
+fn one_empty_line_before_a_request_is_skipped() {
+    assert_eq!(
+        head("\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            .target
+            .as_str(),
+        "/a"
+    );
+    refused(
+        "\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+        Reason::HeadMalformed,
+    );
+    // A client that ends its body with a stray CRLF and then closes has not begun a request.
+    let raw = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab\r\n";
+    for (messages, end) in [read_all([raw.as_slice()]), read_all(raw.chunks(1))] {
+        assert_eq!((messages.len(), end), (1, End::Clean));
+    }
+}
+
+#[test]
+fn a_target_holds_the_characters_of_a_uri() {
+    for target in [
+        "/",
+        "/a",
+        "/a/b/",
+        "/a%20b",
+        "/%C3%A9",
+        "/a?",
+        "/a?b",
+        "/a?b=c&d=e?f/g",
+        "/~a-b_c.d!$&'()*+,;=:@",
+        "/a?ids=1|2&filter[x]=y",
+        "/a?q=%00",
+        "/a//b",
+        "/../a",
+        "/a?%7B%22%7D",
+        "//x/y",
+    ] {
+        assert_eq!(
+            head(line(&format!("GET {target} HTTP/1.1"))).target,
+            Target::Origin(target.into())
+        );
+    }
+    for target in [
+        "a", "/a#b", "/a\"b", "/<a>", "/a^b", "/a`b", "/{id}", "/a|b", "/é", "/a\u{7f}", "/a\x01",
+        "/a?b#c", "/a?é", "/a?\"x\"", "/a?<x>", "/a?{x}", "/a?`", "/a?^", "/a?\\", "?a", "#",
+        "/[a]", ".", "../a", "%2fa", "a/b",
+    ] {
+        refused(
+            line(&format!("GET {target} HTTP/1.1")),
+            Reason::HeadMalformed,
+        );
+    }
+    for target in [
+        "/%zz", "/%", "/%1", "/a%2", "/%u0041", "/a%%20", "/%/a", "/% 1", "/a\\b", "/%-1",
+        "/a%?b=c",
+    ] {
+        if target.contains(' ') {
+            refused(
+                line(&format!("GET {target} HTTP/1.1")),
+                Reason::HeadMalformed,
+            );
+        } else {
+            refused(
+                line(&format!("GET {target} HTTP/1.1")),
+                Reason::PathMalformed,
+            );
+        }
+    }
+    for target in ["/a?%", "/a?x=%g0", "/a?x=100%", "/a?%u0041"] {
+        refused(
+            line(&format!("GET {target} HTTP/1.1")),
+            Reason::ParameterMalformed,
+        );
+    }
+    for byte in 0..=255_u8 {
+        let raw =
+            |prefix: &[u8]| [b"GET ", prefix, &[byte], b"z HTTP/1.1\r\nHost: x\r\n\r\n"].concat();
+        let in_path = byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&byte);
+        assert_eq!(
+            matches!(parse(&raw(b"/")), Ok(Some(_))),
+            in_path,
+            "path {byte:#x}"
+        );
+        let in_query = in_path || b"[]|".contains(&byte);
+        assert_eq!(
+            matches!(parse(&raw(b"/?")), Ok(Some(_))),
+            in_query,
+            "query {byte:#x}"
+        );
+    }
+}
+
+#[test]
+fn an_absolute_target_names_the_host() {
+    for (target, host, expected) in [
+        ("http://x/a", "x", "/a"),
+        ("HTTP://X/a?b", "x", "/a?b"),
+        ("http://x", "x", "/"),
+        ("http://x?q", "x", "/?q"),
+        ("http://x:80/a", "x", "/a"),
+        ("http://x/a", "x:80", "/a"),
+        ("https://x/a", "x:443", "/a"),
+        ("http://x:8080/a", "X:8080", "/a"),
+        ("http://[::1]:3000/", "[::1]:3000", "/"),
+        ("http://x./a", "x", "/a"),
+    ] {
+        let head = head(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(head.target.as_str(), expected, "{target}");
+    }
+    for (target, host) in [
+        ("http://evil/a", "x"),
+        ("http://x:81/a", "x"),
+        ("https://x:80/a", "x"),
+        ("http://x/a", "x:443"),
+        ("http://x.y/a", "x"),
+        ("http://xx", "x"),
+    ] {
+        refused(
+            format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            Reason::HostMismatch,
+        );
+    }
+    for target in [
+        "http:///a",
+        "http://user@x/a",
+        "http://u:p@x/a",
+        "http://x:/a",
+        "http://",
+        "http://x,y/a",
+        "http://x:99999/",
+    ] {
+        refused(
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"),
+            Reason::HostInvalid,
+        );
+    }
+    for target in [
+        "ftp://x/a",
+        "http:/x/a",
+        "http:x",
+        "file:///etc/passwd",
+        "x:80",
+        "javascript://x/a",
+        "httpx://x/",
+        "ws://x/a",
+    ] {
+        refused(
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"),
+            Reason::HeadMalformed,
+        );
+    }
+    refused("GET http://x/a HTTP/1.1\r\n\r\n", Reason::HostInvalid);
+    refused(
+        "GET http://x/a#b HTTP/1.1\r\nHost: x\r\n\r\n",
+        Reason::HeadMalformed,
+    );
+}
+
+#[test]
+fn asterisk_and_authority_belong_to_one_method_each() {
+    assert_eq!(head(line("OPTIONS * HTTP/1.1")).target, Target::Asterisk);
+    assert_eq!(
+        head(line("OPTIONS http://x HTTP/1.1")).target,
+        Target::Asterisk
+    );
+    assert_eq!(
+        head(line("OPTIONS /a HTTP/1.1")).target,
+        Target::Origin("/a".into())
+    );
+    for bad in [
+        "GET * HTTP/1.1",
+        "POST * HTTP/1.1",
+        "OPTIONS ** HTTP/1.1",
+        "OPTIONS *?a HTTP/1.1",
+        "options * HTTP/1.1",
+    ] {
+        refused(line(bad), Reason::HeadMalformed);
+    }
+    let connect = head("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n");
+    assert_eq!(connect.target, Target::Authority);
+    refused(
+        "CONNECT y:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",
+        Reason::HostMismatch,
+    );
+    refused(
+        "CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+        Reason::HostMismatch,
+    );
+    refused(line("CONNECT x HTTP/1.1"), Reason::HeadMalformed);
+    refused(line("CONNECT /a HTTP/1.1"), Reason::HostInvalid);
+    refused(line("CONNECT http://x/ HTTP/1.1"), Reason::HostInvalid);
+}
+
+#[test]
+fn there_is_one_host_and_it_is_one() {
+    for (host, name, port) in [
+        ("x", "x", None),
+        ("Api.EXAMPLE.com", "api.example.com", None),
+        ("x:8080", "x", Some(8080)),
+        ("x.", "x", None),
+        ("x.:1", "x", Some(1)),
+        ("127.0.0.1:1", "127.0.0.1", Some(1)),
+        ("[::1]", "[::1]", None),
+        ("[2001:DB8::1]:443", "[2001:db8::1]", Some(443)),
+        ("my_service-1", "my_service-1", None),
+        ("x:65535", "x", Some(65535)),
+        ("[::ffff:1.2.3.4]", "[::ffff:1.2.3.4]", None),
+        ("  x\t", "x", None),
+    ] {
+        let found = head(hosted(host)).host;
+        assert_eq!((found.name(), found.port()), (name, port), "{host}");
+    }
+    for host in [
+        "",
+        " ",
+        ":80",
+        "x:",
+        "x:0",
+        "x:080",
+        "x:65536",
+        "x:+80",
+        "x:8 0",
+        "x:80:80",
+        "x y",
+        "x,y",
+        "x, y",
+        "a@x",
+        "a:b@x",
+        "x/a",
+        "x?",
+        "x#",
+        "x\\y",
+        "é",
+        "..",
+        ".",
+        ".x",
+        "x..y",
+        "x..",
+        "[::1",
+        "::1",
+        "[]",
+        "[x]",
+        "[::1]x",
+        "[::1]:",
+        "[fe80::1%25eth0]",
+        "[v1.a]",
+        "x%41",
+        "x*",
+        "<x>",
+        "x;y",
+        "(x)",
+        "http://x",
+        "x&y",
+        "x=y",
+        "x~y",
+        "$x",
+        "!",
+        "*",
+        "'x'",
+    ] {
+        refused(hosted(host), Reason::HostInvalid);
+    }
+    refused(hosted(&"a".repeat(300)), Reason::HostInvalid);
+    refused("GET /a HTTP/1.1\r\n\r\n", Reason::HostInvalid);
+    refused("GET /a HTTP/1.0\r\n\r\n", Reason::HostInvalid);
+    for two in [
+        "Host: x\r\nHost: y",
+        "Host: x\r\nHost: x",
+        "Host: x\r\nhOST: x",
+        "Host: x\r\nX: 1\r\nHost:",
+    ] {
+        refused(
+            format!("GET /a HTTP/1.1\r\n{two}\r\n\r\n"),
+            Reason::HostInvalid,
+        );
+    }
+    assert!(
+        Authority::parse(b"x:443")
+            .expect("a host")
+            .is_same(&Authority::parse(b"x").expect("a host"), 443)
+    );
+    assert!(
+        !Authority::parse(b"x:443")
+            .expect("a host")
+            .is_same(&Authority::parse(b"x").expect("a host"), 80)
+    );
+}
+
+#[test]
+fn field_lines_are_strict() {
+    for good in [
+        &b"X-A: 1"[..],
+        b"X-A:1",
+        b"X-A:\t1\t",
+        b"X-A:",
+        b"X-A:   ",
+        b"X_A: 1",
+        b"X-A: a\tb",
+        b"X-A: \xe9\xff",
+        b"x!#$%&'*+-.^_`|~: 1",
+        b"X-A: a:b, \"c\"",
+        b"0: 1",
+    ] {
+        head(field(good));
+    }
+    for bad in [
+        &b"X-A : 1"[..],
+        b"X-A\t: 1",
+        b" X-A: 1",
+        b"\tX-A: 1",
+        b": 1",
+        b"X-A",
+        b"X A: 1",
+        b"X-A: 1\r\n 2",
+        b"X-A: 1\r\n\t2",
+        b"X-A: 1\r\n ",
+        b"X-A: a\0b",
+        b"X-A: \x01",
+        b"X-A: \x1b[0m",
+        b"X-A: \x7f",
+        b"X-A: a\x0bb",
+        b"X\xc3\xa9: 1",
+        b"X(A): 1",
+        b"X,A: 1",
+        b"X/A: 1",
+        b"X;A: 1",
+        b"X=A: 1",
+        b"X@A: 1",
+        b"X[A]: 1",
+        b"X{A}: 1",
+        b"\"X\": 1",
+        b"X\\A: 1",
+        b"X?A: 1",
+        b"X<A>: 1",
+        b"\0: 1",
+        b"X\0: 1",
+        b"X-A\r: 1",
+        b"X-A: 1\rX-B: 2",
+        b"GET /b HTTP/1.1",
+    ] {
+        refused(field(bad), Reason::HeadMalformed);
+    }
+    for byte in 0..=255_u8 {
+        let name = field(&[b"X", [byte].as_slice(), b"Y: 1"].concat());
+        // A colon ends the name.
+        let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:".contains(&byte);
+        assert_eq!(matches!(parse(&name), Ok(Some(_))), token, "name {byte:#x}");
+        let value = field(&[b"X: a", [byte].as_slice(), b"b"].concat());
+        let visible = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        assert_eq!(
+            matches!(parse(&value), Ok(Some(_))),
+            visible,
+            "value {byte:#x}"
+        );
+    }
+    // A fold right after the request line would belong to it.
+    refused("GET /a HTTP/1.1\r\n Host: x\r\n\r\n", Reason::HeadMalformed);
+}
+
+#[test]
+fn content_length_is_one_plain_number() {
+    for (value, length) in [
+        ("0", 0),
+        ("2", 2),
+        ("002", 2),
+        ("9999999999999999999", 9_999_999_999_999_999_999),
+    ] {
+        assert_eq!(
+            head(post(&format!("Content-Length: {value}"))).framing,
+            Framing::Length(length)
+        );
+    }
+    assert_eq!(
+        head(post("content-length:\t7 ")).framing,
+        Framing::Length(7)
+    );
+    assert_eq!(
+        head("GET /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").framing,
+        Framing::Length(0)
+    );
+    for bad in [
+        "",
+        "+2",
+        "-2",
+        "-0",
+        "2, 2",
+        "2,2",
+        "2;",
+        "0x2",
+        "2 2",
+        "2.0",
+        "1e3",
+        "a",
+        "\u{b2}",
+        "10000000000000000000",
+        "99999999999999999999999",
+        "00000000000000000002",
+        "2\t2",
+        "\"2\"",
+        "２",
+        ",2",
+        "2,",
+        "0b1",
+        "1_000",
+        "chunked",
+    ] {
+        refused(
+            post(&format!("Content-Length: {bad}")),
+            Reason::FramingInvalid,
+        );
+    }
+    for two in [
+        "Content-Length: 2\r\nContent-Length: 2",
+        "Content-Length: 2\r\nContent-Length: 3",
+        "Content-Length: 2\r\ncontent-length: 2",
+        "Content-Length: 0\r\nContent-Length: 0",
+        "Content-Length:\r\nContent-Length: 2",
+        "Content-Length: 2\r\nX: 1\r\nX: 2\r\nContent-Length: 2",
+    ] {
+        refused(post(two), Reason::FramingInvalid);
+    }
+}
+
+#[test]
+fn transfer_encoding_is_chunked_once() {
+    for good in ["chunked", "Chunked", "CHUNKED", " chunked ", "\tchunked"] {
+        assert_eq!(
+            head(post(&format!("Transfer-Encoding:{good}"))).framing,
+            Framing::Chunked
+        );
+    }
+    for unknown in [
+        "identity, chunked",
+        "xchunked",
+        "identity",
+        "gzip",
+        "gzip, chunked",
+        "chunked, gzip",
+        "chunked;q=1",
+        "\"chunked\"",
+        "chunkedx",
+        "chunked\u{a0}",
+        "x\tchunked",
+        "chunked x",
+    ] {
+        refused(
+            post(&format!("Transfer-Encoding: {unknown}")),
+            Reason::TransferCodingUnknown,
+        );
+    }
+    for broken in [
+        "",
+        "chunked, chunked",
+        "chunked,",
+        ",chunked",
+        ", ,",
+        "chunked,,chunked",
+    ] {
+        refused(
+            post(&format!("Transfer-Encoding: {broken}")),
+            Reason::FramingInvalid,
+        );
+    }
+    for two in [
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 6",
+        "Content-Length: 6\r\nTransfer-Encoding: chunked",
+        "Content-Length: 6\r\nTransfer-Encoding: x",
+        "Content-Length: x\r\nTransfer-Encoding: chunked",
+        "Content-Length: 0\r\nTransfer-Encoding: chunked",
+        "transfer-encoding:\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding:\r\nContent-Length: 1",
+    ] {
+        refused(post(two), Reason::FramingInvalid);
+    }
+    for old in ["chunked", "identity", ""] {
+        refused(
+            format!("POST /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: {old}\r\n\r\n"),
+            Reason::FramingInvalid,
+        );
+    }
+    // A near miss in the name is another field, and says nothing of the body.
+    assert_eq!(
+        head(post("Transfer_Encoding: chunked\r\nContent_Length: 5")).framing,
+        Framing::None
+    );
+    // TE is not Transfer-Encoding.
+    assert_eq!(head(post("TE: trailers")).framing, Framing::None);
+}
+
+#[test]
+fn the_connection_lives_as_the_client_says() {
+    let keeps = |version: &str, fields: &str| {
+        head(format!("GET /a HTTP/{version}\r\nHost: x\r\n{fields}\r\n")).keep_alive
+    };
+    assert!(keeps("1.1", ""));
+    assert!(keeps("1.1", "Connection: keep-alive\r\n"));
+    assert!(keeps("1.1", "Connection: Upgrade, HTTP2-Settings\r\n"));
+    assert!(keeps("1.1", "Connection:\r\n"));
+    assert!(keeps("1.1", "Connection: closed\r\n"));
+    assert!(!keeps("1.1", "Connection: Close\r\n"));
+    assert!(!keeps("1.1", "Connection: keep-alive, close\r\n"));
+    assert!(!keeps(
+        "1.1",
+        "Connection: keep-alive\r\nConnection: X-A,close\r\n"
+    ));
+    assert!(!keeps("1.0", ""));
+    assert!(keeps("1.0", "Connection: Keep-Alive\r\n"));
+    assert!(!keeps("1.0", "Connection: keep-alive, close\r\n"));
+    for bad in ["\"close\"", "a b", "close; x", "x/y", "\u{e9}", "a=b"] {
+        refused(
+            field(format!("Connection: {bad}").as_bytes()),
+            Reason::HeadMalformed,
+        );
+    }
+    let listed = head(field(b"Connection: close, X-Secret,, te\r\nConnection: b"));
+    let names: Vec<_> = connection_options(&listed.headers).collect();
+    assert_eq!(names, [&b"close"[..], b"X-Secret", b"te", b"b"]);
+}
+
+#[test]
+fn only_the_continue_expectation_is_known() {
+    let expects = |raw: &str| head(raw).expect_continue;
+    assert!(expects(&post("Content-Length: 2\r\nExpect: 100-continue")));
+    assert!(expects(&post(
+        "Transfer-Encoding: chunked\r\nExpect: 100-Continue"
+    )));
+    assert!(!expects(&post("Content-Length: 2")));
+    // Nothing to wait for, or a version that does not know it.
+    assert!(!expects(&post("Content-Length: 0\r\nExpect: 100-continue")));
+    assert!(!expects(&post("Expect: 100-continue")));
+    assert!(!expects(
+        "POST /a HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    ));
+    for bad in [
+        "Expect:",
+        "Expect: 200-ok",
+        "Expect: 100-continue, x",
+        "Expect: 100-continue\r\nExpect: 100-continue",
+        "Expect: 100-continue;a=b",
+        "Expect: x",
+    ] {
+        refused(
+            post(&format!("Content-Length: 2\r\n{bad}")),
+            Reason::ExpectationUnknown,
+        );
+    }
+}
+
+#[test]
+fn fields_of_the_connection_and_folding_names_are_told_apart() {
+    let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).expect("a name");
+    for hop in [
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "HTTP2-Settings",
+    ] {
+        assert!(is_connection_field(&name(hop)), "{hop}");
+    }
+    for end in [
+        "Host",
+        "Content-Length",
+        "Content-Type",
+        "Authorization",
+        "X-Upgrade",
+    ] {
+        assert!(!is_connection_field(&name(end)), "{end}");
+    }
+    assert!(is_forwardable_name(&name("X-User")));
+    assert!(!is_forwardable_name(&name("X_User")));
+    assert!(!is_forwardable_name(&name("X-User_")));
+}
+
+#[test]
+fn heads_are_bounded() {
+    let fields = |count: usize| {
+        (0..count)
+            .map(|at| format!("X-{at}: 1\r\n"))
+            .collect::<String>()
+    };
+    let with_fields = |count| format!("GET /a HTTP/1.1\r\nHost: x\r\n{}\r\n", fields(count));
+    head(with_fields(99));
+    refused(with_fields(100), Reason::HeadTooLarge);
+    refused(
+        format!(
+            "GET /a HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "a".repeat(40_000)
+        ),
+        Reason::HeadTooLarge,
+    );
+    head(line(&format!("GET /{} HTTP/1.1", "a".repeat(8_191))));
+    for length in [8_192, 20_000, 60_000] {
+        refused(
+            line(&format!("GET /{} HTTP/1.1", "a".repeat(length))),
+            Reason::UriTooLong,
+        );
+        // Told before the line ends.
+        refused(
+            format!("GET /{}", "a".repeat(length + 64)),
+            Reason::UriTooLong,
+        );
+    }
+    refused(
+        format!("GET /a HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(40_000)),
+        Reason::HeadTooLarge,
+    );
+    let raw = line("GET /a HTTP/1.1");
+    let exact = HeadBounds {
+        head: raw.len(),
+        headers: 1,
+        uri: 2,
+    };
+    assert!(
+        parse_within(raw.as_bytes(), &exact)
+            .expect("within")
+            .is_some()
+    );
+    for (tight, reason) in [
+        (
+            HeadBounds {
+                head: raw.len() - 1,
+                ..exact
+            },
+            Reason::HeadTooLarge,
+        ),
+        (
+            HeadBounds {
+                headers: 0,
+                ..exact
+            },
+            Reason::HeadTooLarge,
+        ),
+        (HeadBounds { uri: 1, ..exact }, Reason::UriTooLong),
+    ] {
+        assert_eq!(
+            parse_within(raw.as_bytes(), &tight).expect_err("over"),
+            reason
+        );
+    }
+}
+
+#[test]
+fn what_cannot_become_a_request_is_refused_at_once() {
+    for early in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"\0",
+        b"{\"a\"",
+        b"\r\n\r\n",
+        b"GET /a HTTP/2.0\r\n",
+        b"GET /a\r\n",
+        b"GET /a HTTP/1.1\r\nHost: x\n",
+        b"SSH-2.0-OpenSSH_9.9 Debian\r\n",
+        b"\n",
+        b"\rX",
+        &[b'M'; 64],
+    ] {
+        assert!(parse(early).is_err(), "{early:?}");
+    }
+    for possible in [
+        &b""[..],
+        b"\r",
+        b"\r\n",
+        b"G",
+        b"GET ",
+        b"GET /a HTTP/1.1",
+        b"GET /a HTTP/1.1\r",
+        b"GET /a HTTP/1.1\r\nHost: x\r\n\r",
+    ] {
+        assert!(matches!(parse(possible), Ok(None)), "{possible:?}");
+    }
+}
