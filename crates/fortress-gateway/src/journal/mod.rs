@@ -145,8 +145,8 @@ impl Journal {
         Ok((journal, handles))
     }
 
-    /// Opens every file anew, whether it was rotated away or not. What is queued before goes where
-    /// it would have gone.
+    /// Opens every file anew, whether it was rotated away or not. Lines that wait go to the new one.
+    /// A rotation is noticed without this too, by the next line or within a second.
     pub fn reopen(&self) {
         for queue in &self.shared.queues {
             queue.reopen();
@@ -178,7 +178,12 @@ impl Drop for Journal {
 impl Shared {
     fn begin_closing(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        self.wake();
+        if self.writer.get().is_some() {
+            self.wake();
+        } else {
+            // The start failed half-way: there is no writer that would end the sinks.
+            self.queues.iter().for_each(|queue| queue.close());
+        }
     }
 
     fn is_closing(&self) -> bool {

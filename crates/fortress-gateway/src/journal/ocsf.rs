@@ -5,7 +5,7 @@
 //! strings, header values and bodies. A journal is copied to many places, and secrets travel in
 //! all three.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use fortress_model::{
     Decision, Finding, Mode, Outcome, Reason, Risk, Timestamp,
@@ -82,8 +82,7 @@ pub(super) fn loss(
     json.number("start_time", since.millis());
     json.number("end_time", until.millis());
     json.number("timezone_offset", 0u32);
-    // `count` is a 32-bit integer in OCSF.
-    json.number("count", u32::try_from(count).unwrap_or(u32::MAX));
+    json.number("count", integer(count));
     json.number("status_id", 2u32);
     json.word("status", "Failure");
     json.word("status_code", "journal.lost");
@@ -188,7 +187,7 @@ fn activity(method: &str) -> Activity {
 
 fn times(json: &mut Json<'_>, decision: &Decision) {
     let received = decision.received.millis();
-    let duration = u64::try_from(decision.duration.as_millis()).unwrap_or(u64::MAX);
+    let duration = millis(decision.duration);
     json.number("time", received);
     json.number("start_time", received);
     json.number("end_time", received.saturating_add(duration));
@@ -374,10 +373,7 @@ fn exchange(json: &mut Json<'_>, decision: &Decision) {
         json.number("code", decision.status);
         json.number("body_length", integer(decision.response_bytes));
         json.number("length", integer(decision.response_bytes));
-        json.number(
-            "latency",
-            u32::try_from(decision.duration.as_millis()).unwrap_or(u32::MAX),
-        );
+        json.number("latency", integer(millis(decision.duration)));
         json.end_object();
     }
     json.object("traffic");
@@ -386,6 +382,10 @@ fn exchange(json: &mut Json<'_>, decision: &Decision) {
     json.number("bytes_in", came);
     json.number("bytes_out", decision.response_bytes);
     json.end_object();
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// OCSF's `integer_t` has 32 bits, signed.

@@ -16,13 +16,21 @@ const CHUNK: u64 = 64 << 10;
 /// Bytes of a line; a longer one is not ours, and is skipped.
 const LINE: usize = 1 << 20;
 
-/// The newest record whose request id begins with `prefix` (letters of either case), in the file
-/// or the one that was rotated away last (`.1`).
+/// The newest record whose request id begins with `prefix`, in the file or the one that was rotated
+/// away last (`.1`). The prefix may be typed as people read it: in either case, with `O` for 0 and
+/// `I` or `L` for 1, as Crockford's base 32 allows.
 ///
 /// # Errors
 /// The journal cannot be read.
 pub fn find(path: &Path, prefix: &str) -> io::Result<Option<String>> {
-    let start = format!("{}{}", ocsf::LINE_START, prefix.to_ascii_uppercase());
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(None);
+    }
+    let prefix = prefix
+        .to_ascii_uppercase()
+        .replace('O', "0")
+        .replace(['I', 'L'], "1");
+    let start = format!("{}{prefix}", ocsf::LINE_START);
     last(path, |line| line.starts_with(&start))
 }
 

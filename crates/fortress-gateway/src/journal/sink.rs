@@ -153,6 +153,13 @@ pub(super) fn run(output: Output, queue: &Queue, clock: &dyn Clock, _running: mp
         lines.clear();
         lines.shrink_to(SINK_BYTES / 4);
         if taken.closed {
+            if let Some(loss) = sink.loss {
+                tracing::error!(
+                    "journal `{}` lost {} records",
+                    sink.counters.name,
+                    loss.count
+                );
+            }
             return;
         }
     }
@@ -187,12 +194,13 @@ impl Sink<'_> {
             }
             self.count_bytes(announcement.len());
             tracing::warn!(
-                "journal `{}` lost {} records: {}",
+                "journal `{}` is written again; it lost {} records: {}",
                 self.counters.name,
                 loss.count,
                 loss.detail
             );
             self.loss = None;
+            self.failing = false;
         }
         if lines.is_empty() {
             return;
@@ -201,9 +209,6 @@ impl Sink<'_> {
             Ok(()) => {
                 self.count_bytes(lines.len());
                 self.counters.written.fetch_add(records, Ordering::Relaxed);
-                if std::mem::take(&mut self.failing) {
-                    tracing::warn!("journal `{}` is written again", self.counters.name);
-                }
             }
             Err(failure) => {
                 self.count_bytes(failure.whole.len());
