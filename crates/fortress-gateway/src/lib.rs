@@ -1,8 +1,29 @@
 //! The request path: listeners, guards, upstreams, replies and the journal.
 //!
-//! Deliberately not here: anything of the admin side or of the offline half (audit, attack).
+//! [`compile::compile`] turns a configuration into a [`compile::Gateway`], [`server::Server`] runs
+//! it. Deliberately not here: anything of the admin side or of the offline half (audit, attack).
 
+pub mod compile;
+mod connection;
+mod connections;
+mod cookie;
+mod decode;
+mod fetch;
+mod guard;
 pub mod h1;
 pub mod journal;
+pub mod keys;
+mod listen;
 pub mod metrics;
 pub mod path;
+mod reply;
+mod request;
+mod route;
+mod serve;
+pub mod server;
+mod upstream;
+mod worker;
+
+pub use compile::{Compiled, Exposed, Exposure, Gateway, compile};
+pub use keys::KeyRing;
+pub use server::{Listening, Server, ServerError};

@@ -556,7 +556,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn normalising_is_idempotent_and_leaves_one_reading(raw in prop_oneof![paths(), "/[ -~]{0,20}"]) {

@@ -1,15 +1,26 @@
 //! The configuration, as the operator wrote it and already typed: `fortress.yaml`.
 //!
+//! The language is defined once, in the tables of `keys.rs`; [`load`] gives all mistakes at once.
 //! Deliberately not here: what needs the descriptions (which operation a name means) and what needs
 //! compiling (certificates, keys, schemas). That is the gateway's `compile`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{
-    bounds::Bounds,
-    decision::Mode,
-    document::{Node, Span},
-};
+mod api;
+mod identity;
+mod json_schema;
+mod keys;
+mod listen;
+mod load;
+mod reader;
+mod scalar;
+mod settings;
+
+pub use json_schema::json_schema;
+pub use load::{load, load_partly};
+pub use settings::settings;
+
+use crate::{decision::Mode, document::Span};
 
 /// A value with the place where it was written.
 #[derive(Clone, Debug)]
@@ -33,7 +44,7 @@ pub struct Config {
     pub identity: Vec<Identity>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
-    /// Where requests are recorded; empty means NDJSON to stdout is off.
+    /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
@@ -124,6 +135,19 @@ pub struct Network {
     pub prefix: u8,
 }
 
+impl Network {
+    /// Whether the address lies in the block. An IPv4 address mapped into IPv6 is taken as IPv4.
+    pub fn contains(&self, address: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        let leading = |differing: u32| differing >= u32::from(self.prefix);
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (V4(block), V4(address)) => leading((block.to_bits() ^ address.to_bits()).leading_zeros()),
+            (V6(block), V6(address)) => leading((block.to_bits() ^ address.to_bits()).leading_zeros()),
+            (V4(_), V6(_)) | (V6(_), V4(_)) => false,
+        }
+    }
+}
+
 /// One API.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -134,6 +158,7 @@ pub struct Api {
     /// Hosts that it answers to, in lower case; empty for any. `*.example.com` is allowed.
     pub hosts: Vec<String>,
     /// Replaces the base path of the description's `servers`; begins with `/`, has none at the end.
+    /// Empty for `/`.
     pub base_path: Option<Spanned<String>>,
     /// Where its requests go.
     pub upstream: Upstream,
@@ -311,7 +336,7 @@ pub struct BoundsPatch(
     pub Vec<BoundSetting>,
 );
 
-/// One key of `bounds` with its value already typed.
+/// One key of `bounds` with its value already typed and in its range.
 #[derive(Clone, Debug)]
 pub struct BoundSetting {
     /// The key.
@@ -319,11 +344,3 @@ pub struct BoundSetting {
     /// Bytes, counts, or a time in nanoseconds.
     pub value: u64,
 }
-
-/// Reads the `x-fortress` of a description: the same keys as an operation's, API's or document's
-/// settings in `fortress.yaml`. See [`load`].
-#[derive(Clone, Debug)]
-pub struct Extension<'a>(pub &'a Node);
-
-/// Used by the table of bounds to name what a key sets.
-pub type SetBound = fn(&mut Bounds, u64);

@@ -1,0 +1,344 @@
+//! From a configuration and its descriptions to an immutable [`Gateway`].
+//!
+//! All mistakes are reported at once. What compiled can be put in force without failing: files,
+//! certificates and keys have been read by then. Deliberately not here: living things (connections,
+//! key caches), which are kept elsewhere by name and survive a reload.
+
+mod access;
+mod settings;
+mod tls;
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use fortress_model::{
+    Bounds, Diagnostic, Mode, Severity, Sources,
+    config::{Api, Config, Hsts, Network, ResponseUndeclared, Serve, Spanned},
+};
+use fortress_spec::{ApiDescription, Disk, Operation, Policy};
+use http::{HeaderName, HeaderValue};
+
+pub(crate) use access::{Access, Alternative, CredentialPlan, IdentityPlan, Place};
+pub use access::{Exposed, Exposure};
+pub(crate) use settings::Effective;
+pub(crate) use tls::{machine_roots, server as server_tls};
+
+use crate::{
+    keys::KeyRing,
+    listen::ListenerPlan,
+    request::OVERRIDES,
+    route::{Conflict, Router},
+    upstream::UpstreamPlan,
+};
+
+/// One immutable compilation of the configuration. A request takes it once and keeps it to its end,
+/// so that no request ever sees two configurations.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Counts the configurations that were in force.
+    pub revision: u64,
+    pub(crate) router: Router,
+    pub(crate) listeners: Vec<Arc<ListenerPlan>>,
+    pub(crate) bounds: Bounds,
+    trusted: Vec<Network>,
+    hsts: HashMap<Arc<str>, HeaderValue>,
+    files: Vec<PathBuf>,
+}
+
+impl Gateway {
+    pub(crate) fn trusted_proxies(&self) -> &[Network] {
+        &self.trusted
+    }
+
+    pub(crate) fn hsts(&self, listener: &str) -> Option<&HeaderValue> {
+        self.hsts.get(listener)
+    }
+
+    /// Every file that this was made from.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+}
+
+/// An API, compiled.
+#[derive(Debug)]
+pub(crate) struct ApiPlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) description: Option<Arc<ApiDescription>>,
+    pub(crate) upstream: UpstreamPlan,
+}
+
+/// Everything that is to be done for an operation.
+#[derive(Debug)]
+pub(crate) struct OperationPlan {
+    pub(crate) api: Arc<ApiPlan>,
+    pub(crate) id: Arc<str>,
+    /// Its place in the description.
+    index: Option<usize>,
+    pub(crate) mode: Mode,
+    pub(crate) bounds: Bounds,
+    pub(crate) policy: Policy,
+    pub(crate) responses: ResponseUndeclared,
+    pub(crate) access: Access,
+    pub(crate) require_scopes: Vec<String>,
+    /// A path parameter is written with `;`.
+    pub(crate) semicolons: bool,
+    pub(crate) declared_overrides: Vec<HeaderName>,
+    /// Parts of its answers may be asked for, since they are not held anyway.
+    pub(crate) ranges: bool,
+}
+
+impl OperationPlan {
+    /// The operation in its description; `None` where the API has none.
+    pub(crate) fn operation(&self) -> Option<(&ApiDescription, &Operation)> {
+        let description = self.api.description.as_deref()?;
+        Some((description, description.operations.get(self.index?)?))
+    }
+
+    /// Scopes that a client may be told to get.
+    pub(crate) fn demanded_scopes(&self) -> Vec<&str> {
+        let alternatives: &[_] = match &self.access {
+            Access::Public => &[],
+            Access::AnyOf(alternatives) => alternatives,
+        };
+        let described = alternatives.iter().flat_map(|alternative| &alternative.scopes);
+        let mut scopes: Vec<&str> = described.chain(&self.require_scopes).map(String::as_str).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes
+    }
+
+    pub(crate) fn allows_undeclared_responses(&self) -> bool {
+        self.responses == ResponseUndeclared::Allow
+    }
+}
+
+/// What compiling gives: a gateway exactly if no diagnostic is an error.
+#[derive(Debug)]
+pub struct Compiled {
+    /// To be put in force.
+    pub gateway: Option<Gateway>,
+    /// Everything that is wrong or open.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every operation and who may call it, also where something is wrong.
+    pub exposures: Vec<Exposure>,
+    /// The descriptions that loaded, by the API's name.
+    pub descriptions: Vec<(String, Arc<ApiDescription>)>,
+}
+
+/// Compiles. Reads files, changes nothing.
+pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision: u64) -> Compiled {
+    let mut compiler = Compiler {
+        config,
+        sources,
+        diagnostics: Vec::new(),
+        exposures: Vec::new(),
+        descriptions: Vec::new(),
+        router: Router::default(),
+        files: config.files.clone(),
+    };
+    let identities = access::identities(config, keys, &mut compiler.diagnostics);
+    for api in &config.apis {
+        compiler.api(api, &identities);
+    }
+    let (listeners, hsts) = compiler.listeners();
+    let bounds = settings::bounds(&config.defaults);
+    let sound = compiler.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
+    let gateway = sound.then(|| Gateway {
+        revision,
+        router: std::mem::take(&mut compiler.router),
+        listeners,
+        bounds,
+        trusted: config.trusted_proxies.clone(),
+        hsts,
+        files: std::mem::take(&mut compiler.files),
+    });
+    Compiled {
+        gateway,
+        diagnostics: compiler.diagnostics,
+        exposures: compiler.exposures,
+        descriptions: compiler.descriptions,
+    }
+}
+
+struct Compiler<'a> {
+    config: &'a Config,
+    sources: &'a mut Sources,
+    diagnostics: Vec<Diagnostic>,
+    exposures: Vec<Exposure>,
+    descriptions: Vec<(String, Arc<ApiDescription>)>,
+    router: Router,
+    files: Vec<PathBuf>,
+}
+
+impl Compiler<'_> {
+    fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
+        let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let description = match &api.spec {
+            None => None,
+            Some(path) => match self.describe(path) {
+                Some(description) => {
+                    self.descriptions.push((api.name.value.clone(), Arc::clone(&description)));
+                    Some(description)
+                }
+                None => return,
+            },
+        };
+        let plan = Arc::new(ApiPlan {
+            name: api.name.value.as_str().into(),
+            description: description.clone(),
+            upstream: upstream.unwrap_or_default(),
+        });
+        match description {
+            None => self.undescribed(api, &plan, identities),
+            Some(description) => self.operations(api, &plan, &description, identities),
+        }
+    }
+
+    fn describe(&mut self, path: &Spanned<PathBuf>) -> Option<Arc<ApiDescription>> {
+        let loaded = fortress_spec::load(&path.value, &Disk, self.sources);
+        self.diagnostics.extend(loaded.diagnostics);
+        let description = loaded.description?;
+        self.files.extend(description.files.iter().cloned());
+        Some(Arc::new(description))
+    }
+
+    /// `spec: none`: any path and method below the base path.
+    fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
+        let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
+        self.exposures.push(Exposure::new(&api.name.value, "any", &access, effective.mode));
+        let plan = Arc::new(operation_plan(plan, "any".into(), None, effective, access.unwrap_or(Access::Public)));
+        let base_path = api.base_path.as_ref().map_or("", |path| path.value.as_str());
+        for host in hosts(api) {
+            if let Err(conflict) = self.router.add_any(host, base_path, &plan) {
+                self.conflict(api, "the whole API", &conflict);
+            }
+        }
+    }
+
+    fn operations(
+        &mut self,
+        api: &Api,
+        plan: &Arc<ApiPlan>,
+        description: &Arc<ApiDescription>,
+        identities: &[Arc<IdentityPlan>],
+    ) {
+        let layers = settings::Layers::of(self.config, api, description, &mut self.diagnostics);
+        let schemes = access::schemes(api, description, identities, &mut self.diagnostics);
+        for (index, operation) in description.operations.iter().enumerate() {
+            let effective = layers.effective(operation, index, &mut self.diagnostics);
+            let access = access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
+            let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
+            self.exposures.push(exposure);
+            let id = Arc::clone(&operation.id);
+            let access = access.unwrap_or(Access::Public);
+            let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
+            operation_plan.semicolons = operation.parameters.has_semicolon_style();
+            operation_plan.ranges = operation.responses.any_streams();
+            operation_plan.declared_overrides = declared_overrides(operation);
+            self.route(api, description, operation, &Arc::new(operation_plan));
+        }
+    }
+
+    fn route(
+        &mut self,
+        api: &Api,
+        description: &ApiDescription,
+        operation: &Operation,
+        plan: &Arc<OperationPlan>,
+    ) {
+        let configured = api.base_path.as_ref().map(|path| [path.value.clone()]);
+        let base_paths = match &configured {
+            Some(path) => path.as_slice(),
+            None => description.base_paths_of(operation),
+        };
+        for host in hosts(api) {
+            for base_path in base_paths {
+                let added = self.router.add(host, base_path, &operation.template, &operation.method, plan);
+                if let Err(conflict) = added {
+                    self.conflict(api, &operation.id, &conflict);
+                }
+            }
+        }
+    }
+
+    fn conflict(&mut self, api: &Api, operation: &str, conflict: &Conflict) {
+        let message = format!(
+            "operation `{operation}` of API `{}` has the same host, path and method as `{}` of API `{}`",
+            api.name.value, conflict.earlier.id, conflict.earlier.api.name,
+        );
+        let help = format!("give one of them a `base_path` or `hosts`: apis.{}.base_path: /…", api.name.value);
+        self.diagnostics.push(Diagnostic::error(api.name.span, message).help(help));
+    }
+
+    fn listeners(&mut self) -> (Vec<Arc<ListenerPlan>>, HashMap<Arc<str>, HeaderValue>) {
+        let mut listeners = Vec::new();
+        let mut hsts = HashMap::new();
+        for listener in &self.config.listen {
+            let name: Arc<str> = listener.address.value.to_string().into();
+            if let Serve::Apis { hsts: Some(header), .. } = &listener.serve {
+                hsts.insert(Arc::clone(&name), hsts_value(header));
+            }
+            if let Some(plan) = ListenerPlan::compile(name, listener, &self.config.listen, &mut self.diagnostics) {
+                listeners.push(Arc::new(plan));
+            }
+        }
+        (listeners, hsts)
+    }
+}
+
+fn operation_plan(
+    api: &Arc<ApiPlan>,
+    id: Arc<str>,
+    index: Option<usize>,
+    effective: Effective,
+    access: Access,
+) -> OperationPlan {
+    let bounds = effective.bounds;
+    OperationPlan {
+        api: Arc::clone(api),
+        id,
+        index,
+        mode: effective.mode,
+        policy: Policy {
+            undeclared: effective.requests,
+            cookies: effective.cookies,
+            depth: bounds.depth,
+            properties: bounds.properties,
+            items: bounds.items,
+            parts: bounds.parts,
+        },
+        bounds,
+        // What is not enforced changes nothing: it is found, recorded, and passes.
+        responses: match (effective.mode, effective.responses) {
+            (Mode::Monitor | Mode::Off, ResponseUndeclared::Drop) => ResponseUndeclared::Refuse,
+            (Mode::Enforce | Mode::Monitor | Mode::Off, responses) => responses,
+        },
+        access,
+        require_scopes: effective.require_scopes,
+        semicolons: false,
+        declared_overrides: Vec::new(),
+        ranges: index.is_none(),
+    }
+}
+
+fn declared_overrides(operation: &Operation) -> Vec<HeaderName> {
+    operation
+        .parameters
+        .iter()
+        .filter(|parameter| parameter.location == fortress_spec::parameter::Location::Header)
+        .filter_map(|parameter| HeaderName::from_bytes(parameter.name.as_bytes()).ok())
+        .filter(|name| OVERRIDES.contains(&name.as_str()))
+        .collect()
+}
+
+/// The hosts of an API; `None` stands for any.
+fn hosts(api: &Api) -> Vec<Option<&str>> {
+    if api.hosts.is_empty() { vec![None] } else { api.hosts.iter().map(|host| Some(host.as_str())).collect() }
+}
+
+fn hsts_value(hsts: &Hsts) -> HeaderValue {
+    let subdomains = if hsts.include_subdomains { "; includeSubDomains" } else { "" };
+    let text = format!("max-age={}{subdomains}", hsts.max_age.as_secs());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("max-age=31536000"))
+}

@@ -1,0 +1,171 @@
+//! Nearest wins: an operation over its tags, over its API, over `defaults`; at each level the
+//! configuration over the description's `x-fortress`.
+
+use fortress_model::{
+    Bounds, Diagnostic, Mode,
+    config::{
+        self, Api, Config, Cookies, RequestUndeclared, ResponseUndeclared, Settings, Spanned,
+    },
+};
+use fortress_spec::{ApiDescription, Operation};
+
+/// What holds for an operation, everything said.
+#[derive(Debug)]
+pub(crate) struct Effective {
+    pub(crate) mode: Mode,
+    pub(crate) public: Option<Spanned<bool>>,
+    pub(crate) bounds: Bounds,
+    pub(crate) requests: RequestUndeclared,
+    pub(crate) cookies: Cookies,
+    pub(crate) responses: ResponseUndeclared,
+    pub(crate) require_scopes: Vec<String>,
+}
+
+impl Effective {
+    /// Applies layers, the nearest last. Maps merge, lists replace.
+    pub(crate) fn of(layers: &[&Settings]) -> Self {
+        let mut effective = Self {
+            mode: Mode::default(),
+            public: None,
+            bounds: Bounds::default(),
+            requests: RequestUndeclared::default(),
+            cookies: Cookies::default(),
+            responses: ResponseUndeclared::default(),
+            require_scopes: Vec::new(),
+        };
+        for layer in layers {
+            effective.apply(layer);
+        }
+        effective
+    }
+
+    fn apply(&mut self, layer: &Settings) {
+        layer.bounds.apply(&mut self.bounds);
+        self.mode = layer.mode.unwrap_or(self.mode);
+        self.requests = layer.requests_undeclared.unwrap_or(self.requests);
+        self.cookies = layer.cookies.unwrap_or(self.cookies);
+        self.responses = layer.responses_undeclared.unwrap_or(self.responses);
+        if layer.public.is_some() {
+            self.public.clone_from(&layer.public);
+        }
+        if !layer.require_scopes.is_empty() {
+            self.require_scopes.clone_from(&layer.require_scopes);
+        }
+    }
+}
+
+/// The bounds of the gateway as a whole.
+pub(super) fn bounds(defaults: &Settings) -> Bounds {
+    let mut bounds = Bounds::default();
+    defaults.bounds.apply(&mut bounds);
+    bounds
+}
+
+/// All that is said about an API's operations.
+pub(super) struct Layers<'a> {
+    defaults: &'a Settings,
+    api: &'a Api,
+    /// `x-fortress` of the document.
+    document: Settings,
+    /// For each entry of `operations`, which operations it means.
+    selected: Vec<(Vec<usize>, &'a Settings)>,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn of(
+        config: &'a Config,
+        api: &'a Api,
+        description: &ApiDescription,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let document = match &description.extension {
+            None => Settings::default(),
+            Some(node) => {
+                let (settings, found) = config::settings(node);
+                diagnostics.extend(found);
+                settings
+            }
+        };
+        // Tags first: an operation's own entry is nearer.
+        let (tags, operations): (Vec<_>, Vec<_>) =
+            api.operations.iter().partition(|(selector, _)| selector.value.starts_with("tag:"));
+        let selected = tags
+            .into_iter()
+            .chain(operations)
+            .map(|(selector, settings)| (select(selector, description, diagnostics), settings))
+            .collect();
+        Self { defaults: &config.defaults, api, document, selected }
+    }
+
+    pub(super) fn effective(
+        &self,
+        operation: &Operation,
+        index: usize,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Effective {
+        let described: Vec<Settings> = operation
+            .extension
+            .iter()
+            .map(|node| {
+                let (settings, found) = config::settings(node);
+                diagnostics.extend(found.into_iter().filter(|found| !diagnostics.contains(found)).collect::<Vec<_>>());
+                settings
+            })
+            .collect();
+        let chosen = |tag: bool| {
+            self.selected
+                .iter()
+                .zip(self.order())
+                .filter(move |((indices, _), is_tag)| *is_tag == tag && indices.contains(&index))
+                .map(|((_, settings), _)| *settings)
+        };
+        let mut layers = vec![self.defaults, &self.document, &self.api.settings];
+        layers.extend(chosen(true));
+        layers.extend(&described);
+        layers.extend(chosen(false));
+        Effective::of(&layers)
+    }
+
+    /// Which of `selected` are tags: those that stand first.
+    fn order(&self) -> impl Iterator<Item = bool> {
+        let tags = self.api.operations.iter().filter(|(selector, _)| selector.value.starts_with("tag:")).count();
+        (0..self.selected.len()).map(move |at| at < tags)
+    }
+}
+
+/// The operations that a key of `operations` means.
+fn select(
+    selector: &Spanned<String>,
+    description: &ApiDescription,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<usize> {
+    let matching = |matches: &dyn Fn(&Operation) -> bool| -> Vec<usize> {
+        let operations = description.operations.iter().enumerate();
+        operations.filter(|(_, operation)| matches(operation)).map(|(index, _)| index).collect()
+    };
+    let text = selector.value.as_str();
+    let (found, known): (_, Vec<String>) = if let Some(tag) = text.strip_prefix("tag:") {
+        let known = description.operations.iter().flat_map(|operation| &operation.tags);
+        let known = known.map(|tag| format!("tag:{tag}")).collect();
+        (matching(&|operation| operation.tags.iter().any(|known| known == tag)), known)
+    } else if let Some((method, template)) = text.split_once(' ') {
+        let template = template.trim();
+        let known = |operation: &Operation| format!("{} {}", operation.method, operation.template);
+        let found = matching(&|operation| operation.method.as_str() == method && operation.template.text == template);
+        (found, description.operations.iter().map(known).collect())
+    } else {
+        let known = description.operations.iter().map(|operation| operation.id.to_string()).collect();
+        (matching(&|operation| *operation.id == *text), known)
+    };
+    if found.is_empty() {
+        let message = format!("the description has no operation `{text}`");
+        let mut diagnostic = Diagnostic::error(selector.span, message);
+        let suggestion = fortress_model::diagnostic::did_you_mean(text, known.iter().map(String::as_str));
+        diagnostic = match suggestion {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic.help("name it by operationId, by `METHOD /template`, or as `tag:NAME`"),
+        };
+        diagnostics.push(diagnostic);
+    }
+    found
+}

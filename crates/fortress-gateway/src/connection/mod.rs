@@ -1,0 +1,225 @@
+//! A connection from its first byte to its last: admission, TLS, and which HTTP it speaks.
+
+mod h1;
+mod h2;
+mod meter;
+mod operations;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use fortress_model::{Bounds, Decision, Outcome, Reason, config::Http2};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    task::AbortHandle,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    compile::Gateway,
+    connections::Place,
+    listen::{ListenerPlan, Service},
+    reply,
+    request::Arrival,
+    worker::{Recorder, Worker},
+};
+
+/// A worker's open connections, so that a stop can end those that wait for nothing but a request.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    next: Cell<u64>,
+    connections: RefCell<HashMap<u64, (Rc<Cell<bool>>, AbortHandle)>>,
+}
+
+impl Open {
+    /// Ends the connections that are between two requests.
+    pub(crate) fn end_idle(&self) {
+        for (idle, task) in self.connections.borrow().values() {
+            if idle.get() {
+                task.abort();
+            }
+        }
+    }
+
+    /// Ends all.
+    pub(crate) fn end_all(&self) {
+        for (_, task) in self.connections.borrow().values() {
+            task.abort();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connections.borrow().is_empty()
+    }
+}
+
+/// Takes the connection's entry away, however its task ends.
+struct Entry {
+    worker: Rc<Worker>,
+    id: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.worker.open.connections.borrow_mut().remove(&self.id);
+    }
+}
+
+/// Everything that a connection knows of itself.
+struct Context {
+    worker: Rc<Worker>,
+    arrival: Arrival,
+    plan: Arc<ListenerPlan>,
+    bounds: Bounds,
+    /// Between two requests.
+    idle: Rc<Cell<bool>>,
+}
+
+/// Starts to serve a connection, or refuses it.
+pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: SocketAddr) {
+    let gateway = worker.gateway();
+    let Some(plan) = gateway.listeners.iter().find(|plan| plan.name == *name).cloned() else { return };
+    let metrics = worker.shard.listener(name);
+    let ip = peer.ip().to_canonical();
+    let trusted = gateway.trusted_proxies().iter().any(|network| network.contains(ip));
+    let arrival = Arrival {
+        peer,
+        listener: Arc::clone(name),
+        tls: matches!(plan.service, Service::Apis { tls: Some(_), .. }),
+    };
+    let place = match &plan.service {
+        // The operator must be able to look in while an attack is on.
+        Service::Operations => None,
+        Service::Apis { .. } | Service::Redirect { .. } => {
+            match worker.shared.connections.admit(ip, trusted, &gateway.bounds) {
+                Ok(place) => Some(place),
+                Err(reason) => {
+                    metrics.refuse(reason);
+                    refuse(worker, &arrival, tcp, reason);
+                    return;
+                }
+            }
+        }
+    };
+    let idle = Rc::new(Cell::new(false));
+    let context =
+        Context { worker: Rc::clone(worker), arrival, plan, bounds: gateway.bounds.clone(), idle: Rc::clone(&idle) };
+    let id = worker.open.next.get();
+    worker.open.next.set(id + 1);
+    let entry = Entry { worker: Rc::clone(worker), id };
+    let open = metrics.open();
+    let task = tokio::task::spawn_local(async move {
+        let held: (Entry, Option<Place>, _) = (entry, place, open);
+        run(context, tcp).await;
+        drop(held);
+    });
+    worker.open.connections.borrow_mut().insert(id, (idle, task.abort_handle()));
+}
+
+/// Tells a client that there is no place, where that costs nothing: not under TLS.
+fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, reason: Reason) {
+    let now = worker.now();
+    let mut decision = Decision::begin(worker.request_id(now), now, arrival.peer.ip().to_canonical());
+    decision.client_port = arrival.peer.port();
+    decision.listener = Arc::clone(&arrival.listener);
+    decision.tls = arrival.tls;
+    let denial = decision.fail(reason, "connection refused");
+    decision.outcome = Outcome::Denied(denial.reason);
+    decision.status = reason.status().as_u16();
+    if !arrival.tls {
+        let answer = reply::problem(&decision, reason);
+        let text = h1::whole(&answer, &worker.date());
+        // The socket's buffer is empty: either it takes this at once, or the client does without.
+        if tcp.try_write(&text).is_err() {
+            decision.status = 0;
+        }
+    }
+    drop(Recorder::new(worker, decision, tokio::time::Instant::now()));
+}
+
+async fn run(context: Context, tcp: TcpStream) {
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "a connection was gone at once");
+        return;
+    }
+    let plan = Arc::clone(&context.plan);
+    match &plan.service {
+        Service::Apis { tls: Some(config), .. } => {
+            let metrics = context.worker.shard.listener(&plan.name);
+            let accepting = TlsAcceptor::from(Arc::clone(config)).accept(tcp);
+            match tokio::time::timeout(context.bounds.head_time, accepting).await {
+                Ok(Ok(stream)) => {
+                    metrics.handshake_succeeded();
+                    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                        h2::run(context, stream).await;
+                    } else {
+                        h1::run(context, stream).await;
+                    }
+                }
+                Ok(Err(error)) => {
+                    metrics.handshake_failed();
+                    tracing::debug!(%error, peer = %context.arrival.peer, "TLS handshake failed");
+                }
+                Err(_) => metrics.handshake_failed(),
+            }
+        }
+        Service::Apis { tls: None, http2: Http2::PriorKnowledge } => {
+            match tokio::time::timeout(context.bounds.head_time, begins_with_preface(&tcp)).await {
+                Ok(true) => h2::run(context, tcp).await,
+                Ok(false) => h1::run(context, tcp).await,
+                Err(_) => {}
+            }
+        }
+        Service::Apis { tls: None, .. } | Service::Redirect { .. } | Service::Operations => h1::run(context, tcp).await,
+    }
+}
+
+/// HTTP/2 by prior knowledge begins with `PRI * HTTP/2.0` (RFC 9113, section 3.4); no other
+/// request begins with these three letters.
+async fn begins_with_preface(tcp: &TcpStream) -> bool {
+    let mut seen = [0; 3];
+    loop {
+        match tcp.peek(&mut seen).await {
+            Ok(0) | Err(_) => return false,
+            Ok(read) if read < seen.len() => {
+                let part = seen.get(..read).unwrap_or_default();
+                if !b"PRI".starts_with(part) {
+                    return false;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(_) => return seen == *b"PRI",
+        }
+    }
+}
+
+/// Writes all, giving up when nothing moves for `patience`.
+async fn write_all(io: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], patience: Duration) -> Result<(), ()> {
+    while !bytes.is_empty() {
+        match tokio::time::timeout(patience, io.write(bytes)).await {
+            Ok(Ok(written)) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
+            Ok(Ok(_) | Err(_)) | Err(_) => return Err(()),
+        }
+    }
+    match tokio::time::timeout(patience, io.flush()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(()),
+    }
+}
+
+/// What a connection is made of.
+trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
+
+/// The snapshot that is in force for the next request.
+fn current(context: &Context) -> Arc<Gateway> {
+    context.worker.gateway()
+}

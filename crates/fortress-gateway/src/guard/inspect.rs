@@ -1,0 +1,196 @@
+//! What the request holds: parameters, then the whole body, against the description.
+//!
+//! The body is read to its end, within its bounds, before the upstream sees a byte. Deliberately
+//! not here: what the schemas mean (`fortress-spec`).
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fortress_model::{Bounds, Decision, Denial, Reason};
+use fortress_spec::check::{RequestParts, Violation};
+use http::{HeaderMap, HeaderValue, header};
+use tokio::time::Instant;
+
+use crate::{
+    compile::OperationPlan,
+    decode::{self, Coding},
+    request::{self, BodyError, Request, RequestBody},
+    route::Routed,
+};
+
+/// A request that was read whole, within its bounds, and looked at.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    request: Request,
+    body: Bytes,
+}
+
+impl Inspected {
+    pub(crate) fn into_parts(self) -> (Request, Bytes) {
+        (self.request, self.body)
+    }
+}
+
+/// Inspects parameters and body.
+///
+/// # Errors
+/// `parameter.*`, `cookie.*`, `body.*`, `content_type.*`, `content_encoding.*`, `charset.*`.
+pub(crate) async fn check(
+    decision: &mut Decision,
+    routed: &Routed,
+    mut request: Request,
+    wire: &mut impl RequestBody,
+) -> Result<Inspected, Denial> {
+    let plan = routed.plan();
+    request::drop_overrides(decision, &mut request.headers, &plan.declared_overrides);
+    parameters(decision, routed, &mut request)?;
+    if !plan.ranges {
+        // A part of a document cannot be held against its schema.
+        request.headers.remove(header::RANGE);
+        request.headers.remove(header::IF_RANGE);
+    }
+    let raw = read(decision, &plan.bounds, wire).await?;
+    let body = decoded(decision, plan, &mut request.headers, raw)?;
+    if let Some((description, operation)) = plan.operation() {
+        let mut found = Vec::new();
+        let content_type = single_content_type(&request.headers);
+        operation.check_body(&description.schemas, content_type.as_deref(), &body, &plan.policy, &mut found);
+        refuse_all(decision, found)?;
+    }
+    Ok(Inspected { request, body })
+}
+
+fn parameters(decision: &mut Decision, routed: &Routed, request: &mut Request) -> Result<(), Denial> {
+    let plan = routed.plan();
+    let Some((description, operation)) = plan.operation() else { return Ok(()) };
+    let mut found = Vec::new();
+    let outcome = {
+        let parts = RequestParts {
+            path_values: &routed.values(request.path.as_str()),
+            query: request.query.as_deref(),
+            headers: &request.headers,
+        };
+        operation.check_parameters(&description.schemas, &parts, &plan.policy, &mut found)
+    };
+    refuse_all(decision, found)?;
+    if let Some(cookie) = outcome.cookie {
+        request.headers.remove(header::COOKIE);
+        if let Ok(value) = HeaderValue::from_str(&cookie)
+            && !cookie.is_empty()
+        {
+            request.headers.insert(header::COOKIE, value);
+        }
+        decision.notes.push("undeclared cookies removed".into());
+    }
+    Ok(())
+}
+
+/// Records every violation; the first one that is enforced ends the request.
+fn refuse_all(decision: &mut Decision, found: Vec<Violation>) -> Result<(), Denial> {
+    let mut verdict = Ok(());
+    for violation in found {
+        let detail = if violation.location.is_empty() {
+            violation.detail
+        } else {
+            format!("`{}`: {}", violation.location, violation.detail)
+        };
+        let refused = decision.refuse(violation.reason, detail);
+        verdict = verdict.and(refused);
+    }
+    verdict
+}
+
+/// Several `Content-Type` fields are joined by commas, which no media type holds: the check then
+/// refuses them as malformed.
+fn single_content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let mut joined = values.next()?.as_bytes().to_vec();
+    for value in values {
+        joined.extend_from_slice(b", ");
+        joined.extend_from_slice(value.as_bytes());
+    }
+    Some(joined)
+}
+
+/// A body may be this slow in its beginning.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Reads the body whole. What cannot be read cannot be forwarded: these refusals hold in any mode.
+async fn read(decision: &mut Decision, bounds: &Bounds, wire: &mut impl RequestBody) -> Result<Bytes, Denial> {
+    let too_large =
+        |decision: &mut Decision| decision.fail(Reason::BodyTooLarge, format!("over {} bytes", bounds.body));
+    let announced = wire.announced();
+    if announced == Some(0) {
+        return Ok(Bytes::new());
+    }
+    if announced.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > bounds.body)) {
+        return Err(too_large(decision));
+    }
+    let started = Instant::now();
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut received = 0_usize;
+    loop {
+        let allowed = u64::try_from(received).unwrap_or(u64::MAX).checked_div(bounds.body_rate).unwrap_or_default();
+        let deadline = started + GRACE + Duration::from_secs(allowed);
+        let piece = match tokio::time::timeout_at(deadline, wire.next()).await {
+            Err(_) => {
+                let detail = format!("{received} bytes in {:?}", started.elapsed());
+                return Err(decision.fail(Reason::BodyTimeout, detail));
+            }
+            Ok(Err(BodyError::Framing(reason, detail))) => return Err(decision.fail(reason, detail)),
+            Ok(Err(BodyError::Incomplete)) => {
+                let detail = format!("the client closed after {received} bytes");
+                return Err(decision.fail(Reason::BodyIncomplete, detail));
+            }
+            Ok(Ok(None)) => break,
+            Ok(Ok(Some(piece))) => piece,
+        };
+        received = received.saturating_add(piece.len());
+        decision.request_bytes = u64::try_from(received).unwrap_or(u64::MAX);
+        if received > bounds.body {
+            return Err(too_large(decision));
+        }
+        match &first {
+            None => first = Some(piece),
+            Some(_) => rest.extend_from_slice(&piece),
+        }
+    }
+    let first = first.unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+/// Undoes `Content-Encoding`, so that the upstream gets the very bytes that were checked.
+fn decoded(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    headers: &mut HeaderMap,
+    raw: Bytes,
+) -> Result<Bytes, Denial> {
+    headers.remove(header::CONTENT_LENGTH);
+    let coding = match Coding::of(headers) {
+        Ok(coding) => coding,
+        Err(unknown) => {
+            let detail = format!("`{unknown}`; decoded are gzip, br and zstd, one at a time");
+            return Err(decision.fail(Reason::ContentEncodingUnknown, detail));
+        }
+    };
+    headers.remove(header::CONTENT_ENCODING);
+    // What clients accept is between them and the gateway: an encoded answer could not be checked.
+    headers.remove(header::ACCEPT_ENCODING);
+    let Some(coding) = coding.filter(|_| !raw.is_empty()) else { return Ok(raw) };
+    let bounds = decode::Limits { size: plan.bounds.body, expansion: plan.bounds.expansion };
+    match decode::decode(coding, &raw, bounds) {
+        Ok(body) => Ok(Bytes::from(body)),
+        Err(decode::DecodeError::TooLarge) => {
+            Err(decision.fail(Reason::BodyTooLarge, format!("over {} bytes when decoded", plan.bounds.body)))
+        }
+        Err(error) => Err(decision.fail(Reason::ContentEncodingInvalid, error.to_string())),
+    }
+}

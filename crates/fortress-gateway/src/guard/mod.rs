@@ -1,0 +1,7 @@
+//! The guards, in the order in which a request meets them. Each returns a value that only it can
+//! build; [`Cleared`](crate::serve::Cleared) needs one of each, and the upstreams accept nothing
+//! else. So a guard cannot be forgotten, nor two of them swapped.
+
+pub(crate) mod authenticate;
+pub(crate) mod authorize;
+pub(crate) mod inspect;

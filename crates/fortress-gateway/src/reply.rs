@@ -1,0 +1,280 @@
+//! The upstream's answer: held, checked against the description, trimmed, and dressed for the
+//! client.
+//!
+//! Deliberately not here: what the schemas mean (`fortress-spec`), and writing to the wire.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fortress_model::{Decision, Denial, Reason};
+use fortress_spec::check::ResponseOutcome;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tokio::time::Instant;
+
+use crate::{
+    compile::OperationPlan,
+    decode::{self, Coding},
+    upstream::{Incoming, UpstreamBody, UpstreamError},
+};
+
+/// What the client gets.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: ReplyBody,
+}
+
+/// A reply's body.
+#[derive(Debug)]
+pub(crate) enum ReplyBody {
+    /// None; the length is what a GET would have had, for an answer to HEAD.
+    Empty { announced: Option<u64> },
+    /// Held and checked.
+    Full(Bytes),
+    /// Not held: what was read already, and the rest as it comes.
+    Stream(Stream),
+}
+
+/// A body that goes through as it comes.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) held: Bytes,
+    pub(crate) rest: UpstreamBody,
+    /// Bytes in all, if the upstream announced them.
+    pub(crate) length: Option<u64>,
+    /// The time that the upstream may take between two pieces.
+    pub(crate) patience: Duration,
+}
+
+impl Stream {
+    /// The next piece, or `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        if !self.held.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.held)));
+        }
+        self.rest.chunk(Instant::now() + self.patience).await
+    }
+}
+
+/// Holds and checks the answer.
+///
+/// # Errors
+/// `response.*`, `upstream.*`.
+pub(crate) async fn check(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    method: &Method,
+    incoming: Incoming,
+    deadline: Instant,
+) -> Result<Reply, Denial> {
+    let Incoming { status, mut headers, mut body } = incoming;
+    decision.upstream_status = Some(status.as_u16());
+    clean(&mut headers);
+    let content_type = headers.get(header::CONTENT_TYPE).cloned();
+    let content_type = content_type.as_ref().map(HeaderValue::as_bytes);
+    let Some((description, operation)) = plan.operation() else {
+        decision.notes.push("response not checked: the API has no description".into());
+        return Ok(streamed(plan, status, headers, Bytes::new(), body));
+    };
+    let bodiless = method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    if bodiless {
+        let announced = body.announced().filter(|_| method == Method::HEAD).or_else(|| length(&headers));
+        if status != StatusCode::NOT_MODIFIED && !operation.declares_status(status.as_u16()) {
+            undeclared_status(decision, plan, status)?;
+        }
+        return Ok(Reply { status, headers, body: ReplyBody::Empty { announced } });
+    }
+    if operation.response_streams(status.as_u16(), content_type) {
+        decision.notes.push("response not checked: its media type is binary or a stream".into());
+        return Ok(streamed(plan, status, headers, Bytes::new(), body));
+    }
+    let held = match hold(decision, plan, &mut body, deadline).await? {
+        Held::Whole(held) => held,
+        Held::TooLarge(held) => {
+            if !operation.declares_status(status.as_u16()) {
+                undeclared_status(decision, plan, status)?;
+            }
+            decision.notes.push(format!("response not checked: over {} bytes", plan.bounds.response));
+            return Ok(streamed(plan, status, headers, held, body));
+        }
+    };
+    let held = decoded(decision, plan, &mut headers, held)?;
+    let mut found = Vec::new();
+    let outcome = operation.check_response(
+        &description.schemas,
+        status.as_u16(),
+        content_type,
+        &held,
+        plan.responses,
+        &mut found,
+    );
+    let mut verdict = Ok(());
+    for violation in found {
+        let refused = decision.refuse(violation.reason, format!("`{}`: {}", violation.location, violation.detail));
+        verdict = verdict.and(refused);
+    }
+    verdict?;
+    let body = match outcome {
+        ResponseOutcome::Unchanged => held,
+        ResponseOutcome::NotChecked(why) => {
+            decision.notes.push(format!("response not checked: {why}"));
+            held
+        }
+        ResponseOutcome::Trimmed { body, dropped } => {
+            decision.notes.push(format!("response properties dropped: {}", dropped.join(", ")));
+            // They described the bytes that the upstream sent.
+            for name in ["content-md5", "digest", "content-digest", "repr-digest", "etag", "accept-ranges"] {
+                headers.remove(name);
+            }
+            Bytes::from(body)
+        }
+    };
+    Ok(Reply { status, headers, body: ReplyBody::Full(body) })
+}
+
+fn undeclared_status(decision: &mut Decision, plan: &OperationPlan, status: StatusCode) -> Result<(), Denial> {
+    if plan.allows_undeclared_responses() {
+        return Ok(());
+    }
+    decision.refuse(Reason::ResponseUndeclared, format!("status {} is not declared", status.as_u16()))
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn streamed(plan: &OperationPlan, status: StatusCode, headers: HeaderMap, held: Bytes, rest: UpstreamBody) -> Reply {
+    let length = rest.announced();
+    let patience = plan.api.upstream.timeouts.first_byte;
+    Reply { status, headers, body: ReplyBody::Stream(Stream { held, rest, length, patience }) }
+}
+
+enum Held {
+    Whole(Bytes),
+    TooLarge(Bytes),
+}
+
+async fn hold(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    body: &mut UpstreamBody,
+    deadline: Instant,
+) -> Result<Held, Denial> {
+    if body.announced().is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > plan.bounds.response)) {
+        return Ok(Held::TooLarge(Bytes::new()));
+    }
+    let mut first = Bytes::new();
+    let mut more = BytesMut::new();
+    loop {
+        let piece = match body.chunk(deadline).await {
+            Ok(Some(piece)) => piece,
+            Ok(None) if more.is_empty() => return Ok(Held::Whole(first)),
+            Ok(None) => return Ok(Held::Whole(more.freeze())),
+            Err(error) => return Err(decision.fail(error.reason(), error.to_string())),
+        };
+        if first.is_empty() && more.is_empty() {
+            first = piece;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&first);
+            }
+            more.extend_from_slice(&piece);
+        }
+        if first.len().max(more.len()) > plan.bounds.response {
+            return Ok(Held::TooLarge(if more.is_empty() { first } else { more.freeze() }));
+        }
+    }
+}
+
+/// An upstream that encodes although it was not asked to is decoded, for nothing else can be checked.
+fn decoded(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    headers: &mut HeaderMap,
+    held: Bytes,
+) -> Result<Bytes, Denial> {
+    let coding = match Coding::of(headers) {
+        Ok(None) => return Ok(held),
+        Ok(Some(coding)) => coding,
+        Err(unknown) => {
+            return Err(decision.fail(Reason::ResponseInvalid, format!("content encoding `{unknown}` cannot be checked")));
+        }
+    };
+    headers.remove(header::CONTENT_ENCODING);
+    let limits = decode::Limits { size: plan.bounds.response, expansion: usize::MAX };
+    decode::decode(coding, &held, limits)
+        .map(Bytes::from)
+        .map_err(|error| decision.fail(Reason::ResponseInvalid, format!("content encoding: {error}")))
+}
+
+/// Takes away what belongs to the hop from the upstream, and what tells an attacker about it.
+fn clean(headers: &mut HeaderMap) {
+    const REMOVED: &[&str] = &[
+        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding",
+        "upgrade", "server", "x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-runtime", "x-generator",
+        "x-debug-token", "x-debug-token-link", "x-sourcemap", "sourcemap", "alt-svc", "date",
+    ];
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| *name != header::CONTENT_TYPE && *name != header::CONTENT_ENCODING)
+        .collect();
+    for name in listed {
+        headers.remove(name);
+    }
+    for name in REMOVED {
+        headers.remove(*name);
+    }
+}
+
+/// Adds what keeps browsers and caches from misusing an answer, where the upstream says nothing.
+pub(crate) fn dress(headers: &mut HeaderMap, decision: &Decision, hsts: Option<&HeaderValue>) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !headers.contains_key(header::X_FRAME_OPTIONS) {
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    }
+    if !headers.contains_key(header::REFERRER_POLICY) {
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+    let html = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
+    if !html && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+        let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    // What a principal may see is not for a shared cache, unless the upstream says so.
+    if decision.principal.is_some() && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Some(hsts) = hsts.filter(|_| decision.tls) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if let Ok(id) = HeaderValue::from_str(&decision.id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+/// The answer to a refusal: RFC 9457, with the reason's code, the request's id, and nothing else.
+pub(crate) fn problem(decision: &Decision, reason: Reason) -> Reply {
+    let status = reason.status();
+    let body = format!(
+        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"code\":\"{}\",\"request_id\":\"{}\"}}",
+        status.canonical_reason().unwrap_or("Error"),
+        status.as_u16(),
+        reason.code(),
+        decision.id,
+    );
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let body = match decision.method.as_str() {
+        "HEAD" => ReplyBody::Empty { announced: u64::try_from(body.len()).ok() },
+        _ => ReplyBody::Full(Bytes::from(body)),
+    };
+    Reply { status, headers, body }
+}

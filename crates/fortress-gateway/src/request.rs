@@ -1,0 +1,270 @@
+//! A request as the guards see it: parsed once, normalised once, and already free of what is said
+//! only between two hops or what only a proxy may say.
+//!
+//! The guards look at exactly the header fields that the upstream will get. Deliberately not here:
+//! reading from the wire (`h1`, `connection`) and deciding anything about the operation.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use fortress_model::{Decision, Denial, Reason, config::Network};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::path::{NormalizedPath, Semicolons, split_target};
+
+/// A request's head as a connection hands it over, whatever the version of HTTP.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    /// Path and query as they came; `*` for the server-wide `OPTIONS`.
+    pub(crate) target: Box<str>,
+    /// In lower case, with the port if one was given.
+    pub(crate) host: Box<str>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: &'static str,
+    pub(crate) bytes: usize,
+}
+
+/// The connection that a request came on.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: std::sync::Arc<str>,
+    pub(crate) tls: bool,
+}
+
+/// A request's body on the wire.
+pub(crate) trait RequestBody {
+    /// The length, where it is announced: `Some(0)` means that there is none.
+    fn announced(&self) -> Option<u64>;
+    /// The next piece, or `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError>;
+}
+
+/// Why a body cannot be read on.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// The framing is broken.
+    Framing(Reason, String),
+    /// The client went away.
+    Incomplete,
+}
+
+/// A request after parsing.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) path: NormalizedPath,
+    pub(crate) query: Option<Box<str>>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// Normalises the path and cleans the header fields; notes what was taken away.
+pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box<str>), Denial> {
+    let (path, query) = split_target(&head.target);
+    let path = NormalizedPath::parse(path, Semicolons::Kept)
+        .map_err(|refused| decision.fail(refused.reason, refused.detail))?;
+    decision.path.clear();
+    decision.path.push_str(path.as_str());
+    let mut headers = head.headers;
+    clean(decision, &mut headers)?;
+    let query = query.map(Box::from);
+    Ok((Request { method: head.method, path, query, headers }, head.host))
+}
+
+/// What RFC 9110, section 7.6.1, and custom call hop-by-hop.
+const HOP_BY_HOP: &[&str] = &[
+    "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+    "transfer-encoding", "upgrade", "expect", "http2-settings",
+];
+
+/// What only a proxy in front of the upstream may say. All of `x-forwarded-*` and `x-original-*`
+/// goes too.
+const SPOOFABLE: &[&str] = &[
+    "forwarded", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip",
+    "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "fastly-client-ip", "x-envoy-external-address",
+    "x-request-id", "x-proxyuser-ip", "x-host", "x-http-host-override", "x-forwarded", "forwarded-for",
+    "x-rewrite-url",
+];
+
+/// What makes some servers answer another request than the one that was checked. An operation that
+/// declares one as a header parameter gets it.
+pub(crate) const OVERRIDES: &[&str] =
+    &["x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url"];
+
+/// Fields that mean the same at every hop. A `Connection` that lists one is an attempt to make it
+/// vanish between the check and the upstream.
+const END_TO_END: &[&str] = &[
+    "host", "authorization", "cookie", "content-type", "content-length", "content-encoding", "cache-control",
+    "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id",
+];
+
+fn clean(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial> {
+    for listed in connection_options(headers) {
+        if END_TO_END.contains(&listed.as_str()) {
+            return Err(decision.fail(
+                Reason::HeadMalformed,
+                format!("`Connection` lists `{listed}`, which is not a hop-by-hop field"),
+            ));
+        }
+        if let Ok(name) = HeaderName::from_bytes(listed.as_bytes()) {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
+    }
+    let unwelcome: Vec<HeaderName> = headers.keys().filter(|name| !is_welcome(name)).cloned().collect();
+    for name in unwelcome {
+        headers.remove(&name);
+        decision.notes.push(format!("header `{name}` removed"));
+    }
+    Ok(())
+}
+
+fn connection_options(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|option| option.trim().to_ascii_lowercase())
+        .filter(|option| !option.is_empty() && option != "close" && option != "keep-alive")
+        .collect()
+}
+
+fn is_welcome(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // CGI and its descendants fold `_` and `-` into one, so `X_User` could pose as `X-User`.
+    if name.contains('_') {
+        return false;
+    }
+    let mut bytes = name.bytes();
+    match (bytes.next(), bytes.next()) {
+        (Some(b'x'), Some(b'-')) => {
+            !name.starts_with("x-forwarded-")
+                && !(name.starts_with("x-original-") && !OVERRIDES.contains(&name))
+                && (OVERRIDES.contains(&name) || !SPOOFABLE.contains(&name))
+        }
+        (Some(b'f' | b'c' | b't'), _) => !SPOOFABLE.contains(&name),
+        _ => true,
+    }
+}
+
+/// Takes away the override headers that the operation does not declare.
+pub(crate) fn drop_overrides(decision: &mut Decision, headers: &mut HeaderMap, declared: &[HeaderName]) {
+    for name in OVERRIDES {
+        if declared.iter().all(|declared| declared.as_str() != *name) && headers.remove(*name).is_some() {
+            decision.notes.push(format!("header `{name}` removed"));
+        }
+    }
+}
+
+/// Who sent the request: the peer, or what a trusted proxy says, read from the right.
+///
+/// `Forwarded` (RFC 7239) and `X-Forwarded-For` are believed only as far as each hop that appended
+/// an entry is itself trusted. An entry that cannot be read ends the search at the last good one.
+pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if trusted.is_empty() || !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let forwarded = forwarded_for(headers);
+    let entries = if forwarded.is_empty() { x_forwarded_for(headers) } else { forwarded };
+    let mut client = peer;
+    for entry in entries.iter().rev() {
+        let Some(address) = entry else { break };
+        client = *address;
+        if !is_trusted(client, trusted) {
+            break;
+        }
+    }
+    client
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
+fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    list(headers, &HeaderName::from_static("x-forwarded-for")).map(parse_address).collect()
+}
+
+fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    list(headers, &header::FORWARDED)
+        .map(|element| {
+            element.split(';').find_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("for").then(|| parse_address(value.trim().trim_matches('"')))?
+            })
+        })
+        .collect()
+}
+
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
+        .map(str::trim)
+}
+
+/// An address, with or without a port, IPv6 with or without brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let address = match text.parse() {
+        Ok(address) => address,
+        Err(_) => match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?.0.parse().ok()?,
+            None => text.rsplit_once(':').map_or(text, |(host, _)| host).parse().ok()?,
+        },
+    };
+    Some(IpAddr::to_canonical(&address))
+}
+
+/// Tells the upstream who called, in the fields that it expects from a proxy.
+pub(crate) fn add_forwarding(headers: &mut HeaderMap, decision: &Decision) {
+    let proto = HeaderValue::from_static(if decision.tls { "https" } else { "http" });
+    headers.insert(HeaderName::from_static("x-forwarded-proto"), proto);
+    if let Ok(value) = HeaderValue::from_str(&decision.client.to_string()) {
+        headers.insert(HeaderName::from_static("x-forwarded-for"), value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&decision.host) {
+        headers.insert(HeaderName::from_static("x-forwarded-host"), value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&decision.id.to_string()) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn client(peer: &str, header: (&str, &str), trusted: &[&str], expect: &str) {
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderName::from_bytes(header.0.as_bytes()).unwrap(), header.1.parse().unwrap());
+        let trusted: Vec<Network> = trusted
+            .iter()
+            .map(|network| {
+                let (address, prefix) = network.split_once('/').unwrap();
+                Network { address: address.parse().unwrap(), prefix: prefix.parse().unwrap() }
+            })
+            .collect();
+        assert_eq!(client_address(peer.parse().unwrap(), &headers, &trusted), expect.parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn the_client_is_found_behind_trusted_proxies_and_only_there() {
+        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9"), &["10.0.0.0/8"], "203.0.113.9");
+        client("192.0.2.1", ("x-forwarded-for", "203.0.113.9"), &["10.0.0.0/8"], "192.0.2.1");
+        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9"), &[], "10.0.0.1");
+        client("10.0.0.1", ("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.2.0.1"), &["10.0.0.0/8"], "203.0.113.9");
+        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9, garbage"), &["10.0.0.0/8"], "10.0.0.1");
+        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9:1234"), &["10.0.0.0/8"], "203.0.113.9");
+        client("10.0.0.1", ("forwarded", "for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=http"), &["10.0.0.0/8"], "2001:db8::1");
+        client("10.0.0.1", ("forwarded", "for=_hidden"), &["10.0.0.0/8"], "10.0.0.1");
+        client("::ffff:10.0.0.1", ("x-forwarded-for", "203.0.113.9"), &["10.0.0.0/8"], "203.0.113.9");
+        client("10.0.0.1", ("x-forwarded-for", "10.9.9.9"), &["10.0.0.0/8"], "10.9.9.9");
+    }
+}

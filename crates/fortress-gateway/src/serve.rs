@@ -1,0 +1,218 @@
+//! A request's life, from its head to its answer. One way in, one way out, whatever the version of
+//! HTTP: a guard either lets the request go on or ends it with a denial, and every end is recorded.
+
+use std::{rc::Rc, sync::Arc};
+
+use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
+use http::{HeaderValue, header};
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use crate::{
+    compile::{Gateway, OperationPlan},
+    guard::{
+        authenticate::{self, Principal},
+        authorize::{self, Permit},
+        inspect::{self, Inspected},
+    },
+    h1,
+    path::split_target,
+    reply::{self, Reply},
+    request::{self, Arrival, Head, Request, RequestBody},
+    route::{self, Routed},
+    upstream::Outgoing,
+    worker::{Recorder, Worker},
+};
+
+/// The proof that every guard was passed. Nobody outside the guards can make a [`Permit`] or an
+/// [`Inspected`], hence nobody but [`guard`] can make a `Cleared`.
+#[derive(Debug)]
+pub(crate) struct Cleared {
+    routed: Routed,
+    principal: Principal,
+    permit: Permit,
+    inspected: Inspected,
+    host: Box<str>,
+    tls: bool,
+}
+
+impl Cleared {
+    /// The request as it goes out.
+    pub(crate) fn into_outgoing(self) -> Outgoing {
+        let Self { routed, principal, permit, inspected, host, tls } = self;
+        drop((routed, principal, permit));
+        let (Request { method, path, query, headers }, body) = inspected.into_parts();
+        Outgoing { method, path, query, host, tls, headers, body }
+    }
+}
+
+/// An answer, and the record that is to be completed while it is sent.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) record: Recorder,
+}
+
+/// Serves a request. `body` is what is still on the wire.
+pub(crate) async fn serve(
+    worker: &Rc<Worker>,
+    arrival: &Arrival,
+    head: Head,
+    body: &mut impl RequestBody,
+) -> Answer {
+    let started = Instant::now();
+    let gateway = worker.gateway();
+    let mut decision = begin(worker, &gateway, arrival, &head);
+    let mut stopwatch = Stopwatch(started);
+    let answered = answer(worker, &gateway, &mut decision, &mut stopwatch, head, body).await;
+    stopwatch.lap(&mut decision);
+    let mut reply = answered.unwrap_or_else(|refused| refuse(&mut decision, refused));
+    reply::dress(&mut reply.headers, &decision, gateway.hsts(&arrival.listener));
+    decision.status = reply.status.as_u16();
+    Answer { reply, record: Recorder::new(worker, decision, started) }
+}
+
+/// Answers a head that could not be read.
+pub(crate) fn refuse_head(worker: &Rc<Worker>, arrival: &Arrival, refused: h1::Refused, seen: usize) -> Answer {
+    let now = worker.now();
+    let mut decision = Decision::begin(worker.request_id(now), now, arrival.peer.ip().to_canonical());
+    decision.client_port = arrival.peer.port();
+    decision.listener = Arc::clone(&arrival.listener);
+    decision.tls = arrival.tls;
+    decision.head_bytes = u64::try_from(seen).unwrap_or_default();
+    let denial = decision.fail(refused.reason, refused.detail);
+    let gateway = worker.gateway();
+    let mut reply = refuse(&mut decision, denial.into());
+    reply::dress(&mut reply.headers, &decision, gateway.hsts(&arrival.listener));
+    decision.status = reply.status.as_u16();
+    Answer { reply, record: Recorder::new(worker, decision, Instant::now()) }
+}
+
+/// A denial, with what its answer must carry beside the problem.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) denial: Denial,
+    pub(crate) headers: SmallVec<[(http::HeaderName, HeaderValue); 1]>,
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self { denial, headers: SmallVec::new() }
+    }
+}
+
+fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> Decision {
+    let now = worker.now();
+    let client = request::client_address(arrival.peer.ip(), &head.headers, gateway.trusted_proxies());
+    let mut decision = Decision::begin(worker.request_id(now), now, client);
+    decision.client_port = arrival.peer.port();
+    decision.listener = Arc::clone(&arrival.listener);
+    decision.version = head.version;
+    decision.tls = arrival.tls;
+    head.method.as_str().clone_into(&mut decision.method);
+    decision.host.push_str(&head.host);
+    decision.path.push_str(split_target(&head.target).0);
+    decision.head_bytes = u64::try_from(head.bytes).unwrap_or_default();
+    if let Some(agent) = head.headers.get(header::USER_AGENT) {
+        let agent = agent.as_bytes();
+        let cut = agent.get(..256).unwrap_or(agent);
+        decision.user_agent.push_str(&String::from_utf8_lossy(cut));
+    }
+    decision
+}
+
+async fn answer(
+    worker: &Rc<Worker>,
+    gateway: &Gateway,
+    decision: &mut Decision,
+    stopwatch: &mut Stopwatch,
+    head: Head,
+    body: &mut impl RequestBody,
+) -> Result<Reply, Refused> {
+    let method = head.method.clone();
+    let cleared = guard(gateway, decision, stopwatch, head, body).await?;
+    let plan = Arc::clone(cleared.routed.plan());
+    stopwatch.enter(decision, Stage::Forward);
+    let upstream = &plan.api.upstream;
+    let deadline = Instant::now() + upstream.timeouts.total;
+    let incoming = match worker.upstreams.send(upstream, cleared).await {
+        Ok(incoming) => incoming,
+        Err(error) => return Err(decision.fail(error.reason(), error.to_string()).into()),
+    };
+    stopwatch.enter(decision, Stage::Reply);
+    let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
+    decision.outcome = Outcome::Forwarded;
+    Ok(reply)
+}
+
+/// Every guard, in its place.
+async fn guard(
+    gateway: &Gateway,
+    decision: &mut Decision,
+    stopwatch: &mut Stopwatch,
+    head: Head,
+    body: &mut impl RequestBody,
+) -> Result<Cleared, Refused> {
+    let tls = decision.tls;
+    let (mut request, host) = request::parse(decision, head)?;
+    stopwatch.enter(decision, Stage::Route);
+    let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
+    let plan = routed.plan();
+    stopwatch.enter(decision, Stage::Authenticate);
+    let principal = authenticate::check(decision, plan, &request.headers)
+        .await
+        .map_err(|denial| challenge(plan, denial))?;
+    stopwatch.enter(decision, Stage::Authorize);
+    let permit = authorize::check(decision, plan, &principal).map_err(|denial| challenge(plan, denial))?;
+    stopwatch.enter(decision, Stage::Inspect);
+    request::add_forwarding(&mut request.headers, decision);
+    let inspected = inspect::check(decision, &routed, request, body).await?;
+    Ok(Cleared { routed, principal, permit, inspected, host, tls })
+}
+
+/// What RFC 6750, section 3, wants a client to be told, and no more.
+fn challenge(plan: &OperationPlan, denial: Denial) -> Refused {
+    let error = match denial.reason {
+        Reason::CredentialMissing => String::new(),
+        Reason::ScopeInsufficient => {
+            let scopes = plan.demanded_scopes().join(" ");
+            format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
+        }
+        Reason::CredentialMalformed | Reason::CredentialInvalid | Reason::CredentialExpired => {
+            ", error=\"invalid_token\"".to_owned()
+        }
+        _ => return denial.into(),
+    };
+    let mut refused = Refused::from(denial);
+    let text = format!("Bearer realm=\"{}\"{error}", plan.api.name);
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        refused.headers.push((header::WWW_AUTHENTICATE, value));
+    }
+    refused
+}
+
+fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
+    decision.outcome = Outcome::Denied(refused.denial.reason);
+    let mut reply = reply::problem(decision, refused.denial.reason);
+    for (name, value) in refused.headers {
+        reply.headers.insert(name, value);
+    }
+    reply
+}
+
+/// Tells how long each stage took.
+#[derive(Debug)]
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    fn lap(&mut self, decision: &mut Decision) {
+        let now = Instant::now();
+        decision.timings.add(decision.stage, now - self.0);
+        self.0 = now;
+    }
+
+    fn enter(&mut self, decision: &mut Decision, stage: Stage) {
+        self.lap(decision);
+        decision.stage = stage;
+    }
+}

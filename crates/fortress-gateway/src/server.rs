@@ -1,0 +1,342 @@
+//! A running gateway: its threads and sockets, putting a new configuration in force, and stopping.
+//!
+//! Each worker is a thread with a runtime of its own and a socket of its own on every address
+//! (`SO_REUSEPORT`). One more thread keeps the issuers' keys fresh, off the request path.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use fortress_model::{Clock as _, SystemClock, config::Config};
+use tokio::{
+    sync::{mpsc, watch},
+    task::LocalSet,
+    time::Instant,
+};
+
+use crate::{
+    compile::{Gateway, compile, Compiled},
+    connections::Connections,
+    journal::{Journal, JournalHandle},
+    keys::KeyRing,
+    listen::{self, ListenerPlan},
+    metrics::Metrics,
+    worker::{self, Shared, TIDY, Worker},
+};
+
+/// Why a gateway does not start, or does not take a new configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A journal's file cannot be written.
+    #[error("cannot open the journal: {0}")]
+    Journal(io::Error),
+    /// No thread or no runtime could be made.
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+/// Where a listener really listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listening {
+    /// `https`, `http`, `redirect` or `operations`.
+    pub scheme: &'static str,
+    /// The address, with the port that was taken.
+    pub address: SocketAddr,
+}
+
+/// A running gateway. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    keys: KeyRing,
+    stop: watch::Sender<bool>,
+    commands: Vec<mpsc::Sender<Command>>,
+    bound: Mutex<HashMap<Arc<str>, Bound>>,
+    threads: Vec<JoinHandle<()>>,
+    journal: Option<Journal>,
+    drain_time: Duration,
+    revision: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Bound {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+enum Command {
+    Listen { name: Arc<str>, socket: std::net::TcpListener, stop: watch::Receiver<bool> },
+}
+
+/// Commands that may wait for a worker.
+const COMMANDS: usize = 256;
+
+impl Server {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// [`ServerError`]; nothing is left running then.
+    pub fn start(gateway: Gateway, config: &Config, keys: KeyRing, workers: usize) -> Result<Self, ServerError> {
+        let workers = workers.clamp(1, 256);
+        let (journal, handles) = Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
+        let metrics = Metrics::new(workers, SystemClock.now());
+        metrics.attach_journal(journal.counters());
+        let (stop, stopping) = watch::channel(false);
+        let drain_time = gateway.bounds.drain_time;
+        let revision = AtomicU64::new(gateway.revision);
+        let gateway = Arc::new(gateway);
+        let shared = Arc::new(Shared {
+            gateway: Arc::new(ArcSwap::new(Arc::clone(&gateway))),
+            connections: Connections::default(),
+            metrics,
+            stopping,
+            in_flight: AtomicU64::new(0),
+        });
+        let mut server = Self {
+            shared,
+            keys,
+            stop,
+            commands: Vec::new(),
+            bound: Mutex::default(),
+            threads: Vec::new(),
+            journal: Some(journal),
+            drain_time,
+            revision,
+        };
+        for (index, handle) in handles.into_iter().enumerate() {
+            server.start_worker(index, handle)?;
+        }
+        server.start_keeper()?;
+        server.listen(&gateway)?;
+        Ok(server)
+    }
+
+    /// Compiles a configuration against what is running. Changes nothing.
+    pub fn compile(&self, config: &Config, sources: &mut fortress_model::Sources) -> Compiled {
+        compile(config, sources, &self.keys, self.revision.load(Ordering::Relaxed) + 1)
+    }
+
+    /// Puts a configuration in force. Requests in flight finish on the one that they began with.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`] for a new address; the old configuration stays in force then.
+    pub fn apply(&self, gateway: Gateway) -> Result<u64, ServerError> {
+        let gateway = Arc::new(gateway);
+        let applied = self.listen(&gateway);
+        if let Err(error) = applied {
+            self.shared.metrics.reload_failed();
+            return Err(error);
+        }
+        let revision = gateway.revision;
+        self.revision.store(revision, Ordering::Relaxed);
+        self.shared.gateway.store(Arc::clone(&gateway));
+        self.forget_listeners(&gateway);
+        self.shared.metrics.reload_succeeded(SystemClock.now());
+        Ok(revision)
+    }
+
+    /// A configuration was refused before it could be applied.
+    pub fn refused(&self) {
+        self.shared.metrics.reload_failed();
+    }
+
+    /// Opens the journal's files anew, after they were rotated.
+    pub fn reopen_journal(&self) {
+        if let Some(journal) = &self.journal {
+            journal.reopen();
+        }
+    }
+
+    /// Where the listeners listen, in the configuration's order.
+    pub fn listening(&self) -> Vec<Listening> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let gateway = self.shared.gateway.load();
+        let place = |plan: &Arc<ListenerPlan>| {
+            let bound = bound.get(&plan.name)?;
+            Some(Listening { scheme: plan.scheme(), address: bound.address })
+        };
+        gateway.listeners.iter().filter_map(place).collect()
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.open()
+    }
+
+    /// Answers that are being sent.
+    pub fn in_flight(&self) -> u64 {
+        self.shared.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Stops: takes no new connections, lets requests in flight finish, at most `bounds.drain_time`
+    /// long, and writes the journal out. Blocks until then.
+    pub fn stop(mut self) {
+        self.stop.send_replace(true);
+        for thread in std::mem::take(&mut self.threads) {
+            if thread.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+        if let Some(journal) = self.journal.take() {
+            journal.close(Duration::from_secs(5));
+        }
+    }
+
+    fn start_worker(&mut self, index: usize, journal: JournalHandle) -> Result<(), ServerError> {
+        let (commands, orders) = mpsc::channel(COMMANDS);
+        let shared = Arc::clone(&self.shared);
+        let drain_time = self.drain_time;
+        let runtime = runtime()?;
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, async move {
+                    let shard = shared.metrics.shard(index);
+                    let worker = Worker::new(shared, journal, shard);
+                    work(&worker, orders, drain_time).await;
+                });
+            })
+            .map_err(ServerError::Worker)?;
+        self.threads.push(thread);
+        self.commands.push(commands);
+        Ok(())
+    }
+
+    fn start_keeper(&mut self) -> Result<(), ServerError> {
+        let keys = self.keys.clone();
+        let stopping = self.shared.stopping.clone();
+        let runtime = runtime()?;
+        let thread = thread::Builder::new()
+            .name("keys".into())
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, async move {
+                    tokio::select! {
+                        () = keys.keep_fresh() => {}
+                        () = worker::stop(stopping) => {}
+                    }
+                });
+            })
+            .map_err(ServerError::Worker)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Binds the addresses that are not bound yet; all of them, or none.
+    fn listen(&self, gateway: &Gateway) -> Result<(), ServerError> {
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = Vec::new();
+        for plan in gateway.listeners.iter().filter(|plan| !bound.contains_key(&plan.name)) {
+            let (address, sockets) = listen::bind(plan.address, self.commands.len())
+                .map_err(|cause| ServerError::Listen { address: plan.address, cause })?;
+            new.push((Arc::clone(&plan.name), address, sockets));
+        }
+        for (name, address, sockets) in new {
+            let (stop, stopped) = watch::channel(false);
+            for (commands, socket) in self.commands.iter().zip(sockets) {
+                let command = Command::Listen { name: Arc::clone(&name), socket, stop: stopped.clone() };
+                if commands.try_send(command).is_err() {
+                    let cause = io::Error::other("a worker does not take orders");
+                    return Err(ServerError::Listen { address, cause });
+                }
+            }
+            bound.insert(name, Bound { address, stop });
+        }
+        Ok(())
+    }
+
+    fn forget_listeners(&self, gateway: &Gateway) {
+        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.retain(|name, listener| {
+            let kept = gateway.listeners.iter().any(|plan| plan.name == *name);
+            if !kept {
+                listener.stop.send_replace(true);
+            }
+            kept
+        });
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Worker)
+}
+
+/// A worker's life.
+async fn work(worker: &std::rc::Rc<Worker>, mut orders: mpsc::Receiver<Command>, drain_time: Duration) {
+    let stopping = worker::stop(worker.shared.stopping.clone());
+    tokio::pin!(stopping);
+    let mut tidy = tokio::time::interval(TIDY);
+    loop {
+        tokio::select! {
+            () = &mut stopping => break,
+            _ = tidy.tick() => worker.upstreams.tidy(),
+            order = orders.recv() => match order {
+                None => break,
+                Some(Command::Listen { name, socket, stop }) => listen_on(worker, name, socket, stop),
+            },
+        }
+    }
+    let deadline = Instant::now() + drain_time;
+    while !worker.open.is_empty() && Instant::now() < deadline {
+        worker.open.end_idle();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if !worker.open.is_empty() {
+        tracing::warn!("requests were still in flight after {drain_time:?}, and are cut off");
+        worker.open.end_all();
+        tokio::task::yield_now().await;
+    }
+}
+
+fn listen_on(
+    worker: &std::rc::Rc<Worker>,
+    name: Arc<str>,
+    socket: std::net::TcpListener,
+    stop: watch::Receiver<bool>,
+) {
+    let accepting = std::rc::Rc::clone(worker);
+    let all = worker.shared.stopping.clone();
+    tokio::task::spawn_local(async move {
+        let either = either(stop, all);
+        if let Err(error) = listen::accept(accepting, Arc::clone(&name), socket, either).await {
+            tracing::error!(%error, listener = %name, "the listener failed");
+        }
+    });
+}
+
+/// Turns true when one of both does.
+fn either(one: watch::Receiver<bool>, other: watch::Receiver<bool>) -> watch::Receiver<bool> {
+    let (both, receiver) = watch::channel(false);
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            () = worker::stop(one) => {}
+            () = worker::stop(other) => {}
+        }
+        both.send_replace(true);
+    });
+    receiver
+}

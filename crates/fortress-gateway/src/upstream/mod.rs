@@ -1,0 +1,302 @@
+//! Towards the APIs: one pool of connections per worker, HTTP/1.1 by our own codec, HTTP/2 by hyper.
+//!
+//! [`Upstreams::send`] takes nothing but a [`Cleared`], so no request gets here that a guard did not
+//! pass. Deliberately not here: judging the answer, which `reply` does.
+
+mod connect;
+mod h1;
+mod h2;
+mod pool;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fortress_model::{Reason, config::Timeouts};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::time::Instant;
+
+pub(crate) use connect::client_tls;
+
+use crate::{path::NormalizedPath, serve::Cleared};
+
+/// Where an API's requests go, compiled.
+#[derive(Debug, Default)]
+pub struct UpstreamPlan {
+    pub(crate) endpoints: Vec<Arc<EndpointPlan>>,
+    /// Indices into `endpoints`, each as often as its weight says.
+    pub(crate) schedule: Vec<usize>,
+    pub(crate) timeouts: Timeouts,
+}
+
+/// One upstream address, compiled.
+#[derive(Debug)]
+pub(crate) struct EndpointPlan {
+    /// Equal for equal addresses with equal TLS settings: connections are shared by it and survive
+    /// a reload.
+    pub(crate) key: Arc<str>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// `Host` and `:authority`: the endpoint's own, so that no client chooses it.
+    pub(crate) authority: HeaderValue,
+    /// Put before each request's path.
+    pub(crate) prefix: String,
+    pub(crate) tls: Option<TlsPlan>,
+    pub(crate) http2: bool,
+}
+
+/// TLS towards an endpoint.
+#[derive(Debug)]
+pub(crate) struct TlsPlan {
+    pub(crate) config: Arc<rustls::ClientConfig>,
+    pub(crate) server_name: rustls::pki_types::ServerName<'static>,
+}
+
+/// A request as it goes out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    /// Without the endpoint's prefix.
+    pub(crate) path: NormalizedPath,
+    pub(crate) query: Option<Box<str>>,
+    /// What the client asked for. The upstream is told in `X-Forwarded-Host`; its `Host` is its own.
+    pub(crate) host: Box<str>,
+    pub(crate) tls: bool,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Outgoing {
+    /// Sending it twice means the same as sending it once (RFC 9110, section 9.2.2).
+    fn idempotent(&self) -> bool {
+        [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE]
+            .contains(&self.method)
+    }
+}
+
+/// An answer whose body is still on the wire.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: UpstreamBody,
+}
+
+/// The rest of an answer.
+#[derive(Debug)]
+pub(crate) enum UpstreamBody {
+    Empty,
+    H1(Box<h1::Body>),
+    H2(Box<h2::Body>),
+}
+
+impl UpstreamBody {
+    /// The next piece, or `None` at the end. `wait` bounds the time until it comes.
+    pub(crate) async fn chunk(&mut self, deadline: Instant) -> Result<Option<Bytes>, UpstreamError> {
+        let next = async {
+            match self {
+                Self::Empty => Ok(None),
+                Self::H1(body) => body.chunk().await,
+                Self::H2(body) => body.chunk().await,
+            }
+        };
+        match tokio::time::timeout_at(deadline, next).await {
+            Ok(piece) => piece,
+            Err(_) => Err(UpstreamError::Timeout("body")),
+        }
+    }
+
+    /// How many bytes are announced, if that is known.
+    pub(crate) fn announced(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::H1(body) => body.announced(),
+            Self::H2(body) => body.announced(),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// No connection.
+    #[error("cannot connect to {endpoint}: {cause}")]
+    Unreachable { endpoint: String, cause: String },
+    /// Too slow.
+    #[error("no {0} in time")]
+    Timeout(&'static str),
+    /// Broke off, or is not HTTP.
+    #[error("{0}")]
+    Broken(String),
+    /// A connection from the pool had been closed meanwhile; nothing of an answer was seen.
+    #[error("the connection was closed before an answer")]
+    Stale,
+}
+
+impl UpstreamError {
+    /// The refusal that it means for the client.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Unreachable { .. } => Reason::UpstreamUnreachable,
+            Self::Timeout(_) => Reason::UpstreamTimeout,
+            Self::Broken(_) | Self::Stale => Reason::UpstreamBroken,
+        }
+    }
+}
+
+/// A worker's connections.
+#[derive(Debug, Default)]
+pub(crate) struct Upstreams {
+    idle: Rc<pool::Pool>,
+    multiplexed: RefCell<HashMap<Arc<str>, h2::Sender>>,
+    turn: Cell<usize>,
+}
+
+impl Upstreams {
+    /// Sends a request that passed every guard.
+    ///
+    /// # Errors
+    /// [`UpstreamError`]. A connection that turns out to be stale is replaced once, if nothing was
+    /// received and the request may be repeated; an endpoint that cannot be reached is skipped.
+    pub(crate) async fn send(&self, plan: &UpstreamPlan, cleared: Cleared) -> Result<Incoming, UpstreamError> {
+        let mut request = cleared.into_outgoing();
+        let deadline = Instant::now() + plan.timeouts.total;
+        let mut last = UpstreamError::Unreachable { endpoint: "upstream".into(), cause: "no endpoint".into() };
+        for attempt in 0..plan.endpoints.len().min(ATTEMPTS) {
+            let Some(endpoint) = self.choose(plan, attempt) else { break };
+            request.headers.insert(header::HOST, endpoint.authority.clone());
+            match tokio::time::timeout_at(deadline, self.send_to(endpoint, plan, &request)).await {
+                Ok(Err(unreachable @ UpstreamError::Unreachable { .. })) => last = unreachable,
+                Ok(done) => return done,
+                Err(_) => return Err(UpstreamError::Timeout("answer")),
+            }
+        }
+        Err(last)
+    }
+
+    fn choose<'p>(&self, plan: &'p UpstreamPlan, attempt: usize) -> Option<&'p EndpointPlan> {
+        if let [only] = plan.endpoints.as_slice() {
+            return Some(only);
+        }
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
+        let first = *plan.schedule.get(turn.checked_rem(plan.schedule.len())?)?;
+        let index = (first + attempt).checked_rem(plan.endpoints.len())?;
+        plan.endpoints.get(index).map(|endpoint| &**endpoint)
+    }
+
+    async fn send_to(
+        &self,
+        endpoint: &EndpointPlan,
+        plan: &UpstreamPlan,
+        request: &Outgoing,
+    ) -> Result<Incoming, UpstreamError> {
+        if endpoint.http2 {
+            return self.send_h2(endpoint, plan, request).await;
+        }
+        while let Some(connection) = self.idle.take(&endpoint.key) {
+            match h1::exchange(connection, endpoint, request, plan.timeouts.first_byte, &self.idle).await {
+                Err(UpstreamError::Stale) if request.idempotent() => {}
+                done => return done,
+            }
+        }
+        let stream = within(plan.timeouts.connect, endpoint, connect::connect(endpoint)).await?;
+        h1::exchange(h1::Connection::new(stream), endpoint, request, plan.timeouts.first_byte, &self.idle).await
+    }
+
+    async fn send_h2(
+        &self,
+        endpoint: &EndpointPlan,
+        plan: &UpstreamPlan,
+        request: &Outgoing,
+    ) -> Result<Incoming, UpstreamError> {
+        let known = self.multiplexed.borrow().get(&endpoint.key).cloned();
+        if let Some(sender) = known.filter(h2::Sender::is_ready) {
+            match sender.exchange(endpoint, request, plan.timeouts.first_byte).await {
+                Err(UpstreamError::Stale) if request.idempotent() => {}
+                done => return done,
+            }
+        }
+        let stream = within(plan.timeouts.connect, endpoint, connect::connect(endpoint)).await?;
+        let sender = within(plan.timeouts.connect, endpoint, h2::handshake(stream)).await?;
+        self.multiplexed.borrow_mut().insert(Arc::clone(&endpoint.key), sender.clone());
+        sender.exchange(endpoint, request, plan.timeouts.first_byte).await
+    }
+
+    /// Closes what has been idle for too long.
+    pub(crate) fn tidy(&self) {
+        self.idle.tidy();
+    }
+}
+
+/// At most this many endpoints are tried for one request.
+const ATTEMPTS: usize = 3;
+
+async fn within<T>(
+    limit: Duration,
+    endpoint: &EndpointPlan,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, UpstreamError> {
+    let cause = match tokio::time::timeout(limit, work).await {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(cause)) => cause,
+        Err(_) => format!("no connection within {limit:?}"),
+    };
+    Err(UpstreamError::Unreachable { endpoint: format!("{}:{}", endpoint.host, endpoint.port), cause })
+}
+
+/// One GET outside any client's request, on a connection of its own: for the issuers' keys.
+///
+/// # Errors
+/// [`UpstreamError`]; also for a URL that is neither https nor http on loopback.
+pub(crate) async fn get(
+    uri: &http::Uri,
+    tls: Option<&Arc<rustls::ClientConfig>>,
+) -> Result<Incoming, UpstreamError> {
+    let wrong = |why: &str| UpstreamError::Unreachable { endpoint: uri.to_string(), cause: why.into() };
+    let host = uri.host().ok_or_else(|| wrong("the URL has no host"))?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let https = uri.scheme_str() == Some("https");
+    let tls = if https {
+        let config = tls.ok_or_else(|| wrong("TLS cannot be set up"))?;
+        let server_name = bare.clone().try_into().map_err(|_| wrong("the URL's host is no server name"))?;
+        Some(TlsPlan { config: Arc::clone(config), server_name })
+    } else {
+        None
+    };
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let (path, query) = crate::path::split_target(path);
+    let endpoint = EndpointPlan {
+        key: Arc::from(""),
+        host: bare,
+        port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
+        authority: uri
+            .authority()
+            .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+            .ok_or_else(|| wrong("the URL has no host"))?,
+        prefix: String::new(),
+        tls,
+        http2: false,
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, endpoint.authority.clone());
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let request = Outgoing {
+        method: Method::GET,
+        path: NormalizedPath::parse(path, crate::path::Semicolons::Refused).map_err(|refused| wrong(&refused.detail))?,
+        query: query.map(Box::from),
+        host: Box::from(""),
+        tls: https,
+        headers,
+        body: Bytes::new(),
+    };
+    let timeouts = Timeouts::default();
+    let stream = within(timeouts.connect, &endpoint, connect::connect(&endpoint)).await?;
+    let connection = h1::Connection::new(stream);
+    h1::exchange(connection, &endpoint, &request, timeouts.first_byte, &Rc::default()).await
+}
