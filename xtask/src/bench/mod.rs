@@ -1,0 +1,223 @@
+//! `cargo xtask bench`: what a request costs in Fortress beside nginx, HAProxy and Envoy, on this
+//! machine, in front of the same upstream, under the same load.
+//!
+//! The proxy under test has core 0 to itself; the upstream and the load share core 1. So requests
+//! per second say little by themselves, and the processor time per request is what is compared.
+//! Rounds are interleaved and medians taken, because a shared machine's speed drifts.
+//!
+//! Deliberately not here: a pass or a failure. A timing never decides a test.
+
+mod load;
+mod peers;
+mod report;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use self::{
+    load::Sample,
+    peers::{Peer, Stage},
+    report::Cell,
+};
+use crate::{Verdict, gateway, output::complain, process};
+
+/// The core of the proxy under test.
+const PROXY_CORE: &str = "0";
+/// The core of the upstream and of the load.
+const LOAD_CORE: &str = "1";
+
+/// What to measure, and for how long.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The suite to run
+    #[arg(value_enum, default_value = "proxy")]
+    suite: Suite,
+    /// Rounds; each measures every case with every peer once
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    rounds: u32,
+    /// Seconds of load for one measurement
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    seconds: u32,
+    /// Prints JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Only this case; may be given several times
+    #[arg(long, value_enum)]
+    only: Vec<Case>,
+    /// Only these peers: nginx, haproxy, envoy, fortress
+    #[arg(long)]
+    peer: Vec<String>,
+    /// The Fortress to measure [default: target/release/fortress]
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+/// A suite of cases.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Suite {
+    /// The request path beside other proxies
+    Proxy,
+}
+
+/// One kind of request.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, ValueEnum)]
+pub(crate) enum Case {
+    /// GET over plain HTTP/1.1
+    Get,
+    /// POST of 1 KiB of JSON, held whole before the upstream sees it
+    Post,
+    /// GET over TLS with HTTP/1.1
+    TlsHttp1,
+    /// GET over TLS with HTTP/2
+    TlsHttp2,
+    /// GET with a JSON Web Token; Fortress checks the description too, both ways
+    Jwt,
+    /// The same for a POST of 1 KiB of JSON
+    JwtPost,
+}
+
+impl Case {
+    const ALL: &'static [Self] = &[
+        Self::Get,
+        Self::Post,
+        Self::TlsHttp1,
+        Self::TlsHttp2,
+        Self::Jwt,
+        Self::JwtPost,
+    ];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Get => "plain GET",
+            Self::Post => "POST of 1 KiB JSON, buffered",
+            Self::TlsHttp1 => "GET, TLS, HTTP/1.1",
+            Self::TlsHttp2 => "GET, TLS, HTTP/2",
+            Self::Jwt => "GET with JWT (Fortress: and the description, both ways)",
+            Self::JwtPost => "POST with JWT (Fortress: and the description, both ways)",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::TlsHttp1 => "tls-http1",
+            Self::TlsHttp2 => "tls-http2",
+            Self::Jwt => "jwt",
+            Self::JwtPost => "jwt-post",
+        }
+    }
+
+    fn posts(self) -> bool {
+        matches!(self, Self::Post | Self::JwtPost)
+    }
+
+    fn over_tls(self) -> bool {
+        matches!(self, Self::TlsHttp1 | Self::TlsHttp2)
+    }
+
+    fn with_token(self) -> bool {
+        matches!(self, Self::Jwt | Self::JwtPost)
+    }
+}
+
+/// Runs the benchmark and prints what it found.
+pub(crate) fn run(options: &Options) -> Result<Verdict> {
+    let Suite::Proxy = options.suite;
+    let cores = std::thread::available_parallelism()?;
+    ensure!(
+        cores.get() >= 2,
+        "two cores are needed: one for the proxy, one for the load"
+    );
+    let folder = process::scratch("bench")?;
+    let upstream_address = process::free_address()?;
+    let _upstream = gateway::start_upstream(&folder, upstream_address, Some(LOAD_CORE))
+        .context("cannot start the upstream")?;
+    let stage = Stage::make(&folder, upstream_address)?;
+    let cases: Vec<Case> = Case::ALL
+        .iter()
+        .copied()
+        .filter(|case| options.only.is_empty() || options.only.contains(case))
+        .collect();
+
+    let mut peers = Vec::new();
+    let mut skipped = Vec::new();
+    for (name, start) in peers::ALL {
+        if !options.peer.is_empty() && !options.peer.iter().any(|chosen| chosen == name) {
+            continue;
+        }
+        match start(&stage, options.binary.as_deref()) {
+            Ok(peer) => peers.push(peer),
+            Err(error) => skipped.push(format!("{name}: {error:#}")),
+        }
+    }
+    for line in &skipped {
+        complain(format_args!("skipped: {line}"));
+    }
+    ensure!(!peers.is_empty(), "no proxy could be started");
+    let cells = measure(options, &stage, &cases, &peers, &folder)?;
+    report::print(&cells, &skipped, options.json);
+    Ok(Verdict::Fine)
+}
+
+fn measure(
+    options: &Options,
+    stage: &Stage,
+    cases: &[Case],
+    peers: &[Peer],
+    folder: &Path,
+) -> Result<Vec<Cell>> {
+    let mut cells: Vec<Cell> = Vec::new();
+    for case in cases {
+        for peer in peers.iter().filter(|peer| peer.address(*case).is_some()) {
+            cells.push(Cell::new(*case, &peer.name, &peer.version));
+        }
+    }
+    let seconds = options.seconds;
+    for round in 0..=options.rounds {
+        for cell in &mut cells {
+            let Some(peer) = peers.iter().find(|peer| peer.name == cell.peer) else {
+                continue;
+            };
+            let Some(address) = peer.address(cell.case) else {
+                continue;
+            };
+            // Round 0 warms connections, caches and branch predictors, and is not counted.
+            let length = if round == 0 { 1 } else { seconds };
+            let before = peer.processor_time()?;
+            let run = load::run(&load::Request {
+                case: cell.case,
+                address,
+                seconds: length,
+                stage,
+                folder,
+            })
+            .with_context(|| format!("{} under `{}`", peer.name, cell.case.name()))?;
+            let spent: Duration = peer.processor_time()?.saturating_sub(before);
+            if round > 0 {
+                cell.samples.push(Sample { spent, ..run });
+            }
+        }
+        complain(format_args!("round {round} of {}", options.rounds));
+    }
+    Ok(cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_named_as_they_are_typed() {
+        for case in Case::ALL {
+            let typed = case.to_possible_value().unwrap();
+            assert_eq!(typed.get_name(), case.name());
+        }
+        assert_eq!(Case::ALL.len(), Case::value_variants().len());
+    }
+}
