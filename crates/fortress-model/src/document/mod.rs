@@ -6,6 +6,8 @@
 mod json;
 pub mod read;
 mod scalar;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::sync::{Arc, OnceLock};
@@ -25,6 +27,14 @@ pub struct Span {
     pub start: u32,
     /// One past the last byte.
     pub end: u32,
+}
+
+impl Span {
+    /// The bytes, to slice the source with.
+    pub fn bytes(self) -> std::ops::Range<usize> {
+        let size = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        size(self.start)..size(self.end)
+    }
 }
 
 /// A file that was read.

@@ -1,10 +1,9 @@
 //! What the reader of YAML and JSON files gives, and what it refuses.
 
-use fortress_model::{
-    Diagnostic, Node, Sources,
-    document::{Format, Value, read, read_partly},
-};
 use proptest::prelude::*;
+
+use super::{Format, Node, Sources, Value, read, read_partly};
+use crate::diagnostic::Diagnostic;
 
 /// One line of JSON for a tree, with strings and numbers as they are held.
 fn show(node: &Node) -> String {
@@ -335,19 +334,21 @@ fn mistakes_do_not_hide_the_tree() {
 
 /// Each node's slice of the source, read again, is the same node.
 fn check_spans(text: &str, node: &Node, format: Format) {
-    let start = node.span.start as usize;
-    let end = node.span.end as usize;
     let slice = text
-        .get(start..end)
+        .get(node.span.bytes())
         .expect("a span on character boundaries");
     if !matches!(node.value, Value::Null) || !slice.is_empty() {
         // A block that is not the first thing on its line keeps its indentation.
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let indent = " ".repeat(text[line_start..start].chars().count());
-        let alone = if format == Format::Yaml {
-            format!("{indent}{slice}\n")
-        } else {
-            slice.into()
+        let before = text.get(..node.span.bytes().start).unwrap();
+        let indent = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count();
+        let alone = match format {
+            Format::Yaml => format!("{}{slice}\n", " ".repeat(indent)),
+            Format::Json | Format::Auto => slice.into(),
         };
         let again = parse(&alone, format).map(|node| show(&node));
         assert_eq!(again, Ok(show(node)), "{slice:?} in {text:?}");
@@ -356,7 +357,7 @@ fn check_spans(text: &str, node: &Node, format: Format) {
         check_spans(text, item, format);
     }
     for member in node.members() {
-        let key = &text[member.key_span.start as usize..member.key_span.end as usize];
+        let key = text.get(member.key_span.bytes()).unwrap();
         if key.starts_with('"') {
             assert_eq!(parse(key, format).unwrap().as_str(), Some(&*member.key));
         } else {
@@ -378,10 +379,7 @@ fn spans_read_back() {
     }
     let text = "a: |\n  text\n  more\n\nb: >-  # c\n  folded\n  x\nc: 1\n";
     let node = parse(text, Format::Yaml).unwrap();
-    let slice = |key| {
-        let span = node.get(key).unwrap().span;
-        &text[span.start as usize..span.end as usize]
-    };
+    let slice = |key| text.get(node.get(key).unwrap().span.bytes()).unwrap();
     assert_eq!(slice("a").trim_end(), "text\n  more");
     assert_eq!(slice("b").trim_end(), "folded\n  x");
     let text = " {\"a\" : [1, 2.5e3 , \"é\\n\", {}, []], \"ü\":null}\n";
@@ -431,7 +429,7 @@ proptest! {
     #[test]
     fn nothing_like_yaml_makes_a_reader_panic(text in "([ab:\\-\\[\\]{}&*!|>'\"#,?%@~.é \\n\\r\\t]|<<: |\\*a|&a |- |: |  |---|\\.\\.\\.|\n  ){0,40}") {
         if let Ok(node) = parse(&text, Format::Yaml) {
-            prop_assert!(text.get(node.span.start as usize..node.span.end as usize).is_some());
+            prop_assert!(text.get(node.span.bytes()).is_some());
         }
     }
 

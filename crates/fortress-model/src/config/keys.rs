@@ -1,0 +1,888 @@
+//! Every key of the configuration: its name, what it takes, and what it means. The loader, the
+//! suggestions for unknown keys and the JSON Schema all read these tables, so that none of them can
+//! know a key that the others do not.
+//!
+//! Deliberately not here: how a value becomes a type, and what keys mean together.
+
+use crate::bounds::Bounds;
+
+/// An object of the configuration with a fixed set of keys.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// Where it stands, for messages: `apis.NAME.upstream`.
+    pub(super) name: &'static str,
+    /// What it is for.
+    pub(super) doc: &'static str,
+    /// Its keys.
+    pub(super) groups: &'static [&'static [Key]],
+    /// Keys of the language that this version does not have yet.
+    pub(super) later: &'static [&'static str],
+}
+
+impl Block {
+    /// All keys, in the order of the tables.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key> {
+        self.groups.iter().copied().flatten()
+    }
+
+    /// The key with a name.
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.name == name)
+    }
+}
+
+/// A key of a block.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    /// What it means; the default is named here.
+    pub(super) doc: &'static str,
+    /// For keys of `bounds`: the field that it sets.
+    pub(super) set: Option<fn(&mut Bounds, u64)>,
+}
+
+impl Key {
+    const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            required: false,
+            doc,
+            set: None,
+        }
+    }
+
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    const fn sets(mut self, set: fn(&mut Bounds, u64)) -> Self {
+        self.set = Some(set);
+        self
+    }
+}
+
+/// What a key takes. Ranges include both ends.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A string that is not empty.
+    Text,
+    /// One of these, compared by its text.
+    Word(&'static [&'static str]),
+    /// A whole number.
+    Count(u64, u64),
+    /// `250ms`, `10s`, `5min`, `24h`, `90d`; the range is in nanoseconds.
+    Duration(u64, u64),
+    /// `64KiB`, `1MiB` or bytes.
+    Size(u64, u64),
+    /// `1KiB/s`; bytes a second.
+    Rate(u64, u64),
+    /// `127.0.0.1:8080`.
+    Address,
+    /// An address or a block in CIDR notation.
+    Network,
+    /// A host name, possibly `*.` and one.
+    Host,
+    /// `/v1`.
+    BasePath,
+    /// `http://…` or `https://…` of an upstream.
+    Url,
+    /// A path, with `file:` before it or without.
+    File,
+    /// A path to a secret: only with `file:`.
+    SecretFile,
+    /// `file:…`, or an https URL.
+    KeySet,
+    /// An algorithm of JWS.
+    Algorithm,
+    /// An object with fixed keys.
+    Block(&'static Block),
+    /// A list with at least one item.
+    List(&'static Kind),
+    /// A list that may be empty.
+    Items(&'static Kind),
+    /// One or a list with at least one item.
+    OneOrList(&'static Kind),
+    /// An object whose keys are names; the text says of what.
+    Map(&'static str, &'static Kind),
+    /// Short or long.
+    Either(&'static Kind, &'static Kind),
+}
+
+impl Kind {
+    /// What to write, for messages.
+    pub(super) fn expects(&self) -> &'static str {
+        match self {
+            Self::Bool => "`true` or `false`",
+            Self::Text => "text",
+            Self::Word(_) | Self::Algorithm => "a word",
+            Self::Count(..) => "a whole number",
+            Self::Duration(..) => "a duration such as `10s`",
+            Self::Size(..) => "a size such as `64KiB`",
+            Self::Rate(..) => "bytes a second such as `1KiB/s`",
+            Self::Address => "an address such as `127.0.0.1:8080`",
+            Self::Network => "a network such as `10.0.0.0/8`",
+            Self::Host => "a host name",
+            Self::BasePath => "a path such as `/v1`",
+            Self::Url => "a URL such as `http://127.0.0.1:3000`",
+            Self::File => "a path",
+            Self::SecretFile => "`file:` and a path",
+            Self::KeySet => "`file:` and a path, or an https URL",
+            Self::Block(_) | Self::Map(..) => "an object",
+            Self::List(_) | Self::Items(_) => "a list",
+            Self::OneOrList(_) => "one or a list",
+            Self::Either(short, _) => short.expects(),
+        }
+    }
+
+    /// The block behind this kind, if there is one.
+    pub(super) fn block(&self) -> Option<&'static Block> {
+        match self {
+            Self::Block(block) => Some(block),
+            Self::List(kind) | Self::Items(kind) | Self::OneOrList(kind) | Self::Map(_, kind) => {
+                kind.block()
+            }
+            Self::Either(short, long) => long.block().or_else(|| short.block()),
+            Self::Bool
+            | Self::Text
+            | Self::Word(_)
+            | Self::Count(..)
+            | Self::Duration(..)
+            | Self::Size(..)
+            | Self::Rate(..)
+            | Self::Address
+            | Self::Network
+            | Self::Host
+            | Self::BasePath
+            | Self::Url
+            | Self::File
+            | Self::SecretFile
+            | Self::KeySet
+            | Self::Algorithm => None,
+        }
+    }
+}
+
+const MILLIS: u64 = 1_000_000;
+const SECONDS: u64 = 1_000 * MILLIS;
+const HOURS: u64 = 3_600 * SECONDS;
+const DAYS: u64 = 24 * HOURS;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// The whole file.
+pub(super) static ROOT: Block = Block {
+    name: "the configuration",
+    doc: "The configuration of Fortress.",
+    groups: &[&[
+        Key::new(
+            "version",
+            Kind::Word(&["1"]),
+            "The version of this language: `1`.",
+        )
+        .required(),
+        Key::new(
+            "listen",
+            Kind::List(&Kind::Block(&LISTENER)),
+            "Where to listen.",
+        )
+        .required(),
+        Key::new(
+            "trusted_proxies",
+            Kind::Items(&Kind::Network),
+            "Networks whose `Forwarded` and `X-Forwarded-For` are believed (default: none).",
+        ),
+        Key::new(
+            "apis",
+            Kind::Map("API", &Kind::Block(&API)),
+            "The APIs, by name.",
+        )
+        .required(),
+        Key::new(
+            "identity",
+            Kind::Map("identity", &Kind::Block(&IDENTITY)),
+            "Who vouches for callers, by name.",
+        ),
+        Key::new(
+            "defaults",
+            Kind::Block(&DEFAULTS),
+            "What holds where nothing nearer is said.",
+        ),
+        Key::new(
+            "journal",
+            Kind::Items(&Kind::Block(&SINK)),
+            "Where requests are recorded (default: nowhere).",
+        ),
+    ]],
+    later: &[
+        "policies",
+        "store",
+        "detect",
+        "alerts",
+        "respond",
+        "audit_log",
+        "admin",
+        "redact",
+        "cors",
+        "waf",
+        "limits",
+        "cache",
+    ],
+};
+
+static LISTENER: Block = Block {
+    name: "listen[]",
+    doc: "One address to listen on. It serves the APIs unless it says otherwise.",
+    groups: &[&[
+        Key::new(
+            "address",
+            Kind::Address,
+            "IP address and port; port 0 takes a free one.",
+        )
+        .required(),
+        Key::new("tls", Kind::Block(&TLS), "TLS; without it, plain text."),
+        Key::new(
+            "hsts",
+            Kind::Block(&HSTS),
+            "Sends `Strict-Transport-Security` (RFC 6797); needs `tls`.",
+        ),
+        Key::new(
+            "http2",
+            Kind::Word(&["true", "false", "prior_knowledge"]),
+            "HTTP/2: where TLS negotiates it (`true`, the default), also in plain text if the client begins with it (`prior_knowledge`), or not at all (`false`).",
+        ),
+        Key::new(
+            "redirect",
+            Kind::Word(&["https"]),
+            "Sends every client to the same URL over https.",
+        ),
+        Key::new(
+            "serve",
+            Kind::Word(&["apis", "operations"]),
+            "`apis` (default), or `operations`: /metrics, /livez and /readyz, on a loopback address.",
+        ),
+        Key::new(
+            "public",
+            Kind::Bool,
+            "With `serve: operations`: the address may be other than loopback. Whoever reaches it sees the metrics.",
+        ),
+    ]],
+    later: &["proxy_protocol", "http3", "limits"],
+};
+
+static TLS: Block = Block {
+    name: "listen[].tls",
+    doc: "TLS of a listener.",
+    groups: &[&[
+        Key::new(
+            "certificates",
+            Kind::List(&Kind::Block(&CERTIFICATE)),
+            "Chosen by the name that the client asks for (SNI); the first is the default.",
+        )
+        .required(),
+        Key::new(
+            "minimum",
+            Kind::Word(&["1.2", "1.3"]),
+            "The lowest version spoken (default: 1.2).",
+        ),
+    ]],
+    later: &["acme", "clients"],
+};
+
+static CERTIFICATE: Block = Block {
+    name: "listen[].tls.certificates[]",
+    doc: "A certificate and its key, in PEM.",
+    groups: &[&[
+        Key::new("chain", Kind::File, "The certificates, leaf first.").required(),
+        Key::new(
+            "key",
+            Kind::SecretFile,
+            "The private key (PKCS#8, PKCS#1 or SEC1): `file:` and a path.",
+        )
+        .required(),
+    ]],
+    later: &[],
+};
+
+static HSTS: Block = Block {
+    name: "listen[].hsts",
+    doc: "HTTP Strict Transport Security (RFC 6797).",
+    groups: &[&[
+        Key::new(
+            "max_age",
+            Kind::Duration(0, 3_650 * DAYS),
+            "How long browsers remember (default: 365d).",
+        ),
+        Key::new(
+            "include_subdomains",
+            Kind::Bool,
+            "Also for subdomains (default: false).",
+        ),
+    ]],
+    later: &["preload"],
+};
+
+static API: Block = Block {
+    name: "apis.NAME",
+    doc: "An API: its description, its upstream, and what the description cannot say.",
+    groups: &[
+        &[
+            Key::new(
+                "spec",
+                Kind::File,
+                "The OpenAPI description, or `none`: any path and method, only the other guards.",
+            )
+            .required(),
+            Key::new(
+                "hosts",
+                Kind::List(&Kind::Host),
+                "Hosts that it answers to; `*.example.com` stands for every name one level below (default: any).",
+            ),
+            Key::new(
+                "base_path",
+                Kind::BasePath,
+                "Replaces the base path of the description's `servers`.",
+            ),
+            Key::new(
+                "upstream",
+                Kind::Either(&Kind::Url, &Kind::Block(&UPSTREAM)),
+                "Where its requests go: a URL, or the long form.",
+            )
+            .required(),
+            Key::new(
+                "security",
+                Kind::Map("security scheme", &Kind::Text),
+                "Security scheme of the description → entry of `identity`; needed only where the match is not the only one possible.",
+            ),
+            Key::new(
+                "operations",
+                Kind::Map("operation", &Kind::Block(&OPERATION)),
+                "By operationId, `METHOD /template`, or `tag:NAME`.",
+            ),
+        ],
+        SETTINGS,
+    ],
+    later: &[
+        "limits", "waf", "cors", "redact", "permit", "owner", "cache", "on_fault", "policies",
+        "public", "require", "discover",
+    ],
+};
+
+static UPSTREAM: Block = Block {
+    name: "apis.NAME.upstream",
+    doc: "Where requests go, in the long form.",
+    groups: &[&[
+        Key::new(
+            "endpoints",
+            Kind::List(&Kind::Block(&ENDPOINT)),
+            "The addresses that share the requests.",
+        )
+        .required(),
+        Key::new(
+            "tls",
+            Kind::Block(&UPSTREAM_TLS),
+            "How the upstream's certificate is checked, and what it is shown.",
+        ),
+        Key::new("timeouts", Kind::Block(&TIMEOUTS), "How long to wait."),
+        Key::new(
+            "http2",
+            Kind::Bool,
+            "Speak HTTP/2: over TLS by ALPN, in plain text by prior knowledge (default: false).",
+        ),
+    ]],
+    later: &["balance", "health", "retries", "breaker", "identity"],
+};
+
+static ENDPOINT: Block = Block {
+    name: "apis.NAME.upstream.endpoints[]",
+    doc: "One address of an upstream.",
+    groups: &[&[
+        Key::new(
+            "url",
+            Kind::Url,
+            "`http` or `https`; a path in it is put before each request's path.",
+        )
+        .required(),
+        Key::new(
+            "weight",
+            Kind::Count(1, 1_000),
+            "Its share of the requests (default: 1).",
+        ),
+    ]],
+    later: &[],
+};
+
+static UPSTREAM_TLS: Block = Block {
+    name: "apis.NAME.upstream.tls",
+    doc: "TLS towards an upstream.",
+    groups: &[&[
+        Key::new(
+            "ca",
+            Kind::File,
+            "Trust the certificates of this PEM file alone (default: those of the machine).",
+        ),
+        Key::new(
+            "server_name",
+            Kind::Host,
+            "The name that the certificate must have (default: the URL's host).",
+        ),
+        Key::new(
+            "certificate",
+            Kind::Block(&CERTIFICATE),
+            "A certificate to show.",
+        ),
+    ]],
+    later: &[],
+};
+
+static TIMEOUTS: Block = Block {
+    name: "apis.NAME.upstream.timeouts",
+    doc: "How long an upstream may take.",
+    groups: &[&[
+        Key::new(
+            "connect",
+            Kind::Duration(MILLIS, 300 * SECONDS),
+            "To connect, TLS included (default: 1s).",
+        ),
+        Key::new(
+            "first_byte",
+            Kind::Duration(MILLIS, HOURS),
+            "From the request's last byte to the response's first (default: 15s).",
+        ),
+        Key::new(
+            "total",
+            Kind::Duration(MILLIS, DAYS),
+            "For the whole exchange; of a response that streams, only between its bytes (default: 60s).",
+        ),
+    ]],
+    later: &[],
+};
+
+/// What is said of one operation or tag.
+pub(super) static OPERATION: Block = Block {
+    name: "apis.NAME.operations.NAME",
+    doc: "What is said of one operation or of all that have a tag.",
+    groups: &[ON_OPERATION, SETTINGS],
+    later: LATER_ON_OPERATION,
+};
+
+/// `x-fortress` of a description.
+pub(super) static EXTENSION: Block = Block {
+    name: "x-fortress",
+    doc: "The same keys in the description; the configuration wins.",
+    groups: &[ON_OPERATION, SETTINGS],
+    later: LATER_ON_OPERATION,
+};
+
+const ON_OPERATION: &[Key] = &[
+    Key::new("public", Kind::Bool, "Needs no credential."),
+    Key::new(
+        "require",
+        Kind::Block(&REQUIRE),
+        "Demanded beside what the description demands.",
+    ),
+];
+
+const LATER_ON_OPERATION: &[&str] = &[
+    "limits",
+    "login",
+    "owner",
+    "tenant",
+    "cache",
+    "waf",
+    "permit",
+    "deprecated",
+    "sunset",
+    "link",
+    "redact",
+    "cors",
+    "on_fault",
+    "properties",
+    "upstream",
+];
+
+static REQUIRE: Block = Block {
+    name: "apis.NAME.operations.NAME.require",
+    doc: "What a caller must have.",
+    groups: &[&[Key::new(
+        "scope",
+        Kind::OneOrList(&Kind::Text),
+        "Scopes, all of them.",
+    )]],
+    later: &["certificate", "acr", "role", "dpop", "claims"],
+};
+
+static IDENTITY: Block = Block {
+    name: "identity.NAME",
+    doc: "An issuer of tokens.",
+    groups: &[&[
+        Key::new("issuer", Kind::Text, "The token's `iss`, compared exactly.").required(),
+        Key::new(
+            "jwks",
+            Kind::KeySet,
+            "The issuer's keys: `file:` and a path, or an https URL (http on loopback only).",
+        )
+        .required(),
+        Key::new(
+            "audience",
+            Kind::OneOrList(&Kind::Text),
+            "The token's `aud` must hold one of them.",
+        )
+        .required(),
+        Key::new(
+            "algorithms",
+            Kind::List(&Kind::Algorithm),
+            "Algorithms accepted (default: what the keys allow; never `none`, never HMAC).",
+        ),
+        Key::new(
+            "leeway",
+            Kind::Duration(0, 300 * SECONDS),
+            "Tolerance for `exp` and `nbf` (default: 30s).",
+        ),
+        Key::new(
+            "type",
+            Kind::Text,
+            "Demanded `typ` of a token, such as `at+jwt` (RFC 9068).",
+        ),
+        Key::new(
+            "claims",
+            Kind::Block(&CLAIMS),
+            "Where claims are, as dotted paths.",
+        ),
+    ]],
+    later: &[
+        "introspection",
+        "dpop",
+        "api_key",
+        "certificate",
+        "discovery",
+        "session",
+        "basic",
+        "revocation",
+    ],
+};
+
+static CLAIMS: Block = Block {
+    name: "identity.NAME.claims",
+    doc: "Where claims are.",
+    groups: &[&[Key::new(
+        "scope",
+        Kind::Text,
+        "The claim that holds the scopes, such as `realm.scopes` (default: `scope`, then `scp`).",
+    )]],
+    later: &["roles", "tenant", "groups", "department"],
+};
+
+static DEFAULTS: Block = Block {
+    name: "defaults",
+    doc: "What holds where nothing nearer is said.",
+    groups: &[&[
+        MODE,
+        Key::new(
+            "bounds",
+            Kind::Block(&ALL_BOUNDS),
+            "Sizes, counts and times.",
+        ),
+        REQUESTS_KEY,
+        RESPONSES_KEY,
+    ]],
+    later: &[
+        "limits", "waf", "on_fault", "redact", "cors", "cache", "permit",
+    ],
+};
+
+const SETTINGS: &[Key] = &[
+    MODE,
+    Key::new("bounds", Kind::Block(&BOUNDS), "Sizes, counts and times."),
+    REQUESTS_KEY,
+    RESPONSES_KEY,
+];
+
+const MODE: Key = Key::new(
+    "mode",
+    Kind::Word(&["enforce", "monitor", "off"]),
+    "Refuse, only record what would be refused, or look for nothing (default: enforce).",
+);
+
+const REQUESTS_KEY: Key = Key::new(
+    "requests",
+    Kind::Block(&REQUESTS),
+    "What requests may hold that the description does not declare.",
+);
+
+const RESPONSES_KEY: Key = Key::new(
+    "responses",
+    Kind::Block(&RESPONSES),
+    "What responses may hold that the description does not declare.",
+);
+
+static REQUESTS: Block = Block {
+    name: "requests",
+    doc: "What requests may hold that the description does not declare.",
+    groups: &[&[
+        Key::new(
+            "undeclared",
+            Kind::Word(&["refuse", "allow"]),
+            "Undeclared query parameters and properties (default: refuse).",
+        ),
+        Key::new(
+            "cookies",
+            Kind::Word(&["allow", "drop", "refuse"]),
+            "Undeclared cookies (default: allow; browsers send what the domain set).",
+        ),
+    ]],
+    later: &[],
+};
+
+static RESPONSES: Block = Block {
+    name: "responses",
+    doc: "What responses may hold that the description does not declare.",
+    groups: &[&[Key::new(
+        "undeclared",
+        Kind::Word(&["drop", "refuse", "allow"]),
+        "Undeclared properties: hidden from the client (default), the response replaced, or let through.",
+    )]],
+    later: &[],
+};
+
+static ALL_BOUNDS: Block = Block {
+    name: "defaults.bounds",
+    doc: "Sizes, counts and times.",
+    groups: &[NEAR_BOUNDS, GATEWAY_BOUNDS],
+    later: &[],
+};
+
+static BOUNDS: Block = Block {
+    name: "bounds",
+    doc: "Sizes, counts and times. What is bounded before the operation is known stands in `defaults.bounds` alone.",
+    groups: &[NEAR_BOUNDS],
+    later: &[],
+};
+
+/// Bounds that can be known per operation.
+const NEAR_BOUNDS: &[Key] = &[
+    Key::new(
+        "body",
+        Kind::Size(1, GIB),
+        "Bytes of a request body, before and after decoding (default: 1MiB).",
+    )
+    .sets(|bounds, value| bounds.body = size(value)),
+    Key::new(
+        "expansion",
+        Kind::Count(1, 10_000),
+        "How many times larger a decoded body may be than it came (default: 100).",
+    )
+    .sets(|bounds, value| bounds.expansion = size(value)),
+    Key::new(
+        "depth",
+        Kind::Count(1, 128),
+        "Nesting of a body or a `deepObject` parameter (default: 32).",
+    )
+    .sets(|bounds, value| bounds.depth = size(value)),
+    Key::new(
+        "properties",
+        Kind::Count(1, 1_000_000),
+        "Properties of a body, over all its objects (default: 1000).",
+    )
+    .sets(|bounds, value| bounds.properties = size(value)),
+    Key::new(
+        "items",
+        Kind::Count(1, 10_000_000),
+        "Items of one array (default: 10000).",
+    )
+    .sets(|bounds, value| bounds.items = size(value)),
+    Key::new(
+        "parts",
+        Kind::Count(1, 100_000),
+        "Parts of a multipart body, parameters of a query or form (default: 1000).",
+    )
+    .sets(|bounds, value| bounds.parts = size(value)),
+    Key::new(
+        "body_rate",
+        Kind::Rate(1, GIB),
+        "What a body must reach on average after five seconds (default: 1KiB/s).",
+    )
+    .sets(|bounds, value| bounds.body_rate = value),
+    Key::new(
+        "response",
+        Kind::Size(1, GIB),
+        "Bytes of a response that are held for checking; a larger one streams unchecked and is recorded so (default: 4MiB).",
+    )
+    .sets(|bounds, value| bounds.response = size(value)),
+    Key::new(
+        "write_time",
+        Kind::Duration(10 * MILLIS, HOURS),
+        "How long a client may take in nothing of a response (default: 30s).",
+    )
+    .sets(|bounds, value| bounds.write_time = time(value)),
+];
+
+/// Bounds of connections and heads, before any operation is known.
+const GATEWAY_BOUNDS: &[Key] = &[
+    Key::new(
+        "head",
+        Kind::Size(256, MIB),
+        "Bytes of a request head (default: 32KiB).",
+    )
+    .sets(|bounds, value| bounds.head = size(value)),
+    Key::new(
+        "headers",
+        Kind::Count(1, 10_000),
+        "Header fields of a request (default: 100).",
+    )
+    .sets(|bounds, value| bounds.headers = size(value)),
+    Key::new(
+        "uri",
+        Kind::Size(16, 64 * KIB),
+        "Bytes of a request target (default: 8KiB).",
+    )
+    .sets(|bounds, value| bounds.uri = size(value)),
+    Key::new(
+        "head_time",
+        Kind::Duration(10 * MILLIS, HOURS),
+        "From a request's first byte to the end of its head (default: 10s).",
+    )
+    .sets(|bounds, value| bounds.head_time = time(value)),
+    Key::new(
+        "idle_time",
+        Kind::Duration(10 * MILLIS, DAYS),
+        "A connection without a request is closed after this (default: 60s).",
+    )
+    .sets(|bounds, value| bounds.idle_time = time(value)),
+    Key::new(
+        "connections",
+        Kind::Count(1, 10_000_000),
+        "Connections in all (default: 10000).",
+    )
+    .sets(|bounds, value| bounds.connections = size(value)),
+    Key::new(
+        "connections_per_client",
+        Kind::Count(1, 10_000_000),
+        "Connections of one client address, of IPv6 one /64 (default: 256).",
+    )
+    .sets(|bounds, value| bounds.connections_per_client = size(value)),
+    Key::new(
+        "streams",
+        Kind::Count(1, 10_000),
+        "Concurrent HTTP/2 streams of a connection (default: 100).",
+    )
+    .sets(|bounds, value| bounds.streams = small(value)),
+    Key::new(
+        "resets",
+        Kind::Count(1, 100_000),
+        "HTTP/2 resets and control frames of a connection within ten seconds (default: 200).",
+    )
+    .sets(|bounds, value| bounds.resets = small(value)),
+    Key::new(
+        "continuations",
+        Kind::Count(1, 1_000),
+        "CONTINUATION frames of one header block (default: 8).",
+    )
+    .sets(|bounds, value| bounds.continuations = small(value)),
+    Key::new(
+        "drain_time",
+        Kind::Duration(0, HOURS),
+        "How long a stop waits for requests in flight (default: 30s).",
+    )
+    .sets(|bounds, value| bounds.drain_time = time(value)),
+];
+
+static SINK: Block = Block {
+    name: "journal[]",
+    doc: "One place where requests are recorded: `file` or `stdout`.",
+    groups: &[&[
+        Key::new(
+            "file",
+            Kind::File,
+            "A file that is appended to, and reopened when it was rotated away.",
+        ),
+        Key::new("stdout", Kind::Bool, "`true`: standard output."),
+        Key::new(
+            "format",
+            Kind::Word(&["ocsf"]),
+            "OCSF 1.8.0 HTTP Activity, one JSON object a line (default).",
+        ),
+    ]],
+    later: &["syslog", "otlp", "kafka", "http"],
+};
+
+/// The key of `bounds` with a name.
+pub(super) fn bound(name: &str) -> Option<&'static Key> {
+    ALL_BOUNDS.key(name)
+}
+
+/// The blocks that have a key, by name, each once, for "it belongs in …".
+pub(super) fn owners(key: &str) -> Vec<&'static str> {
+    fn walk(block: &'static Block, key: &str, found: &mut Vec<&'static str>) {
+        if block.key(key).is_some() && !found.contains(&block.name) {
+            found.push(block.name);
+        }
+        // INVARIANT: the tables have no cycle.
+        for inner in block.keys().filter_map(|key| key.kind.block()) {
+            walk(inner, key, found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(&ROOT, key, &mut found);
+    found
+}
+
+// INVARIANT: the ranges above keep values well within these types.
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn time(nanoseconds: u64) -> std::time::Duration {
+    std::time::Duration::from_nanos(nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_block(block: &'static Block, depth: usize) {
+        assert!(depth < 10, "{} has a cycle", block.name);
+        let mut names = std::collections::BTreeSet::new();
+        for key in block.keys() {
+            assert!(names.insert(key.name), "{}.{} twice", block.name, key.name);
+            assert!(key.doc.ends_with('.'), "{}.{}", block.name, key.name);
+            assert!(
+                !block.later.contains(&key.name),
+                "{}.{}",
+                block.name,
+                key.name
+            );
+            if let Some(inner) = key.kind.block() {
+                check_block(inner, depth + 1);
+            }
+        }
+        assert!(block.doc.ends_with('.'), "{}", block.name);
+    }
+
+    #[test]
+    fn the_tables_are_consistent() {
+        check_block(&ROOT, 0);
+        check_block(&EXTENSION, 0);
+        for key in ALL_BOUNDS.keys() {
+            assert!(key.set.is_some(), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn owners_of_a_key() {
+        assert_eq!(owners("issuer"), ["identity.NAME"]);
+        assert_eq!(owners("head"), ["defaults.bounds"]);
+        assert_eq!(owners("cookies"), ["requests"]);
+        assert!(owners("nonsense").is_empty());
+    }
+}

@@ -1,0 +1,175 @@
+//! What can be said of everything, an API, a tag or an operation, in the configuration and in a
+//! description's `x-fortress`.
+//!
+//! Deliberately not here: which of several sayings is the nearest.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use super::{
+    BoundSetting, BoundsPatch, Cookies, RequestUndeclared, ResponseUndeclared, Settings, Spanned,
+    keys::{EXTENSION, Kind, bound},
+    reader::{Entry, Fields, Reader},
+};
+use crate::{
+    bounds::Bounds,
+    decision::Mode,
+    diagnostic::Diagnostic,
+    document::{Node, Span},
+};
+
+/// Reads the `x-fortress` of a description's document, path or operation: the keys of an operation
+/// in `fortress.yaml`. There are no references in it: a description comes from elsewhere and must
+/// not reach for this machine's environment and files.
+///
+/// What is wrong is left out of the settings and reported.
+pub fn settings(node: &Node) -> (Settings, Vec<Diagnostic>) {
+    static KIND: Kind = Kind::Block(&EXTENSION);
+    let mut reader = Reader {
+        environment: None,
+        directory: PathBuf::new(),
+        files: Vec::new(),
+        diagnostics: Vec::new(),
+    };
+    // The node begins behind the key; its first character is as near as can be pointed.
+    let place = Span {
+        end: node.span.end.min(node.span.start.saturating_add(1)),
+        ..node.span
+    };
+    let entry = Entry {
+        node,
+        kind: &KIND,
+        place,
+        path: "x-fortress".to_owned(),
+    };
+    let settings = reader
+        .fields(&entry)
+        .map(|fields| reader.settings(&fields, Level::Operation))
+        .unwrap_or_default();
+    (settings, reader.diagnostics)
+}
+
+impl BoundsPatch {
+    /// Sets what is said here and leaves the rest.
+    pub fn apply(&self, bounds: &mut Bounds) {
+        for setting in &self.0 {
+            if let Some(set) = bound(setting.name).and_then(|key| key.set) {
+                set(bounds, setting.value);
+            }
+        }
+    }
+}
+
+/// Of what something is said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Level {
+    /// Everything or an API.
+    Wide,
+    /// An operation or a tag.
+    Operation,
+}
+
+impl Reader<'_> {
+    pub(super) fn settings(&mut self, fields: &Fields<'_>, level: Level) -> Settings {
+        let mut settings = Settings::default();
+        if let Some(entry) = fields.get("mode") {
+            settings.mode = match self.word(&entry) {
+                Some("enforce") => Some(Mode::Enforce),
+                Some("monitor") => Some(Mode::Monitor),
+                Some("off") => Some(Mode::Off),
+                Some(_) | None => None,
+            };
+        }
+        if let Some(entry) = fields.get("bounds")
+            && let Some(bounds) = self.fields(&entry)
+        {
+            settings.bounds = self.bounds(&bounds);
+        }
+        if let Some(entry) = fields.get("requests")
+            && let Some(requests) = self.fields(&entry)
+        {
+            self.requests(&requests, &mut settings);
+        }
+        if let Some(entry) = fields.get("responses")
+            && let Some(responses) = self.fields(&entry)
+            && let Some(entry) = responses.get("undeclared")
+        {
+            settings.responses_undeclared = match self.word(&entry) {
+                Some("drop") => Some(ResponseUndeclared::Drop),
+                Some("refuse") => Some(ResponseUndeclared::Refuse),
+                Some("allow") => Some(ResponseUndeclared::Allow),
+                Some(_) | None => None,
+            };
+        }
+        if level == Level::Operation {
+            if let Some(entry) = fields.get("public") {
+                let span = entry.node.span;
+                settings.public = self.boolean(&entry).map(|value| Spanned { value, span });
+            }
+            if let Some(entry) = fields.get("require")
+                && let Some(require) = self.fields(&entry)
+                && let Some(entry) = require.get("scope")
+            {
+                settings.require_scopes = self.scopes(&entry);
+            }
+        }
+        settings
+    }
+
+    fn bounds(&mut self, fields: &Fields<'_>) -> BoundsPatch {
+        let mut patch = Vec::new();
+        for member in fields.members() {
+            if let Some(key) = bound(&member.key)
+                && fields.has(key.name)
+                && let Some(entry) = fields.get(key.name)
+                && let Some(value) = self.number(&entry)
+            {
+                let name = key.name;
+                patch.push(BoundSetting { name, value });
+            }
+        }
+        BoundsPatch(patch)
+    }
+
+    fn requests(&mut self, fields: &Fields<'_>, settings: &mut Settings) {
+        if let Some(entry) = fields.get("undeclared") {
+            settings.requests_undeclared = match self.word(&entry) {
+                Some("refuse") => Some(RequestUndeclared::Refuse),
+                Some("allow") => Some(RequestUndeclared::Allow),
+                Some(_) | None => None,
+            };
+        }
+        if let Some(entry) = fields.get("cookies") {
+            settings.cookies = match self.word(&entry) {
+                Some("allow") => Some(Cookies::Allow),
+                Some("drop") => Some(Cookies::Drop),
+                Some("refuse") => Some(Cookies::Refuse),
+                Some(_) | None => None,
+            };
+        }
+    }
+
+    /// Scopes (RFC 6749, section 3.3): no spaces, quotes or backslashes.
+    fn scopes(&mut self, entry: &Entry<'_>) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let mut scopes = Vec::new();
+        for item in self.items(entry) {
+            let Some(scope) = self.text(&item) else {
+                continue;
+            };
+            let is_token = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+            if !scope.value.bytes().all(is_token) {
+                let parts: Vec<_> = scope.value.split_whitespace().collect();
+                let message = format!("`{}`: `{}` is not a scope", item.path, scope.value);
+                let help = if parts.len() > 1 {
+                    format!("write several as a list: `[{}]`", parts.join(", "))
+                } else {
+                    "a scope is ASCII without spaces, `\"` and `\\` (RFC 6749, section 3.3)".into()
+                };
+                self.error(scope.span, message, help);
+            } else if self.once(&mut seen, &scope.value, scope.span, &entry.path) {
+                scopes.push(scope.value);
+            }
+        }
+        scopes
+    }
+}
