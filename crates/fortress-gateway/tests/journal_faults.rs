@@ -418,7 +418,20 @@ fn a_pipe_that_nobody_reads_is_refused_at_the_start_instead_of_hanging() {
 }
 
 #[test]
-fn closing_gives_up_at_its_deadline_and_later_records_are_counted() {
+fn closing_gives_up_at_its_deadline() {
+    let (_directory, path) = directory();
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let _never_read = File::from(rustix::fs::open(&path, flags, Mode::empty()).unwrap());
+    let mut running = start(&path);
+    // More than a pipe holds.
+    running.record(0..1_000);
+    let closed = running.journal.close(Duration::from_millis(20));
+    assert_eq!(closed, Closed::TimedOut);
+}
+
+#[test]
+fn records_after_the_close_are_counted_as_lost() {
     let (_directory, path) = directory();
     let mut running = start(&path);
     running.record(0..1);

@@ -90,9 +90,9 @@ pub(super) fn loss(
     json.text(
         "message",
         &format!(
-            "{count} records lost between {} and {} (milliseconds since 1970)",
-            since.millis(),
-            until.millis()
+            "{count} records lost between {} and {}",
+            utc(since),
+            utc(until)
         ),
         DETAIL,
     );
@@ -109,6 +109,28 @@ pub(super) fn loss(
     json.end_object();
     json.end_object();
     json.end_line();
+}
+
+/// As in RFC 3339, in UTC. OCSF's own times are milliseconds; this is for the reader of a message.
+fn utc(time: Timestamp) -> String {
+    // Howard Hinnant's `civil_from_days`: years begin in March, so that leap days come last. A
+    // `Timestamp` ends in the year 2554, and nothing here can overflow.
+    let (days, second) = (time.seconds() / 86_400, time.seconds() % 86_400);
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let millis = time.millis() % 1_000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
 /// The request's id comes first of all, at a fixed place: that is how the reader finds a record
@@ -578,4 +600,27 @@ fn findings(json: &mut Json<'_>, decision: &Decision) {
         json.item_text(note, DETAIL);
     }
     json.end_array();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(seconds: u64, millis: u64, expect: &str) {
+        let time = Timestamp(seconds * 1_000_000_000 + millis * 1_000_000);
+        assert_eq!(utc(time), expect);
+    }
+
+    #[test]
+    fn times_are_printed_in_utc() {
+        check(0, 0, "1970-01-01T00:00:00.000Z");
+        check(951_782_399, 999, "2000-02-28T23:59:59.999Z");
+        check(951_782_400, 0, "2000-02-29T00:00:00.000Z");
+        check(951_868_800, 0, "2000-03-01T00:00:00.000Z");
+        check(1_709_251_199, 1, "2024-02-29T23:59:59.001Z");
+        check(1_795_428_723, 417, "2026-11-23T10:12:03.417Z");
+        check(4_107_542_400, 0, "2100-03-01T00:00:00.000Z");
+        check(18_446_744_073, 709, "2554-07-21T23:34:33.709Z");
+    }
 }
