@@ -141,8 +141,8 @@ mod tests {
     fn only_eddsa_permits_another_name() {
         for &one in Algorithm::ALL {
             for &other in Algorithm::ALL {
-                let permitted = one == other
-                    || (one, other) == (Algorithm::EdDsa, Algorithm::Ed25519);
+                let permitted =
+                    one == other || (one, other) == (Algorithm::EdDsa, Algorithm::Ed25519);
                 assert_eq!(one.permits(other), permitted, "{one} {other}");
             }
         }

@@ -106,6 +106,9 @@ mod tests {
 
     #[test]
     fn debug_shows_no_claim() {
-        assert_eq!(format!("{:?}", claims(r#"{"sub":"alice"}"#)), "Claims(1 of them)");
+        assert_eq!(
+            format!("{:?}", claims(r#"{"sub":"alice"}"#)),
+            "Claims(1 of them)"
+        );
     }
 }

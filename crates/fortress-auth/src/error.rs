@@ -199,15 +199,19 @@ mod tests {
         shown("`'\"\\", "\\`\\'\\\"\\\\");
         shown(&"k".repeat(45), &"k".repeat(45));
         shown(&"k".repeat(46), &format!("{}...", "k".repeat(45)));
-        shown(&"\u{10ffff}".repeat(1000), &format!("{}...", "\\u{10ffff}".repeat(4)));
+        shown(
+            &"\u{10ffff}".repeat(1000),
+            &format!("{}...", "\\u{10ffff}".repeat(4)),
+        );
     }
 
     #[test]
     fn an_absent_name_cannot_be_given() {
-        let named = |name: Option<&str>| {
-            TokenError::Type(name.map(Shown::new)).to_string()
-        };
-        assert_eq!(named(None), "the token's type (none given) is not accepted here");
+        let named = |name: Option<&str>| TokenError::Type(name.map(Shown::new)).to_string();
+        assert_eq!(
+            named(None),
+            "the token's type (none given) is not accepted here"
+        );
         assert_eq!(
             named(Some("(none given)")),
             "the token's type `(none given)` is not accepted here"

@@ -487,15 +487,23 @@ mod tests {
         refused(r#"{"a":"\u+041"}"#, "a bad \\u escape in a string");
         refused(r#"{"a":"\u00é"}"#, "a bad \\u escape in a string");
         refused(r#"{"a":"\u00"#, "a bad \\u escape in a string");
-        refused("{\"a\":\"\n\"}", "a control character or no end in a string");
-        refused("{\"a\":\"b\0\"}", "a control character or no end in a string");
+        refused(
+            "{\"a\":\"\n\"}",
+            "a control character or no end in a string",
+        );
+        refused(
+            "{\"a\":\"b\0\"}",
+            "a control character or no end in a string",
+        );
         refused("{\"a\":\"b", "ends early");
         refused("{\"a\":\"b\\", "an unknown escape in a string");
     }
 
     #[test]
     fn numbers() {
-        for number in ["0", "-0", "1", "-1", "10", "1.5", "1e3", "1E-3", "1e+3", "0.10e01"] {
+        for number in [
+            "0", "-0", "1", "-1", "10", "1.5", "1e3", "1E-3", "1e+3", "0.10e01",
+        ] {
             let object = accepted(&format!("{{\"a\":{number}}}"));
             assert_eq!(object.get("a").and_then(Value::as_f64), number.parse().ok());
         }
@@ -515,12 +523,14 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        let nested = |levels: usize| {
-            format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels))
-        };
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         accepted(&nested(7));
         refused(nested(8), "nested too deeply");
         refused("{\"a\":".repeat(100_000), "nested too deeply");
-        refused(format!("{{\"a\":{}", "[".repeat(100_000)), "nested too deeply");
+        refused(
+            format!("{{\"a\":{}", "[".repeat(100_000)),
+            "nested too deeply",
+        );
     }
 }

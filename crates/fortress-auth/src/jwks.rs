@@ -244,10 +244,7 @@ fn unsupported_curve(curve: &str) -> String {
     format!("its `crv` `{}` is not supported", Shown::new(curve))
 }
 
-fn declared_algorithm(
-    jwk: &Object,
-    candidates: &[Algorithm],
-) -> Result<Option<Algorithm>, String> {
+fn declared_algorithm(jwk: &Object, candidates: &[Algorithm]) -> Result<Option<Algorithm>, String> {
     let Some(name) = text(jwk, "alg")? else {
         return Ok(None);
     };

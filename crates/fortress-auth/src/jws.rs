@@ -96,8 +96,8 @@ impl Header {
         let token_type = text(object, "typ", "`typ` is not a string")?;
         text(object, "cty", "`cty` is not a string")?;
         let key_id = text(object, "kid", "`kid` is not a string")?;
-        let name = text(object, "alg", "`alg` is not a string")?
-            .ok_or(TokenError::Header("no `alg`"))?;
+        let name =
+            text(object, "alg", "`alg` is not a string")?.ok_or(TokenError::Header("no `alg`"))?;
         let algorithm = Algorithm::from_name(&name)
             .ok_or_else(|| TokenError::AlgorithmUnknown(Shown::new(&name)))?;
         Ok(Self {

@@ -38,11 +38,14 @@ mod jws;
 pub mod sign;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub use algorithm::Algorithm;
 pub use cache::Cache;
 pub use claims::Claims;
 pub use error::{JwksError, Shown, TokenError};
 pub use json::{Number, Object, Value};
-pub use jwks::{JwkSet, MAX_KEYS, MAX_KEY_SET};
+pub use jwks::{JwkSet, MAX_KEY_SET, MAX_KEYS};
 pub use jws::MAX_TOKEN;
 pub use verify::{Expectations, Verified, Verifier, peek_issuer};

@@ -141,22 +141,32 @@ impl SigningKey {
         }
     }
 
+    /// The public half as the cryptographic library has it: `RSAPublicKey` in DER, an uncompressed
+    /// point, or 32 bytes.
+    pub fn public_key(&self) -> &[u8] {
+        match &self.pair {
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+            Pair::Ecdsa(pair) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+        }
+    }
+
     /// The public half as a JWK: the text of a JSON object.
     pub fn public_jwk(&self) -> String {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let public = self.public_key();
         let members = match &self.pair {
-            Pair::Rsa(pair) => {
-                let (modulus, exponent) = rsa_numbers(pair.public_key().as_ref());
+            Pair::Rsa(_) => {
+                let (modulus, exponent) = rsa_numbers(public);
                 format!(
                     r#""kty":"RSA","n":"{}","e":"{}""#,
                     encode(modulus),
                     encode(exponent)
                 )
             }
-            Pair::Ecdsa(pair) => {
-                let point = pair.public_key().as_ref();
+            Pair::Ecdsa(_) => {
                 // An uncompressed point: a byte 4, then both coordinates.
-                let coordinates = point.split_first().map_or(point, |(_, rest)| rest);
+                let coordinates = public.split_first().map_or(public, |(_, rest)| rest);
                 let (x, y) = coordinates.split_at(coordinates.len() / 2);
                 format!(
                     r#""kty":"EC","crv":"{}","x":"{}","y":"{}""#,
@@ -165,10 +175,9 @@ impl SigningKey {
                     encode(y)
                 )
             }
-            Pair::Ed25519(pair) => format!(
-                r#""kty":"OKP","crv":"Ed25519","x":"{}""#,
-                encode(pair.public_key().as_ref())
-            ),
+            Pair::Ed25519(_) => {
+                format!(r#""kty":"OKP","crv":"Ed25519","x":"{}""#, encode(public))
+            }
         };
         format!(
             r#"{{{members},"use":"sig","alg":"{}","kid":{}}}"#,
@@ -202,7 +211,10 @@ pub fn unsigned(header: &[u8], payload: &[u8], signature: &[u8]) -> String {
 /// the secret.
 pub fn hmac_sha256(secret: &[u8], header: &[u8], payload: &[u8]) -> String {
     let message = signing_input(header, payload);
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
+    let tag = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, secret),
+        message.as_bytes(),
+    );
     unsigned(header, payload, tag.as_ref())
 }
 
@@ -283,11 +295,9 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         (usize::from(first), rest)
     } else {
         let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let length = digits
-            .iter()
-            .try_fold(0_usize, |length, &digit| {
-                Some(length.checked_mul(256)? + usize::from(digit))
-            })?;
+        let length = digits.iter().try_fold(0_usize, |length, &digit| {
+            Some(length.checked_mul(256)? + usize::from(digit))
+        })?;
         (length, rest)
     };
     rest.split_at_checked(length).filter(|_| found == tag)

@@ -1,0 +1,291 @@
+//! Algorithms, keys and types: whatever a token says, the key decides what it may verify.
+
+use super::*;
+
+fn never(name: &str) -> String {
+    format!("the token's algorithm `{name}` is never accepted")
+}
+
+#[test]
+fn every_algorithm_verifies_what_it_signed() {
+    for &algorithm in Algorithm::ALL {
+        let key = SigningKey::generate(algorithm, "k").expect("a key");
+        let other = SigningKey::generate(algorithm, "k").expect("a key");
+        let token = key.sign(&claims(&[])).expect("a token");
+        let verifier = Verifier::new(expectations());
+        let verified = verifier
+            .verify(&token, &set(&sign::key_set(&[&key])), at(NOW))
+            .unwrap_or_else(|error| panic!("{algorithm}: {error}"));
+        assert_eq!(verified.algorithm, algorithm);
+        assert_eq!(verified.key_id.as_deref(), Some("k"));
+        refused(
+            verifier.verify(&token, &set(&sign::key_set(&[&other])), at(NOW)),
+            "the token's signature does not verify",
+        );
+        // Two keys of one name, as during a rotation: both are tried.
+        let both = set(&sign::key_set(&[&other, &key]));
+        verifier
+            .verify(&token, &both, at(NOW))
+            .expect("the second key verifies it");
+    }
+}
+
+#[test]
+fn unsecured_and_symmetric_tokens() {
+    let payload = claims(&[]);
+    for name in [
+        "none", "None", "NONE", "nOnE", "", "HS256", "HS384", "HS512", "es256", "ES256 ",
+    ] {
+        let header = format!(r#"{{"alg":"{name}","kid":"ES256"}}"#);
+        for signature in [&b""[..], b"x", &[0; 64]] {
+            let token = sign::unsigned(header.as_bytes(), payload.as_bytes(), signature);
+            refuses(&token, &never(name));
+        }
+        refuses(&headed(&header), &never(name));
+    }
+    for name in [
+        "RSA-OAEP",
+        "dir",
+        "A256KW",
+        "Ed448",
+        "ES256K1",
+        "RS1",
+        "ML-DSA-44",
+    ] {
+        refuses(&headed(&format!(r#"{{"alg":"{name}"}}"#)), &never(name));
+    }
+}
+
+#[test]
+fn a_public_key_is_no_secret() {
+    let payload = claims(&[]);
+    for key in [&KEYS.rs256, &KEYS.es256, &KEYS.eddsa] {
+        let jwk = key.public_jwk();
+        for alg in ["HS256", key.algorithm().name()] {
+            let header = format!(r#"{{"alg":"{alg}","kid":"{}"}}"#, key.id());
+            let token = sign::hmac_sha256(jwk.as_bytes(), header.as_bytes(), payload.as_bytes());
+            verify(&token).expect_err("signed with a public key");
+        }
+    }
+}
+
+#[test]
+fn the_key_binds_the_algorithm() {
+    let payload = claims(&[]);
+    let keys = [&KEYS.es256, &KEYS.es384, &KEYS.rs256, &KEYS.eddsa];
+    for &algorithm in Algorithm::ALL {
+        for key in keys {
+            let header = format!(r#"{{"alg":"{algorithm}","kid":"{}"}}"#, key.id());
+            let token = key
+                .sign_raw(header.as_bytes(), payload.as_bytes())
+                .expect("a token");
+            if key.algorithm().permits(algorithm) {
+                accepts(&token);
+            } else {
+                let id = key.id();
+                refuses(
+                    &token,
+                    &format!("the token's algorithm `{algorithm}` does not fit the key `{id}`"),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_of_another_curve_do_not_fit() {
+    let payload = claims(&[]);
+    // ES256 claimed, but signed with P-384 and SHA-384: no `kid` leads to the right key.
+    let token = KEYS
+        .es384
+        .sign_raw(br#"{"alg":"ES256"}"#, payload.as_bytes());
+    refuses(
+        &token.expect("a token"),
+        "the token's signature does not verify",
+    );
+    let token = KEYS
+        .es384
+        .sign_raw(br#"{"alg":"ES512"}"#, payload.as_bytes());
+    refuses(
+        &token.expect("a token"),
+        "no key (none given) for the token's algorithm `ES512`",
+    );
+}
+
+#[test]
+fn the_configuration_narrows_the_algorithms() {
+    let token = token(&[]);
+    let ed25519 = KEYS
+        .eddsa
+        .sign_raw(
+            br#"{"alg":"Ed25519","kid":"EdDSA"}"#,
+            claims(&[]).as_bytes(),
+        )
+        .expect("a token");
+    let eddsa = KEYS.eddsa.sign(&claims(&[])).expect("a token");
+    let only = |algorithms: &[Algorithm], token: &str| {
+        judged(|e| e.algorithms = algorithms.to_vec(), token, NOW)
+    };
+    let outside = |name: &str| {
+        format!("the token's algorithm `{name}` is not in the configured `algorithms`")
+    };
+    only(&[], &token).expect("all that the keys allow");
+    only(&[Algorithm::Es256], &token).expect("the one");
+    only(&[Algorithm::Rs256, Algorithm::Es256], &token).expect("one of two");
+    refused(only(&[Algorithm::Rs256], &token), &outside("ES256"));
+    refused(
+        only(&[Algorithm::Es384, Algorithm::Es256k], &token),
+        &outside("ES256"),
+    );
+    only(&[Algorithm::EdDsa], &ed25519).expect("the fully specified name");
+    only(&[Algorithm::EdDsa], &eddsa).expect("the old name");
+    only(&[Algorithm::Ed25519], &ed25519).expect("the fully specified name");
+    refused(only(&[Algorithm::Ed25519], &eddsa), &outside("EdDSA"));
+}
+
+#[test]
+fn key_ids_are_opaque() {
+    let token = |kid: &str| headed(&format!(r#"{{"alg":"ES256","kid":{}}}"#, sign::quoted(kid)));
+    accepts(&token("ES256"));
+    for kid in [
+        "",
+        "es256",
+        "ES256 ",
+        " ES256",
+        "ES256\0",
+        "../../dev/null",
+        "' OR 1=1 --",
+        "*",
+        "0",
+        "https://evil.example.com/key",
+        "/etc/passwd",
+        "${jndi:ldap://x}",
+    ] {
+        let error = verify(&token(kid)).expect_err("unknown");
+        let TokenError::UnknownKey { key_id, algorithm } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(*algorithm, Algorithm::Es256);
+        assert_eq!(key_id.as_ref(), Some(&crate::Shown::new(kid)));
+    }
+    refuses(
+        &token("a\r\nSet-Cookie: x\u{1b}[31m"),
+        "no key `a\\u{d}\\u{a}Set-Cookie: x\\u{1b}[31m` for the token's algorithm `ES256`",
+    );
+    refuses(
+        &token(&"k".repeat(5000)),
+        &format!(
+            "no key `{}...` for the token's algorithm `ES256`",
+            "k".repeat(45)
+        ),
+    );
+}
+
+#[test]
+fn without_a_key_id_the_fitting_keys_are_tried() {
+    for key in [&KEYS.es256, &KEYS.es384, &KEYS.rs256, &KEYS.eddsa] {
+        let header = format!(r#"{{"alg":"{}"}}"#, key.algorithm());
+        let token = key
+            .sign_raw(header.as_bytes(), claims(&[]).as_bytes())
+            .expect("a token");
+        assert_eq!(accepts(&token).key_id, None);
+    }
+    let stranger = SigningKey::generate(Algorithm::Es256, "").expect("a key");
+    let token = stranger.sign_raw(br#"{"alg":"ES256"}"#, claims(&[]).as_bytes());
+    refuses(
+        &token.expect("a token"),
+        "the token's signature does not verify",
+    );
+    let empty = set(r#"{"keys":[]}"#);
+    let outcome = Verifier::new(expectations()).verify(&super::token(&[]), &empty, at(NOW));
+    refused(outcome, "no key `ES256` for the token's algorithm `ES256`");
+}
+
+#[test]
+fn the_number_of_tried_keys_is_bounded() {
+    let strangers: Vec<SigningKey> = (0..8)
+        .map(|_| SigningKey::generate(Algorithm::Es256, "same").expect("a key"))
+        .collect();
+    let mine = SigningKey::generate(Algorithm::Es256, "same").expect("a key");
+    let token = mine.sign(&claims(&[])).expect("a token");
+    let verifier = Verifier::new(expectations());
+    let keys: Vec<&SigningKey> = strangers.iter().take(7).chain([&mine]).collect();
+    verifier
+        .verify(&token, &set(&sign::key_set(&keys)), at(NOW))
+        .expect("the eighth");
+    let keys: Vec<&SigningKey> = strangers.iter().chain([&mine]).collect();
+    refused(
+        verifier.verify(&token, &set(&sign::key_set(&keys)), at(NOW)),
+        "the token's signature does not verify",
+    );
+}
+
+#[test]
+fn types() {
+    let typed = |typ: &str| headed(&format!(r#"{{"alg":"ES256","kid":"ES256","typ":"{typ}"}}"#));
+    let untyped = headed(r#"{"alg":"ES256","kid":"ES256"}"#);
+    let wrong = |typ: &str| format!("the token's type `{typ}` is not accepted here");
+
+    let demanded = |token: &str| judged(|e| e.token_type = Some("at+jwt".into()), token, NOW);
+    for typ in [
+        "at+jwt",
+        "AT+JWT",
+        "application/at+jwt",
+        "Application/At+Jwt",
+    ] {
+        demanded(&typed(typ)).expect("an access token");
+        judged(|e| e.token_type = Some(typ.into()), &typed("at+jwt"), NOW).expect("the same type");
+    }
+    refused(
+        demanded(&untyped),
+        "the token's type (none given) is not accepted here",
+    );
+    for typ in [
+        "JWT",
+        "",
+        "at",
+        "at+jwt ",
+        "x-at+jwt",
+        "application/",
+        "application/application/at+jwt",
+        "text/at+jwt",
+        "at+jwt;charset=utf-8",
+        "logout+jwt",
+    ] {
+        refused(demanded(&typed(typ)), &wrong(typ));
+    }
+
+    accepts(&untyped);
+    for typ in [
+        "JWT",
+        "jwt",
+        "application/jwt",
+        "at+jwt",
+        "application/at+jwt",
+        "JOSE",
+    ] {
+        accepts(&typed(typ));
+    }
+    for typ in [
+        "",
+        "dpop+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "application/secevent+jwt",
+        "vc+sd-jwt",
+        "oauth-authz-req+jwt",
+        "token-introspection+jwt",
+        "JOSE+JSON",
+        "JWE",
+        "JWTX",
+    ] {
+        refuses(&typed(typ), &wrong(typ));
+    }
+    let secevent = typed("secevent+jwt");
+    judged(
+        |e| e.token_type = Some("secevent+jwt".into()),
+        &secevent,
+        NOW,
+    )
+    .expect("as configured");
+}
