@@ -404,9 +404,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_can_be_read_in_two_ways_is_refused() {
-        for path in [
+    const AMBIGUOUS: &[&[&str]] = &[
+        &[
             "/a%2fb",
             "/a%2Fb",
             "/%2f",
@@ -420,6 +419,8 @@ mod tests {
             "/%25%34%31",
             "/%2525",
             "/%25%32%66",
+        ],
+        &[
             "//",
             "//a",
             "/a//b",
@@ -434,6 +435,8 @@ mod tests {
             "/%09",
             "/%c2%80",
             "/%C2%85",
+        ],
+        &[
             "/%ff",
             "/%c3",
             "/%c3/%a9",
@@ -447,6 +450,8 @@ mod tests {
             "/%f5%80%80%80",
             "/%e2%82",
             "/%c1%9c",
+        ],
+        &[
             "/%",
             "/%a",
             "/%zz",
@@ -482,7 +487,12 @@ mod tests {
             "/a/%2e%2e%3Bx/b",
             "/a/%2e;/b",
             "/..;",
-        ] {
+        ],
+    ];
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for path in AMBIGUOUS.iter().flat_map(|group| *group) {
             refused(path);
         }
         refused(&"/a".repeat(257));

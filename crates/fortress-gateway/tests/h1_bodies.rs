@@ -1,5 +1,11 @@
 //! Chunked bodies, response heads, and what the writers write: each acceptance with the refusals
 //! beside it.
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and a table of cases is long"
+)]
 
 use bytes::BytesMut;
 use fortress_gateway::h1::{

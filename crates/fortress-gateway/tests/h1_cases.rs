@@ -1,5 +1,10 @@
 //! Each raw request of the shared collection is answered, as far as the codec and the path decide,
 //! with a status that the collection lists, whole and byte by byte.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod h1_support;
 

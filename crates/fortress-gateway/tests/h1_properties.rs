@@ -1,6 +1,12 @@
 //! Properties of the codec over generated and mutated messages: no input panics, the cuts between
 //! reads do not matter, cost grows with length alone, and what is accepted is read identically by
 //! hyper, an independent parser of the more lenient kind that upstreams have.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and a table of cases is long"
+)]
 
 mod h1_support;
 

@@ -1,4 +1,9 @@
 //! Request heads: each acceptance with the refusals beside it.
+#![expect(
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test fails by panicking, and a table of cases is long"
+)]
 
 mod h1_support;
 

@@ -112,29 +112,80 @@ impl ChunkedDecoder {
 
     fn run(&mut self, input: &[u8], out: &mut BytesMut, max: usize) -> Result<Progress, Refused> {
         let mut rest = input;
-        while self.state != State::Done {
-            if let State::Data { left } = self.state {
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                let (data, after) = rest.split_at_checked(take).unwrap_or((rest, b""));
-                out.extend_from_slice(data);
-                rest = after;
-                let left = left.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
-                self.state = if left == 0 {
-                    State::DataCr
-                } else {
-                    State::Data { left }
-                };
+        loop {
+            match self.state {
+                State::Done => break,
+                State::Data { left } => {
+                    rest = self.take_data(left, rest, out);
+                    if rest.is_empty() {
+                        break;
+                    }
+                    continue;
+                }
+                State::Size { digits: 0, .. } => {
+                    if let Some((size, after)) = whole_size_line(rest) {
+                        let used = rest.len().saturating_sub(after.len());
+                        self.weigh(u64::try_from(used).unwrap_or(u64::MAX))?;
+                        self.state = self.announce(size, max)?;
+                        rest = after;
+                        continue;
+                    }
+                }
+                State::DataCr => {
+                    if let Some(after) = rest.strip_prefix(b"\r\n") {
+                        self.state = SIZE;
+                        rest = after;
+                        continue;
+                    }
+                }
+                State::Size { .. }
+                | State::ExtensionName { .. }
+                | State::ExtensionValue { .. }
+                | State::SizeLf { .. }
+                | State::DataLf
+                | State::TrailerStart
+                | State::TrailerName
+                | State::TrailerValue
+                | State::TrailerLf
+                | State::EndLf => {}
             }
             let Some((byte, after)) = rest.split_first() else {
                 break;
             };
-            rest = after;
             self.state = self.step(*byte, max)?;
+            rest = after;
         }
         Ok(Progress {
             consumed: input.len().saturating_sub(rest.len()),
             done: self.state == State::Done,
         })
+    }
+
+    /// Appends what there is of a chunk's data, and returns what follows.
+    fn take_data<'a>(&mut self, left: u64, input: &'a [u8], out: &mut BytesMut) -> &'a [u8] {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+        let (data, rest) = input.split_at_checked(take).unwrap_or((input, b""));
+        out.extend_from_slice(data);
+        let left = left.saturating_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.state = if left == 0 {
+            State::DataCr
+        } else {
+            State::Data { left }
+        };
+        rest
+    }
+
+    /// Counts bytes of chunk lines against the data so far.
+    fn weigh(&mut self, bytes: u64) -> Result<(), Refused> {
+        self.overhead = self.overhead.saturating_add(bytes);
+        let allowed = self
+            .total
+            .saturating_mul(OVERHEAD_RATIO)
+            .saturating_add(OVERHEAD_GRACE);
+        if self.overhead > allowed {
+            return Err(invalid("the chunk lines outweigh the data"));
+        }
+        Ok(())
     }
 
     fn step(&mut self, byte: u8, max: usize) -> Result<State, Refused> {
@@ -157,14 +208,7 @@ impl ChunkedDecoder {
     }
 
     fn chunk_line(&mut self, byte: u8, max: usize) -> Result<State, Refused> {
-        self.overhead = self.overhead.saturating_add(1);
-        let allowed = self
-            .total
-            .saturating_mul(OVERHEAD_RATIO)
-            .saturating_add(OVERHEAD_GRACE);
-        if self.overhead > allowed {
-            return Err(invalid("the chunk lines outweigh the data"));
-        }
+        self.weigh(1)?;
         match (self.state, byte) {
             (State::Size { digits, value }, byte) if byte.is_ascii_hexdigit() => {
                 if digits >= SIZE_DIGITS {
@@ -199,13 +243,16 @@ impl ChunkedDecoder {
                 | State::ExtensionValue { empty: false, size },
                 b'\r',
             ) => Ok(State::SizeLf { size }),
-            (State::SizeLf { size: 0 }, b'\n') => Ok(State::TrailerStart),
             (State::SizeLf { size }, b'\n') => self.announce(size, max),
             _ => Err(invalid("a chunk line is malformed")),
         }
     }
 
+    /// What follows a chunk line: data, or the trailers after the last chunk.
     fn announce(&mut self, size: u64, max: usize) -> Result<State, Refused> {
+        if size == 0 {
+            return Ok(State::TrailerStart);
+        }
         let total = self.total.checked_add(size);
         match total {
             Some(total) if total <= u64::try_from(max).unwrap_or(u64::MAX) => {
@@ -252,6 +299,24 @@ const SIZE: State = State::Size {
     digits: 0,
     value: 0,
 };
+
+/// The size of a chunk line that is there whole and has no extension, and what follows it. Anything
+/// else goes byte by byte.
+fn whole_size_line(input: &[u8]) -> Option<(u64, &[u8])> {
+    let mut size = 0_u64;
+    // Eight digits cannot overflow, and are more than a body has.
+    for (at, byte) in input.iter().take(9).enumerate() {
+        match hex_value(*byte) {
+            Some(digit) => size = (size << 4) | u64::from(digit),
+            None if at == 0 => return None,
+            None => {
+                let rest = input.get(at..)?.strip_prefix(b"\r\n")?;
+                return Some((size, rest));
+            }
+        }
+    }
+    None
+}
 
 fn hex_value(byte: u8) -> Option<u8> {
     match byte {
