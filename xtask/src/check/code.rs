@@ -26,7 +26,8 @@ pub(super) fn environment(project: &Project) -> Vec<Fault> {
 
 /// Output goes through one place, which knows about colour, pipes and `--json`.
 pub(super) fn printing(project: &Project) -> Vec<Fault> {
-    let standard = sources(project).filter(|(_, text)| !text.contains("use anstream::"));
+    let standard =
+        sources(project).filter(|(path, text)| !is_test(path) && !text.contains("use anstream::"));
     each_line(
         standard,
         |text| rust::code(text).replace("anstream::", "anstream_"),
@@ -133,19 +134,13 @@ pub(super) fn module_names(project: &Project) -> Vec<Fault> {
         .collect()
 }
 
-/// Whether a refusal is enforced is decided in one place, `refuse`: a second place would be a
-/// second answer. The configuration and the record of a decision define the word, and `compile`
-/// merges it.
+/// Whether a refusal is enforced is decided in one place, `Decision::refuse`: a second place in the
+/// request path would be a second answer. `compile` merges the modes that the configuration says.
 pub(super) fn mode_is_read_once(project: &Project) -> Vec<Fault> {
-    const READERS: &[&str] = &[
-        "crates/fortress-model/src/config/",
-        "crates/fortress-model/src/decision.rs",
-        "crates/fortress-gateway/src/compile",
-        "crates/fortress-gateway/src/refuse.rs",
-    ];
+    const PATH: &str = "crates/fortress-gateway/src/";
+    const MERGES: &str = "crates/fortress-gateway/src/compile/";
     let others = sources(project)
-        .filter(|(path, _)| path.starts_with("crates/") && !is_test(path))
-        .filter(|(path, _)| !READERS.iter().any(|reader| path.starts_with(reader)));
+        .filter(|(path, _)| path.starts_with(PATH) && !path.starts_with(MERGES) && !is_test(path));
     each_line(
         others,
         rust::shipped_code,
@@ -158,9 +153,12 @@ fn sources(project: &Project) -> impl Iterator<Item = (&str, &str)> {
     project.tree.ending(".rs")
 }
 
-/// Whether a file is compiled for tests or benchmarks only.
+/// Whether a file is compiled for tests, benchmarks or examples only.
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/") || path.contains("/benches/") || path.ends_with("/tests.rs")
+    ["/tests/", "/benches/", "/examples/"]
+        .iter()
+        .any(|folder| path.contains(folder))
+        || path.ends_with("/tests.rs")
 }
 
 fn each_line<'a>(
@@ -316,17 +314,19 @@ mod tests {
 
     #[test]
     fn modes_are_read_by_refuse_alone() {
-        check(
-            mode_is_read_once,
-            LIBRARY,
-            "if mode == Mode::Monitor {}",
-            &[1],
-        );
-        check(
-            mode_is_read_once,
-            "crates/fortress-gateway/src/refuse.rs",
-            "Mode::Monitor",
-            &[],
-        );
+        const PATH: &str = "crates/fortress-gateway/src/";
+        let at = |file: &str, expect: &[usize]| {
+            let path = format!("{PATH}{file}");
+            check(
+                mode_is_read_once,
+                &path,
+                "if mode == Mode::Monitor {}",
+                expect,
+            );
+        };
+        at("guard/mod.rs", &[1]);
+        at("compile/mod.rs", &[]);
+        at("../tests/a.rs", &[]);
+        check(mode_is_read_once, LIBRARY, "Mode::Monitor", &[]);
     }
 }

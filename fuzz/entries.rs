@@ -1,0 +1,257 @@
+//! What must hold for any bytes at each of Fortress's parsers. The fuzz targets and the replay of
+//! the seeds call the same functions.
+//!
+//! Deliberately not here: what a certain input means. That is for the parsers' own tests.
+
+use std::{
+    io::{Error, ErrorKind, Result},
+    path::Path,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use fortress_auth::{Expectations, JwkSet, Verifier, peek_issuer};
+use fortress_gateway::{
+    h1::{
+        ChunkedDecoder, Framing, HeadBounds, RequestHead, ScanState, parse_request, parse_response,
+        write_request_head,
+    },
+    path::{NormalizedPath, Semicolons},
+};
+use fortress_model::{
+    Bounds, Sources, Timestamp,
+    config::settings,
+    diagnostic::render,
+    document::{Format, read},
+};
+use fortress_spec::{Files, load};
+
+/// A head means the same however its bytes arrive, and what is written from it is read as it was.
+pub(crate) fn request_head(data: &[u8]) {
+    let bounds = HeadBounds::from(&Bounds::default());
+    let mut buffer = BytesMut::from(data);
+    let whole = parse_request(&mut buffer, &bounds, &mut ScanState::default());
+    let told = whole
+        .as_ref()
+        .map(|head| head.as_ref().map(told))
+        .map_err(|refused| refused.reason);
+
+    let mut buffer = BytesMut::new();
+    let mut scan = ScanState::default();
+    let mut piecewise = Ok(None);
+    for byte in data {
+        buffer.extend_from_slice(&[*byte]);
+        piecewise = parse_request(&mut buffer, &bounds, &mut scan);
+        if !matches!(piecewise, Ok(None)) {
+            break;
+        }
+    }
+    // Bytewise, a refusal may come earlier and for what stands earlier; it must come all the same.
+    match (&told, &piecewise) {
+        (Ok(told), Ok(head)) => assert_eq!(*told, head.as_ref().map(self::told)),
+        (Err(_), Err(_)) => {}
+        (told, piecewise) => panic!("whole: {told:?}, byte by byte: {piecewise:?}"),
+    }
+
+    if let Ok(Some(head)) = whole
+        && head.target.as_str().starts_with('/')
+    {
+        rewrite(&head, &bounds);
+    }
+}
+
+/// What is sent to an upstream is strict, too, and says the same.
+fn rewrite(head: &RequestHead, bounds: &HeadBounds) {
+    let (path, query) = match head.target.as_str().split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (head.target.as_str(), None),
+    };
+    let mut out = BytesMut::new();
+    write_request_head(
+        &mut out,
+        &head.method,
+        path,
+        query,
+        &head.headers,
+        head.framing,
+    );
+    let roomy = HeadBounds {
+        head: bounds.head * 2,
+        headers: bounds.headers + 2,
+        uri: bounds.uri,
+    };
+    let again = parse_request(&mut out, &roomy, &mut ScanState::default());
+    match again {
+        Ok(Some(again)) => {
+            assert_eq!(again.method, head.method);
+            assert_eq!(again.target.as_str(), head.target.as_str());
+            assert_eq!(again.host.as_str(), head.host.as_str());
+            assert_eq!(again.framing, head.framing);
+            assert!(out.is_empty());
+        }
+        again => panic!("what was written is not read: {again:?}"),
+    }
+}
+
+/// What one head says, to be compared.
+fn told(head: &RequestHead) -> (String, Framing, bool, usize) {
+    let line = format!(
+        "{} {} {} {:?}",
+        head.method,
+        head.target.as_str(),
+        head.host.as_str(),
+        head.headers
+    );
+    (line, head.framing, head.keep_alive, head.bytes)
+}
+
+/// As for requests, for each of the methods that change how a response's body ends.
+pub(crate) fn response_head(data: &[u8]) {
+    let bounds = HeadBounds::from(&Bounds::default());
+    for method in [http::Method::GET, http::Method::HEAD, http::Method::CONNECT] {
+        let mut buffer = BytesMut::from(data);
+        let whole = parse_response(&mut buffer, &bounds, &mut ScanState::default(), &method);
+        let mut buffer = BytesMut::new();
+        let mut scan = ScanState::default();
+        let mut piecewise = Ok(None);
+        for byte in data {
+            buffer.extend_from_slice(&[*byte]);
+            piecewise = parse_response(&mut buffer, &bounds, &mut scan, &method);
+            if !matches!(piecewise, Ok(None)) {
+                break;
+            }
+        }
+        match (&whole, &piecewise) {
+            (Ok(Some(whole)), Ok(Some(piecewise))) => {
+                assert_eq!(whole.framing, piecewise.framing);
+                assert_eq!(whole.headers, piecewise.headers);
+                assert_eq!(whole.status, piecewise.status);
+            }
+            (Ok(None), Ok(None)) | (Err(_), Err(_)) => {}
+            (whole, piecewise) => panic!("whole: {whole:?}, byte by byte: {piecewise:?}"),
+        }
+    }
+}
+
+/// A body has the same octets and the same end however its bytes arrive, and never more than its
+/// bound.
+pub(crate) fn chunked(data: &[u8]) {
+    const MOST: usize = 4096;
+    let bounds = HeadBounds::from(&Bounds::default());
+    let mut whole = BytesMut::new();
+    let mut decoder = ChunkedDecoder::for_request(&bounds);
+    let at_once = decoder.decode(data, &mut whole, MOST);
+
+    let mut pieces = BytesMut::new();
+    let mut decoder = ChunkedDecoder::for_request(&bounds);
+    let mut consumed = 0;
+    let mut refused = None;
+    for byte in data {
+        match decoder.decode(&[*byte], &mut pieces, MOST) {
+            Ok(progress) => consumed += progress.consumed,
+            Err(error) => refused = Some(error.reason),
+        }
+        if refused.is_some() || decoder.is_done() {
+            break;
+        }
+    }
+    assert!(whole.len() <= MOST && pieces.len() <= MOST);
+    match at_once {
+        Ok(progress) => {
+            assert_eq!(
+                (refused, consumed, decoder.is_done()),
+                (None, progress.consumed, progress.done)
+            );
+            assert_eq!(whole, pieces);
+        }
+        Err(error) => assert_eq!(refused, Some(error.reason)),
+    }
+}
+
+/// A normal form is normal: taking it again changes nothing, and it holds nothing that an upstream
+/// could read as the way up.
+pub(crate) fn path(data: &[u8]) {
+    let Ok(raw) = std::str::from_utf8(data) else {
+        return;
+    };
+    for semicolons in [Semicolons::Refused, Semicolons::Kept] {
+        if let Ok(path) = NormalizedPath::parse(raw, semicolons) {
+            let again = NormalizedPath::parse(path.as_str(), semicolons);
+            assert_eq!(
+                again.as_ref().map(NormalizedPath::as_str),
+                Ok(path.as_str())
+            );
+            assert!(
+                path.segments()
+                    .all(|segment| segment != "." && segment != "..")
+            );
+            assert!(
+                !path
+                    .as_str()
+                    .contains(['\\', '\0', '\r', '\n', ' ', '?', '#'])
+            );
+        }
+    }
+}
+
+/// A description either loads or says why not, and each place that it names is there to be shown.
+pub(crate) fn openapi_load(data: &[u8]) {
+    struct One<'a>(&'a str);
+    impl Files for One<'_> {
+        fn read(&self, path: &Path) -> Result<String> {
+            if path == Path::new("openapi.yaml") {
+                return Ok(self.0.to_owned());
+            }
+            Err(Error::from(ErrorKind::NotFound))
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut sources = Sources::default();
+    let loaded = load(Path::new("openapi.yaml"), &One(text), &mut sources);
+    assert!(loaded.description.is_some() || !loaded.diagnostics.is_empty());
+    render(&loaded.diagnostics, &sources, false, 80);
+}
+
+/// A document is read in each format, and as settings, without a panic; what is wrong with it can
+/// be shown.
+pub(crate) fn yaml_config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    for format in [Format::Yaml, Format::Json, Format::Auto] {
+        let mut sources = Sources::default();
+        let id = sources.add("fortress.yaml", text);
+        let found = match read(id, &sources, format) {
+            Ok(node) => settings(&node).1,
+            Err(found) => {
+                assert!(!found.is_empty());
+                found
+            }
+        };
+        render(&found, &sources, false, 80);
+    }
+}
+
+/// Nothing passes that was not signed: the key below is public, and its other half is not here.
+pub(crate) fn jws(data: &[u8]) {
+    // RFC 7515, appendix A.3.
+    const KEYS: &[u8] = br#"{"keys":[{"kty":"EC","crv":"P-256",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+    drop(JwkSet::parse(data));
+    let (Ok((keys, _)), Ok(token)) = (JwkSet::parse(KEYS), std::str::from_utf8(data)) else {
+        return;
+    };
+    drop(peek_issuer(token));
+    let verifier = Verifier::new(Expectations {
+        issuer: "joe".to_owned(),
+        audience: vec!["orders-api".to_owned()],
+        leeway: Duration::from_secs(30),
+        ..Expectations::default()
+    });
+    let now = Timestamp(1_800_000_000_000_000_000);
+    let verified = verifier.verify(token, &keys, now);
+    assert!(verified.is_err(), "{verified:?}");
+}
