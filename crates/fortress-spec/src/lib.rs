@@ -7,8 +7,11 @@
 pub mod body;
 pub mod check;
 pub mod description;
+pub mod format;
+pub mod json;
 pub mod load;
 pub mod parameter;
+pub mod pattern;
 pub mod posture;
 pub mod schema;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use fortress_model::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Severity},
     document::{Format, Node, SourceId, Sources, Span, Value, read},
 };
 
@@ -28,6 +28,9 @@ const LONGEST_CHAIN: usize = 64;
 
 /// How many schemas with an `$id` of their own a description may have.
 const MAX_RESOURCES: usize = 100_000;
+
+/// How many references that lead nowhere get a suggestion.
+const MAX_SUGGESTIONS: usize = 100;
 
 /// Begins a reference that the Swagger conversion makes: the number of a document follows. It can
 /// reach nothing that was not read already.
@@ -86,6 +89,7 @@ pub(super) struct Resolver<'d> {
     anchors: Cell<bool>,
     /// Set for Swagger 2.0, whose schemas are rewritten as each file is read.
     swagger: Cell<bool>,
+    suggested: Cell<usize>,
     found: RefCell<Vec<Diagnostic>>,
 }
 
@@ -111,6 +115,7 @@ impl<'d> Resolver<'d> {
             known: RefCell::default(),
             anchors: Cell::new(false),
             swagger: Cell::new(false),
+            suggested: Cell::new(0),
             found: RefCell::default(),
         }
     }
@@ -171,6 +176,30 @@ impl<'d> Resolver<'d> {
                 "schemas may refer to themselves; parameters, responses and path items cannot",
             ),
         )
+    }
+
+    /// Follows each reference in the parts of the description that operations share, used or not,
+    /// and warns of those that lead nowhere. To be called when the operations are compiled, so that
+    /// what they use is an error first.
+    pub(super) fn check_shared(&self) {
+        let Some(root) = self.place(Base(0)) else {
+            return;
+        };
+        let mut pending: Vec<_> = ["components", "definitions", "parameters", "responses"]
+            .into_iter()
+            .filter_map(|key| Some((root.get(key)?, key)))
+            .map(|(place, key)| (place, Members::of(key).unwrap_or(Members::Keywords)))
+            .collect();
+        while let Some((place, members)) = pending.pop() {
+            if let (Members::Keywords, Some(reference)) = (members, place.node.get("$ref"))
+                && let Some(text) = reference.as_str()
+                && let Err(mut found) = self.target(place.base, text, reference.span)
+            {
+                found.severity = Severity::Warning;
+                self.found.borrow_mut().push(found);
+            }
+            pending.extend(inside(self.enter(place), members));
+        }
     }
 
     /// A reference text that leads to `pointer` (percent-encoded) in the document of `base`, from
@@ -381,8 +410,11 @@ impl<'d> Resolver<'d> {
                         span,
                         format!("`{reference}` leads nowhere: there is no `{missing}`"),
                     );
+                    // Each costs a comparison with every name, and a broken file may need thousands.
+                    let suggests = self.suggested.get() < MAX_SUGGESTIONS;
+                    self.suggested.set(self.suggested.get().saturating_add(1));
                     let names = parent.members().iter().map(|member| &*member.key);
-                    Err(match closest(&missing, names) {
+                    Err(match closest(&missing, names.filter(|_| suggests)) {
                         Some(meant) => error.help(format!("did you mean `{meant}`?")),
                         None => error,
                     })
@@ -426,27 +458,11 @@ impl<'d> Resolver<'d> {
     fn scan(&self, root: Place<'d>) {
         let mut pending = vec![(root, Members::Keywords)];
         while let Some((place, members)) = pending.pop() {
-            match &place.node.value {
-                Value::Object(list) => {
-                    let place = match members {
-                        Members::Keywords => self.identify(place),
-                        Members::Names => place,
-                    };
-                    for member in list {
-                        let inside = match members {
-                            Members::Names => Some(Members::Keywords),
-                            Members::Keywords => Members::of(&member.key),
-                        };
-                        if let Some(inside) = inside {
-                            pending.push((place.at(&member.value), inside));
-                        }
-                    }
-                }
-                Value::Array(items) => {
-                    pending.extend(items.iter().map(|item| (place.at(item), Members::Keywords)));
-                }
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-            }
+            let place = match members {
+                Members::Keywords => self.identify(place),
+                Members::Names => place,
+            };
+            pending.extend(inside(place, members));
         }
     }
 
@@ -525,6 +541,27 @@ impl Members {
             extension if extension.starts_with("x-") => None,
             _ => Some(Self::Keywords),
         }
+    }
+}
+
+/// What stands directly inside a node, as far as it is part of the description.
+fn inside(place: Place<'_>, members: Members) -> Vec<(Place<'_>, Members)> {
+    match &place.node.value {
+        Value::Object(list) => list
+            .iter()
+            .filter_map(|member| {
+                let inside = match members {
+                    Members::Names => Some(Members::Keywords),
+                    Members::Keywords => Members::of(&member.key),
+                };
+                Some((place.at(&member.value), inside?))
+            })
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| (place.at(item), Members::Keywords))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 

@@ -36,6 +36,9 @@ use crate::{
     schema::{Place, SchemaCompiler},
 };
 
+/// How many diagnostics are given.
+const MAX_DIAGNOSTICS: usize = 1_000;
+
 /// What [`load`] gives.
 #[derive(Debug)]
 pub struct Loaded {
@@ -54,16 +57,34 @@ pub fn load(root: &Path, files: &dyn Files, sources: &mut Sources) -> Loaded {
     let documents = Documents::new();
     let resolver = Resolver::new(&documents, files, sources, root);
     let mut diagnostics = Vec::new();
-    let description = read(&resolver, root, &mut diagnostics);
+    let mut description = read(&resolver, root, &mut diagnostics);
+    if let Some(description) = &mut description {
+        resolver.check_shared();
+        description.files = resolver.files_read();
+    }
     diagnostics.extend(resolver.into_found());
     let mut seen = std::collections::HashSet::new();
     diagnostics.retain(|diagnostic| seen.insert((diagnostic.span, diagnostic.message.clone())));
     let failed = diagnostics
         .iter()
         .any(|diagnostic| diagnostic.severity == Severity::Error);
+    bound(&mut diagnostics);
     Loaded {
         description: description.filter(|_| !failed),
         diagnostics,
+    }
+}
+
+/// Leaves so many diagnostics as a person could want, errors before warnings.
+fn bound(diagnostics: &mut Vec<Diagnostic>) {
+    let more = diagnostics.len().saturating_sub(MAX_DIAGNOSTICS);
+    if more > 0 {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.severity);
+        diagnostics.truncate(MAX_DIAGNOSTICS);
+        diagnostics.push(Diagnostic::warning(
+            None,
+            format!("and {more} more errors and warnings"),
+        ));
     }
 }
 
@@ -113,7 +134,7 @@ fn read(
     let (schemas, found) = reader.compiler.finish();
     diagnostics.append(&mut reader.diagnostics);
     diagnostics.extend(found);
-    description.map(|parts| parts.with(Arc::new(schemas), dialect, resolver))
+    description.map(|parts| parts.with(Arc::new(schemas), dialect))
 }
 
 /// Which language the document is written in.
@@ -212,12 +233,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn with(
-        self,
-        schemas: Arc<crate::schema::Schemas>,
-        dialect: Dialect,
-        resolver: &Resolver<'_>,
-    ) -> ApiDescription {
+    fn with(self, schemas: Arc<crate::schema::Schemas>, dialect: Dialect) -> ApiDescription {
         ApiDescription {
             title: self.title,
             version: self.version,
@@ -227,7 +243,7 @@ impl Parts {
             schemas,
             security_schemes: self.security_schemes,
             extension: self.extension,
-            files: resolver.files_read(),
+            files: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use fortress_model::{
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Severity},
     document::{Member, Value},
 };
 
@@ -44,6 +44,7 @@ impl<'a> Reader<'a, '_> {
             return None;
         }
         let mut operations = Vec::new();
+        let found_before = self.diagnostics.len();
         for member in paths.node.members() {
             if member.key.starts_with("x-") {
                 continue;
@@ -67,7 +68,12 @@ impl<'a> Reader<'a, '_> {
                 break;
             }
         }
-        if operations.is_empty() {
+        let failed = self
+            .diagnostics
+            .iter()
+            .skip(found_before)
+            .any(|found| found.severity == Severity::Error);
+        if operations.is_empty() && !failed {
             self.warn(
                 paths.node.span,
                 "the description declares no operation: nothing is served",

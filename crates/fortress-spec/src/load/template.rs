@@ -95,6 +95,9 @@ fn segment(raw: &str, names: &mut Vec<Arc<str>>) -> Result<Segment, String> {
         return Err("has a parameter over several segments beside other text".to_owned());
     }
     Ok(match <[Part; 1]>::try_from(parts) {
+        Ok([Part::Literal(text)]) if matches!(&*text, "." | "..") => {
+            return Err(format!("has the segment `{text}`, which no request can have"));
+        }
         Ok([Part::Literal(text)]) => Segment::Literal(text),
         Ok(parts) => Segment::Pattern(parts.into()),
         Err(parts) if parts.is_empty() => Segment::Literal("".into()),
@@ -106,11 +109,6 @@ fn literal(raw: &str) -> Result<String, String> {
     let Some(normal) = uri::normalise_segment(raw) else {
         return Err("has broken percent-encoding".to_owned());
     };
-    if normal == "." || normal == ".." {
-        return Err(format!(
-            "has the segment `{normal}`, which no request can have"
-        ));
-    }
     if normal.contains("%2F") || normal.contains("%5C") || normal.contains("%00") {
         return Err("has an encoded slash, backslash or NUL, which no request may have".to_owned());
     }
