@@ -14,7 +14,7 @@ use crate::{JwkSet, Verified, Verifier};
 
 /// Verified tokens, by SHA-256 of the token. Shared freely between threads.
 pub struct Cache {
-    entries: sync::Cache<[u8; 32], Entry>,
+    entries: sync::Cache<Name, Entry>,
 }
 
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Cache {
         keys: &JwkSet,
         now: Timestamp,
     ) -> Option<Arc<Verified>> {
-        let name = name(token, verifier);
+        let name = Name::new(token, verifier);
         let entry = self.entries.get(&name)?;
         if entry.keys == *keys.fingerprint() && now < entry.until {
             return Some(entry.verified);
@@ -62,7 +62,7 @@ impl Cache {
             keys: *keys.fingerprint(),
             until: Timestamp(u64::try_from(until).unwrap_or(u64::MAX)),
         };
-        self.entries.insert(name(token, verifier), entry);
+        self.entries.insert(Name::new(token, verifier), entry);
     }
 
     /// Forgets everything.
@@ -88,11 +88,20 @@ impl fmt::Debug for Cache {
 }
 
 /// The verifier is part of the name: what one accepts, another may refuse.
-fn name(token: &str, verifier: &Verifier) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(verifier.fingerprint());
-    context.update(token.as_bytes());
-    let mut name = [0; 32];
-    name.copy_from_slice(context.finish().as_ref());
-    name
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+struct Name {
+    token: [u8; 32],
+    verifier: [u8; 32],
+}
+
+impl Name {
+    fn new(token: &str, verifier: &Verifier) -> Self {
+        let mut name = Self {
+            token: [0; 32],
+            verifier: *verifier.fingerprint(),
+        };
+        let digest = digest::digest(&digest::SHA256, token.as_bytes());
+        name.token.copy_from_slice(digest.as_ref());
+        name
+    }
 }

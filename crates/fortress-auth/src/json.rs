@@ -337,7 +337,10 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        // Tokens hardly ever have any, and this is asked six times a member.
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        }
     }
 
     fn peek(&self) -> Option<u8> {
