@@ -131,7 +131,7 @@ reasons! {
     HeadTimeout = "head.timeout", REQUEST_TIMEOUT, Api4;
     /// `Host` is missing, given twice, or not a host (RFC 9112, section 3.2).
     HostInvalid = "host.invalid", BAD_REQUEST, Api8;
-    /// The authority of the request target and `Host`, or the TLS server name, disagree.
+    /// The authority of the request target and `Host` disagree.
     HostMismatch = "host.mismatch", MISDIRECTED_REQUEST, Api8;
     /// The request carries an `Expect` other than `100-continue`.
     ExpectationUnknown = "expectation.unknown", EXPECTATION_FAILED, Api8;
@@ -229,8 +229,6 @@ reasons! {
     ResponseInvalid = "response.invalid", BAD_GATEWAY, Api10;
 
     // ---- faults of our own
-    /// The gateway is stopping and takes no new requests on this connection.
-    GatewayStopping = "gateway.stopping", SERVICE_UNAVAILABLE, Api8;
     /// The gateway itself failed. This is a defect; the journal has the request id.
     GatewayFault = "gateway.fault", INTERNAL_SERVER_ERROR, Api8;
 }

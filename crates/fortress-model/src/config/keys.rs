@@ -526,7 +526,7 @@ static IDENTITY: Block = Block {
         Key::new(
             "jwks",
             Kind::KeySet,
-            "The issuer's keys: `file:` and a path, or an https URL (http on loopback only).",
+            "The issuer's keys: `file:` and a path, or an https URL (http on loopback only); finding them from the issuer alone is not available in this version.",
         )
         .required(),
         Key::new(

@@ -15,6 +15,8 @@ mod load;
 mod reader;
 mod scalar;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use json_schema::json_schema;
 pub use load::{load, load_partly};
@@ -141,8 +143,12 @@ impl Network {
         use std::net::IpAddr::{V4, V6};
         let leading = |differing: u32| differing >= u32::from(self.prefix);
         match (self.address.to_canonical(), address.to_canonical()) {
-            (V4(block), V4(address)) => leading((block.to_bits() ^ address.to_bits()).leading_zeros()),
-            (V6(block), V6(address)) => leading((block.to_bits() ^ address.to_bits()).leading_zeros()),
+            (V4(block), V4(address)) => {
+                leading((block.to_bits() ^ address.to_bits()).leading_zeros())
+            }
+            (V6(block), V6(address)) => {
+                leading((block.to_bits() ^ address.to_bits()).leading_zeros())
+            }
             (V4(_), V6(_)) | (V6(_), V4(_)) => false,
         }
     }

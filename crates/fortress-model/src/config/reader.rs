@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnostic, did_you_mean},
-    document::{Node, Span, Value, read::shorten},
+    document::{Member, Node, Span, Value, read::shorten},
 };
 
 /// Bytes that a value taken from a file may have.
@@ -74,7 +74,7 @@ impl<'n> Fields<'n> {
         self.block.key(name).is_some()
     }
 
-    pub(super) fn members(&self) -> impl Iterator<Item = &'n crate::document::Member> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &'n Member> {
         self.entry.node.members().iter()
     }
 }
@@ -132,7 +132,10 @@ impl Reader<'_> {
                 self.unknown(&member.key, member.key_span, block, &entry.path);
             }
         }
-        for key in block.keys().filter(|key| key.required) {
+        // Whoever uses what is not there yet needs no list of what is missing instead.
+        let is_later = |member: &Member| block.later.contains(&&*member.key);
+        let is_other_form = entry.node.members().iter().any(is_later) && !entry.path.is_empty();
+        for key in block.keys().filter(|key| key.required && !is_other_form) {
             if entry.node.get(key.name).is_none() {
                 let message = match entry.path.as_str() {
                     "" => format!("`{}` is missing", key.name),
@@ -257,7 +260,7 @@ impl Reader<'_> {
         if !self.is_object(entry, std::iter::empty()) {
             return Vec::new();
         }
-        let member = |member: &'n crate::document::Member| {
+        let member = |member: &'n Member| {
             let name = Spanned {
                 value: member.key.to_string(),
                 span: member.key_span,
@@ -457,7 +460,7 @@ impl Reader<'_> {
             let value = self.variable(entry, text)?;
             (value, text.to_string(), Literal::Reference)
         } else {
-            (text.to_string(), shorten(text), Literal::Text)
+            (text.to_string(), show(text), Literal::Text)
         };
         if text.contains("-----BEGIN") {
             let message = format!(
@@ -510,7 +513,7 @@ impl Reader<'_> {
         let plain = |text: &str, literal| {
             Some(Scalar {
                 text: text.to_owned(),
-                shown: shorten(text),
+                shown: show(text),
                 literal,
             })
         };
@@ -675,6 +678,21 @@ fn is_ever_later(key: &str) -> bool {
     walk(&super::keys::ROOT, key)
 }
 
-fn first_sentence(doc: &str) -> &str {
-    doc.split(". ").next().unwrap_or(doc).trim_end_matches('.')
+/// A value for a message, without the password of a URL.
+fn show(text: &str) -> String {
+    let shown = shorten(text);
+    match (shown.split_once("://"), shown.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        (Some(_), None) | (None, _) => shown,
+    }
+}
+
+/// The beginning of a doc, to go on after a colon.
+fn first_sentence(doc: &str) -> String {
+    let sentence = doc.split(". ").next().unwrap_or(doc).trim_end_matches('.');
+    let mut characters = sentence.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
 }

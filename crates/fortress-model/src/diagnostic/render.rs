@@ -225,12 +225,14 @@ impl Excerpt {
         let after = source.text.get(start..).unwrap_or_default();
         let marked = source.text.get(start..end.max(start)).unwrap_or_default();
         let marked = marked.split(['\n', '\r']).next().unwrap_or_default();
+        // A key that was pasted into the file must not travel on into logs of this.
+        let after = without_pem(after);
+        let marked = without_pem(marked);
         // One column is kept for each `…`.
         let room = width.saturating_sub(2).max(1);
         let (marked, is_marked_cut) = fill(marked.chars(), room);
         let length = columns(&marked).max(1);
         let rest = after.chars().skip(marked.chars().count());
-        let rest = rest.take_while(|c| !matches!(c, '\n' | '\r'));
         // As much of the beginning as fits, but a long one leaves a third for what follows.
         let left = (room - length.min(room)).max(1);
         let (before_text, is_before_cut) = fill_back(before, left, left * 2 / 3);
@@ -257,6 +259,13 @@ impl Excerpt {
             length,
         }
     }
+}
+
+/// A line up to where a PEM block begins in it.
+fn without_pem(text: &str) -> &str {
+    let line = text.split(['\n', '\r']).next().unwrap_or_default();
+    line.split_once("-----BEGIN")
+        .map_or(line, |(before, _)| before)
 }
 
 /// As many characters as fit, printable, and whether some were left out.

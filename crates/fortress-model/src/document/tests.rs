@@ -372,6 +372,7 @@ fn spans_read_back() {
     for text in [
         "a: 1\nb:\n  c: [x, \"ü\", {d: e}]\n  f: 'g'\nh:\n- i\n- j: k\n  l: m\n",
         "ü: é   # comment\n日本:\n  語: 😀 x y  \n  z: \"😀\"\r\nq: 1\r\n",
+        "a : [ 1 , \"x\" , 'y' , [] ] # c\n\"b\" : { \"c\" : d } \ne: \"f\" # g\n",
         "a: plain\n  goes on\nb: \"x\n  y\"\nc: &n [1]\nd: !!str 5\n",
         "\n\n# c\na:\n\n  b: 1\n\n  # c\n\nd:\n  - e\n\n",
     ] {

@@ -167,10 +167,12 @@ impl<'a> Builder<'a> {
     ) -> Result<(), Stop> {
         let written = self.input.text.get(start..end).unwrap_or_default();
         let is_plain = matches!(style, ScalarStyle::Plain);
-        let end = if is_plain {
-            start + written.trim_end().len()
-        } else {
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        // The parser counts the spaces behind a scalar as part of it.
+        let end = if is_block {
             end
+        } else {
+            start + written.trim_end().len()
         };
         let span = self.input.span(start, end);
         if self.wants_key() {
@@ -271,7 +273,17 @@ impl<'a> Builder<'a> {
         };
         // A block collection's end event stands where the next thing begins, and is empty; a flow
         // collection's is its bracket.
-        let end = if end > start { end } else { open.end };
+        let bracket = self
+            .input
+            .text
+            .get(start..end)
+            .unwrap_or_default()
+            .trim_end();
+        let end = if bracket.is_empty() {
+            open.end
+        } else {
+            start + bracket.len()
+        };
         let value = match open.kind {
             Kind::List(mut items) => {
                 items.shrink_to_fit();
