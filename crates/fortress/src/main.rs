@@ -1,1 +1,21 @@
-fn main() {}
+//! The `fortress` program: the command line, and the wiring of what the other crates do.
+//!
+//! Deliberately not here: any check of a request (`fortress-gateway`), and any reading of
+//! descriptions or configurations (`fortress-spec`, `fortress-model`).
+
+mod attack;
+mod check;
+mod command;
+mod demo;
+mod environment;
+mod explain;
+mod init;
+mod private;
+mod run;
+mod screen;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command::main()
+}

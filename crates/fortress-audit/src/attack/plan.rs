@@ -1,0 +1,362 @@
+//! Which attacks are made, on which operations, and how many.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use fortress_model::Bounds;
+use fortress_spec::{ApiDescription, Operation, Policy, Security, SecurityScheme};
+
+use super::{
+    Attack, Basis, Judge, Kind, Message, Tokens, bodies, framing, headers, inputs, paths, tokens,
+    valid,
+};
+
+/// What is attacked, and with what.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The contract.
+    pub description: Arc<ApiDescription>,
+    /// The configured base path, where it replaces the description's.
+    pub base_path: Option<String>,
+    /// Operations that the configuration marks as public.
+    pub public: BTreeSet<String>,
+    /// What the gateway refuses beside the schemas.
+    pub policy: Policy,
+    /// Its bounds.
+    pub bounds: Bounds,
+    /// What the attacker holds.
+    pub tokens: Tokens,
+    /// The most attacks that are sent; beyond it every so-manieth is.
+    pub limit: usize,
+}
+
+/// What will be sent.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Operations of the description.
+    pub operations: usize,
+    /// Valid requests first, then attacks.
+    pub all: Arc<[Attack]>,
+    /// How many of them are valid.
+    pub valid: usize,
+    /// What was not tried, and why.
+    pub not_tried: Vec<String>,
+}
+
+/// Operations on which large bodies are tried.
+const LARGE: usize = 20;
+
+/// Makes the attacks.
+pub fn plan(subject: &Subject) -> Plan {
+    let mut draft = Draft::default();
+    let mut bases = Vec::new();
+    for (index, operation) in subject.description.operations.iter().enumerate() {
+        draft.operation(subject, index, operation, &mut bases);
+    }
+    let bomb = bodies::bomb();
+    for basis in &bases {
+        draft.on(subject, basis, &bomb);
+    }
+    draft.everywhere(subject, &bases);
+    draft.finish(subject)
+}
+
+/// How an operation authenticates its callers, as far as an attack is concerned.
+enum Needs {
+    Nothing,
+    Bearer(Vec<String>),
+    Other(String),
+}
+
+fn needs(subject: &Subject, operation: &Operation) -> Needs {
+    let requirements = match &operation.security {
+        Security::Undeclared | Security::Public => return Needs::Nothing,
+        Security::AnyOf(_) if subject.public.contains(&*operation.id) => return Needs::Nothing,
+        Security::AnyOf(requirements) => requirements,
+    };
+    if requirements
+        .iter()
+        .any(fortress_spec::Requirement::is_anonymous)
+    {
+        return Needs::Nothing;
+    }
+    let mut other = String::new();
+    for requirement in requirements {
+        let bearer =
+            requirement.0.iter().all(
+                |(name, _)| match subject.description.security_scheme(name) {
+                    Some(
+                        SecurityScheme::Bearer { .. }
+                        | SecurityScheme::OAuth2 { .. }
+                        | SecurityScheme::OpenIdConnect { .. },
+                    ) => true,
+                    Some(
+                        SecurityScheme::Basic
+                        | SecurityScheme::HttpOther(_)
+                        | SecurityScheme::ApiKey { .. }
+                        | SecurityScheme::MutualTls,
+                    )
+                    | None => {
+                        other.clone_from(name);
+                        false
+                    }
+                },
+            );
+        if bearer {
+            let scopes = requirement
+                .0
+                .iter()
+                .flat_map(|(_, scopes)| scopes.clone())
+                .collect();
+            return Needs::Bearer(scopes);
+        }
+    }
+    Needs::Other(other)
+}
+
+#[derive(Default)]
+struct Draft {
+    valid: Vec<Attack>,
+    attacks: Vec<Attack>,
+    without_token: usize,
+    without_example: Vec<String>,
+    other_schemes: BTreeSet<String>,
+    large: usize,
+    scopes_tried: bool,
+    scopes_demanded: bool,
+}
+
+impl Draft {
+    /// The valid requests of an operation.
+    fn operation(
+        &mut self,
+        subject: &Subject,
+        index: usize,
+        operation: &Operation,
+        bases: &mut Vec<Basis>,
+    ) {
+        let (bearer, credential) = match needs(subject, operation) {
+            Needs::Nothing => (None, None),
+            Needs::Bearer(scopes) => {
+                let credential = subject.tokens.for_scopes(&scopes);
+                self.scopes_demanded |= !scopes.is_empty();
+                (Some(scopes), credential)
+            }
+            Needs::Other(scheme) => {
+                self.other_schemes.insert(scheme);
+                (Some(Vec::new()), None)
+            }
+        };
+        let drafts = valid::requests(subject, operation);
+        if drafts.is_empty() {
+            self.without_example.push(operation.id.to_string());
+            return;
+        }
+        for (number, request) in drafts.into_iter().enumerate() {
+            let request = match credential {
+                Some(credential) => {
+                    request.with("Authorization", format!("Bearer {}", credential.token))
+                }
+                None => request,
+            };
+            let basis = Basis {
+                operation: Arc::clone(&operation.id),
+                index,
+                request,
+                bearer: bearer.clone(),
+            };
+            if bearer.is_none() || credential.is_some() {
+                self.valid.push(Attack {
+                    judge: Judge::Answered,
+                    ..basis.refused(Kind::Valid, "as declared", basis.request.clone())
+                });
+            } else if number == 0 {
+                self.without_token += 1;
+            }
+            if number == 0 {
+                bases.push(basis);
+            }
+        }
+    }
+
+    /// The attacks on an operation.
+    fn on(&mut self, subject: &Subject, basis: &Basis, bomb: &[u8]) {
+        let Some(operation) = subject.description.operations.get(basis.index) else {
+            return;
+        };
+        if let Some(scopes) = &basis.bearer {
+            let found = tokens::attacks(basis, scopes, &subject.tokens);
+            self.scopes_tried |= found.iter().any(|attack| attack.kind == Kind::ScopeMissing);
+            self.attacks.extend(found);
+        }
+        // Without a token all else is refused for that alone, and proves nothing.
+        let authorized = basis.bearer.is_none()
+            || basis
+                .request
+                .headers
+                .iter()
+                .any(|(name, _)| name == "Authorization");
+        if !authorized {
+            return;
+        }
+        self.attacks
+            .extend(paths::methods(&subject.description, basis));
+        self.attacks.extend(headers::overrides(basis));
+        self.attacks.extend(tokens::spoofs(basis));
+        self.attacks
+            .extend(inputs::attacks(subject, operation, basis));
+        let sizes = if self.large < LARGE {
+            bodies::Sizes::All {
+                bound: subject.bounds.body,
+                bomb,
+            }
+        } else {
+            bodies::Sizes::Small
+        };
+        self.large += usize::from(basis.request.body.is_some());
+        self.attacks.extend(bodies::attacks(basis, sizes));
+        self.attacks.push(Attack {
+            judge: Judge::NoLeak {
+                description: Arc::clone(&subject.description),
+                index: basis.index,
+            },
+            ..basis.refused(
+                Kind::ResponseLeak,
+                "undeclared properties of the answer",
+                basis.request.clone(),
+            )
+        });
+    }
+
+    /// What is the parser's or the router's affair, and the same for every operation.
+    fn everywhere(&mut self, subject: &Subject, bases: &[Basis]) {
+        let usable = |basis: &&Basis| {
+            basis.bearer.is_none()
+                || basis
+                    .request
+                    .headers
+                    .iter()
+                    .any(|(name, _)| name == "Authorization")
+        };
+        let without = bases
+            .iter()
+            .find(|basis| usable(basis) && basis.request.body.is_none());
+        let with = bases.iter().find(|basis| {
+            usable(basis)
+                && basis
+                    .request
+                    .body
+                    .as_ref()
+                    .is_some_and(|body| !body.is_empty())
+        });
+        self.attacks.extend(framing::attacks(without, with));
+        let credential = subject
+            .tokens
+            .genuine
+            .first()
+            .map(|credential| credential.token.as_str());
+        let base = valid::base(subject, subject.description.operations.first());
+        self.attacks
+            .extend(paths::undeclared(&subject.description, &base, credential));
+        if let Some(open) = without.or(with) {
+            self.attacks.extend(paths::tricks(open, &base, credential));
+            self.attacks.extend(headers::spoofs(open));
+            self.attacks.extend(headers::sizes(open));
+        }
+    }
+
+    fn finish(self, subject: &Subject) -> Plan {
+        let mut not_tried = Vec::new();
+        if self.without_token > 0 {
+            not_tried.push(format!(
+                "{} operations beyond their authentication: no token was given (--token env:NAME)",
+                self.without_token
+            ));
+        }
+        for scheme in &self.other_schemes {
+            not_tried.push(format!(
+                "operations behind the security scheme `{scheme}`: only bearer tokens can be tried"
+            ));
+        }
+        if !self.without_example.is_empty() {
+            let shown: Vec<&str> = self
+                .without_example
+                .iter()
+                .take(5)
+                .map(String::as_str)
+                .collect();
+            not_tried.push(format!(
+                "{} operations for which no valid request could be made: {}{}",
+                self.without_example.len(),
+                shown.join(", "),
+                if self.without_example.len() > shown.len() {
+                    ", …"
+                } else {
+                    ""
+                }
+            ));
+        }
+        if self.scopes_demanded && !self.scopes_tried {
+            not_tried.push(String::from(
+                "missing scopes: every token that was given has all of them",
+            ));
+        }
+        if subject.tokens.wrong.is_empty()
+            && self
+                .attacks
+                .iter()
+                .any(|attack| attack.risk() == fortress_model::Risk::Api2)
+        {
+            not_tried.push(String::from(
+                "tokens that the issuer signed and that expired (--expired-token env:NAME)",
+            ));
+        }
+        not_tried.push(String::from(
+            "API1, API6, API7, API10: a description does not say whose an object is, how often a flow may run, where a URL may lead, or what other APIs may answer",
+        ));
+        let mut valid = self.valid;
+        valid.sort_by_key(order);
+        let total = self.attacks.len();
+        let attacks = sample(self.attacks, subject.limit.saturating_sub(valid.len()));
+        if attacks.len() < total {
+            not_tried.push(format!(
+                "{} of {total} attacks, evenly left out (--limit)",
+                total - attacks.len()
+            ));
+        }
+        let count = valid.len();
+        valid.extend(attacks);
+        Plan {
+            operations: subject.description.operations.len(),
+            all: valid.into(),
+            valid: count,
+            not_tried,
+        }
+    }
+}
+
+/// What deletes comes last, so that there is something to read before.
+fn order(attack: &Attack) -> u8 {
+    let method = match &attack.message {
+        Message::Request(request) => request.method.as_str(),
+        Message::Raw(_) => "",
+    };
+    match method {
+        "GET" | "HEAD" | "OPTIONS" => 0,
+        "DELETE" => 2,
+        _ => 1,
+    }
+}
+
+/// Every so-manieth: each kind and each operation stays represented.
+fn sample(attacks: Vec<Attack>, limit: usize) -> Vec<Attack> {
+    let total = attacks.len();
+    if total <= limit {
+        return attacks;
+    }
+    attacks
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| (index + 1) * limit / total > index * limit / total)
+        .map(|(_, attack)| attack)
+        .collect()
+}

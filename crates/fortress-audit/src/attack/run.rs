@@ -1,0 +1,307 @@
+//! Sends a plan and judges the answers: several at a time, at a bounded rate, each once.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fortress_model::{Reason, config::ResponseUndeclared};
+use serde_json::Value;
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+#[allow(unused)]
+use super::{
+    Attack, Judge, Message,
+    send::{Answer, Failure, Target, Watch, send},
+};
+
+/// How fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Connections at a time.
+    pub at_once: usize,
+    /// Requests a second, at most.
+    pub rate: u32,
+    /// What is not sent by then is not sent.
+    pub time: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            at_once: 8,
+            rate: 500,
+            time: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How an attack ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// As it should be: refused, without effect, or, of a valid request, answered.
+    Stopped,
+    /// It got through, or a valid request was not answered; in a few words.
+    Through(String),
+    /// It was not sent: nothing listens, or the time was up.
+    Unsent,
+}
+
+/// Sends `attacks` in their order, and calls `progress` for each that is done. The verdicts are in
+/// the same order.
+pub async fn run(
+    attacks: &Arc<[Attack]>,
+    target: &Target,
+    pace: Pace,
+    progress: Arc<dyn Fn() + Send + Sync>,
+) -> Vec<Verdict> {
+    let mut ticker = interval(Duration::from_secs(1) / pace.rate.max(1));
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let ticker = Arc::new(Mutex::new(ticker));
+    let next = Arc::new(AtomicUsize::new(0));
+    let deadline = Instant::now() + pace.time;
+    let mut workers = JoinSet::new();
+    for _ in 0..pace.at_once.max(1) {
+        let (attacks, target) = (Arc::clone(attacks), target.clone());
+        let (ticker, next, progress) = (
+            Arc::clone(&ticker),
+            Arc::clone(&next),
+            Arc::clone(&progress),
+        );
+        workers.spawn(async move {
+            let mut verdicts = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(attack) = attacks.get(index) else {
+                    return verdicts;
+                };
+                if Instant::now() < deadline {
+                    ticker.lock().await.tick().await;
+                    verdicts.push((index, attempt(attack, &target).await));
+                }
+                progress();
+            }
+        });
+    }
+    let mut all = vec![Verdict::Unsent; attacks.len()];
+    while let Some(ended) = workers.join_next().await {
+        for (index, verdict) in ended.unwrap_or_default() {
+            if let Some(place) = all.get_mut(index) {
+                *place = verdict;
+            }
+        }
+    }
+    all
+}
+
+async fn attempt(attack: &Attack, target: &Target) -> Verdict {
+    let watch = match attack.message {
+        Message::Raw(_) => Watch::Second,
+        Message::Request(_) => Watch::First,
+    };
+    let answer = send(target, &attack.message.encode(&target.host), watch).await;
+    if answer.failure == Some(Failure::Unreachable) {
+        return Verdict::Unsent;
+    }
+    match &attack.judge {
+        Judge::Refused => refused(&answer),
+        Judge::NoEffect { plain, canary } => {
+            if refused(&answer) == Verdict::Stopped {
+                return Verdict::Stopped;
+            }
+            let plain = send(target, &plain.encode(&target.host), Watch::First).await;
+            no_effect(&answer, &plain, canary.as_deref())
+        }
+        Judge::NoLeak { description, index } => no_leak(&answer, description, *index),
+        Judge::Answered => answered(&answer),
+    }
+}
+
+fn refused(answer: &Answer) -> Verdict {
+    if answer.second {
+        return Verdict::Through(String::from("read as two requests"));
+    }
+    match (answer.status, answer.failure) {
+        (Some(400..=499 | 501 | 505), _) | (None, Some(Failure::Closed)) => Verdict::Stopped,
+        (Some(status), _) => Verdict::Through(format!("answered {status}")),
+        (None, Some(Failure::Silent)) => Verdict::Through(String::from("accepted, then silent")),
+        (None, Some(Failure::Garbled | Failure::Unreachable) | None) => {
+            Verdict::Through(String::from("answered with something that is not HTTP"))
+        }
+    }
+}
+
+fn no_effect(answer: &Answer, plain: &Answer, canary: Option<&str>) -> Verdict {
+    let seen = canary.is_some_and(|canary| {
+        let in_headers = answer
+            .headers
+            .iter()
+            .any(|(_, value)| value.contains(canary));
+        in_headers || String::from_utf8_lossy(&answer.body).contains(canary)
+    });
+    if seen {
+        Verdict::Through(String::from("the upstream saw it"))
+    } else if answer.status != plain.status {
+        let status = |answer: &Answer| {
+            answer
+                .status
+                .map_or(String::from("nothing"), |status| status.to_string())
+        };
+        Verdict::Through(format!(
+            "answered {} instead of {}",
+            status(answer),
+            status(plain)
+        ))
+    } else if shape(answer) != shape(plain) {
+        Verdict::Through(String::from("answered with something else"))
+    } else {
+        Verdict::Stopped
+    }
+}
+
+/// What kind of thing an answer is: its keys, if it is an object.
+fn shape(answer: &Answer) -> String {
+    match serde_json::from_slice(&answer.body) {
+        Ok(Value::Object(members)) => members.keys().cloned().collect::<Vec<_>>().join(" "),
+        Ok(Value::Array(_)) => String::from("[]"),
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) | Err(_) => {
+            String::new()
+        }
+    }
+}
+
+fn no_leak(answer: &Answer, description: &fortress_spec::ApiDescription, index: usize) -> Verdict {
+    let (Some(status), Some(operation)) = (answer.status, description.operations.get(index)) else {
+        return Verdict::Stopped;
+    };
+    let mut found = Vec::new();
+    let outcome = operation.check_response(
+        &description.schemas,
+        status,
+        answer.header("content-type").map(str::as_bytes),
+        &answer.body,
+        ResponseUndeclared::Drop,
+        &mut found,
+    );
+    match outcome {
+        fortress_spec::ResponseOutcome::Trimmed { dropped, .. } => Verdict::Through(format!(
+            "answered {status} with undeclared {}",
+            dropped.join(", ")
+        )),
+        fortress_spec::ResponseOutcome::Unchanged
+        | fortress_spec::ResponseOutcome::NotChecked(_) => Verdict::Stopped,
+    }
+}
+
+/// Whether the API itself answered. What it says is its own affair: an example's id may not exist.
+fn answered(answer: &Answer) -> Verdict {
+    let problem: Option<Value> = answer
+        .header("content-type")
+        .filter(|kind| kind.starts_with("application/problem+json"))
+        .and_then(|_| serde_json::from_slice(&answer.body).ok());
+    let code = problem
+        .as_ref()
+        .and_then(|problem| problem.get("code")?.as_str());
+    let own = code.is_some_and(|code| Reason::ALL.iter().any(|reason| reason.code() == code));
+    match answer.status {
+        Some(status) if own => {
+            Verdict::Through(format!("refused {status} {}", code.unwrap_or_default()))
+        }
+        Some(status) if status < 500 => Verdict::Stopped,
+        Some(status) => Verdict::Through(format!("failed {status}")),
+        None => Verdict::Through(String::from("not answered")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, kind: &str, body: &str) -> Answer {
+        Answer {
+            status: Some(status),
+            headers: vec![("content-type".into(), kind.into())],
+            body: body.as_bytes().to_vec(),
+            ..Answer::default()
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_stops() {
+        for status in [400, 401, 404, 413, 431, 501, 505] {
+            assert_eq!(
+                refused(&answer(status, "", "")),
+                Verdict::Stopped,
+                "{status}"
+            );
+        }
+        for status in [200, 204, 302, 500, 502] {
+            assert_ne!(
+                refused(&answer(status, "", "")),
+                Verdict::Stopped,
+                "{status}"
+            );
+        }
+        let two = Answer {
+            second: true,
+            ..answer(400, "", "")
+        };
+        assert_ne!(refused(&two), Verdict::Stopped);
+        let closed = Answer {
+            failure: Some(Failure::Closed),
+            ..Answer::default()
+        };
+        assert_eq!(refused(&closed), Verdict::Stopped);
+        let silent = Answer {
+            failure: Some(Failure::Silent),
+            ..Answer::default()
+        };
+        assert_ne!(refused(&silent), Verdict::Stopped);
+    }
+
+    #[test]
+    fn an_effect_is_another_status_another_shape_or_the_canary() {
+        let plain = answer(200, "", "{\"a\":1}");
+        assert_eq!(
+            no_effect(&answer(200, "", "{\"a\":2}"), &plain, Some("canary")),
+            Verdict::Stopped
+        );
+        assert_ne!(
+            no_effect(&answer(204, "", ""), &plain, None),
+            Verdict::Stopped
+        );
+        assert_ne!(
+            no_effect(&answer(200, "", "{\"b\":1}"), &plain, None),
+            Verdict::Stopped
+        );
+        assert_ne!(
+            no_effect(
+                &answer(200, "", "{\"a\":\"canary\"}"),
+                &plain,
+                Some("canary")
+            ),
+            Verdict::Stopped
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_the_gateway_is_no_answer() {
+        let kind = "application/problem+json";
+        assert_eq!(
+            answered(&answer(404, kind, "{\"title\":\"no such order\"}")),
+            Verdict::Stopped
+        );
+        assert_ne!(
+            answered(&answer(404, kind, "{\"code\":\"route.unknown\"}")),
+            Verdict::Stopped
+        );
+        assert_ne!(answered(&answer(502, "text/html", "")), Verdict::Stopped);
+    }
+}

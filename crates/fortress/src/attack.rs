@@ -1,0 +1,512 @@
+//! `fortress attack`: sends what the description forbids, with Fortress in front and without, and
+//! shows what was stopped.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use fortress_audit::attack::{
+    Count, Credential, Kind, Pace, Plan, Reach, Report, Subject, Target, Through, Tokens, Verdict,
+    Wrong, plan, run as send, target,
+};
+use fortress_gateway::{Exposed, KeyRing, compile};
+use fortress_model::{
+    Bounds, Severity,
+    config::{self, Api, Config, Cookies, JwksSource, RequestUndeclared, Serve},
+};
+use fortress_spec::Policy;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    command::{self, End, Usage},
+    demo::state::State,
+    environment,
+    screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, grouped, safe},
+};
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  fortress attack                                    the running demo
+  fortress attack fortress.yaml --token env:TOKEN    a gateway that runs with this configuration
+  fortress attack fortress.yaml --target https://staging.example.com --token env:TOKEN --i-own-this-target
+
+It attacks loopback addresses only, unless --i-own-this-target is given. It sends real requests,
+valid ones too: what they create, change or delete is created, changed and deleted.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// The configuration; without it the running demo, else ./fortress.yaml
+    config: Option<PathBuf>,
+    /// Where Fortress listens, as a URL; else the configuration's first listener
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+    /// The API without Fortress, for comparison; else the configuration's upstream, if it is loopback
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// A genuine token; several for several scopes
+    #[arg(long, value_name = "env:NAME")]
+    token: Vec<String>,
+    /// A token that the issuer signed and that has expired
+    #[arg(long, value_name = "env:NAME")]
+    expired_token: Option<String>,
+    /// The target is not on this machine, and it is yours
+    #[arg(long)]
+    i_own_this_target: bool,
+    /// Certificates to trust, in PEM
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Requests of an API, at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 5_000)]
+    limit: usize,
+    /// Requests a second, at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rate: u32,
+    /// Minutes, at most
+    #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    time: u64,
+}
+
+/// Attacks.
+pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
+    command::runtime()?.block_on(attack(flags, screen))
+}
+
+async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
+    let campaign = Campaign::find(flags)?;
+    let reach = if flags.i_own_this_target {
+        Reach::Anywhere
+    } else {
+        Reach::Loopback
+    };
+    let ca = match &flags.ca {
+        Some(path) => {
+            Some(std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?)
+        }
+        None => None,
+    };
+    let find = async |url: &str| {
+        target(url, reach, ca.as_deref())
+            .await
+            .map_err(|error| anyhow::Error::new(Usage(error.to_string())))
+    };
+    let pace = Pace {
+        rate: flags.rate,
+        time: Duration::from_secs(flags.time * 60),
+        ..Pace::default()
+    };
+    let mut report = Report::default();
+    let mut upstreams = Vec::new();
+    let began = Instant::now();
+    for (subject, host, upstream) in &campaign.subjects {
+        let mut with = find(&campaign.target).await?;
+        if let Some(host) = host {
+            with.host.clone_from(host);
+        }
+        // The upstream is somebody else's more often than the gateway is; without an explicit
+        // --upstream it is attacked only where that needs no permission.
+        let without = match &flags.upstream {
+            Some(url) => Some(find(url).await?),
+            None => target(upstream, reach, ca.as_deref()).await.ok(),
+        };
+        upstreams.extend(without.as_ref().map(|target| target.base.clone()));
+        let made = plan(subject);
+        let result = one(
+            &made,
+            &with,
+            without.as_ref(),
+            pace,
+            &campaign.names(),
+            screen,
+        )
+        .await?;
+        report.append(result);
+    }
+    if screen.is_json() {
+        let json = report.to_json(&campaign.target, upstreams.first().map(String::as_str));
+        screen.line(json.to_string());
+    } else {
+        show(&report, began.elapsed(), screen);
+    }
+    Ok(if report.is_clean() {
+        End::Fine
+    } else {
+        End::Findings
+    })
+}
+
+async fn one(
+    made: &Plan,
+    with: &Target,
+    without: Option<&Target>,
+    pace: Pace,
+    names: &[(String, String)],
+    screen: &Screen,
+) -> Result<Report> {
+    let total = made.all.len();
+    let title = format!(
+        "{}, {} attacks and {} valid requests against {}",
+        crate::screen::count(made.operations, "operation"),
+        grouped(total - made.valid),
+        grouped(made.valid),
+        with.base
+    );
+    let bar = progress(
+        screen,
+        &title,
+        total * if without.is_some() { 2 } else { 1 },
+    );
+    let ticking = bar.clone();
+    let tick: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ticking.inc(1));
+    let stopped = send(&made.all, with, pace, Arc::clone(&tick)).await;
+    if stopped.iter().all(|verdict| *verdict == Verdict::Unsent) && total > 0 {
+        bar.finish_and_clear();
+        anyhow::bail!(
+            "nothing answers at {}; is `fortress run` or `fortress demo` up?",
+            with.base
+        );
+    }
+    let direct = match without {
+        Some(without) => Some(send(&made.all, without, pace, tick).await),
+        None => None,
+    };
+    bar.finish_and_clear();
+    if !screen.is_json() {
+        screen.line(title);
+    }
+    // An upstream that is not there says nothing about what Fortress adds.
+    let direct =
+        direct.filter(|verdicts| verdicts.iter().any(|verdict| *verdict != Verdict::Unsent));
+    Ok(Report::new(made, with, names, &stopped, direct.as_deref()))
+}
+
+fn progress(screen: &Screen, title: &str, total: usize) -> ProgressBar {
+    let target = if screen.is_json() {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(u64::try_from(total).ok(), target);
+    let style = ProgressStyle::with_template("{msg} ▕{bar:16}▏ {pos}/{len}  {elapsed}");
+    if let Ok(style) = style {
+        bar.set_style(style.progress_chars("█▌ "));
+    }
+    bar.set_message(title.to_owned());
+    bar
+}
+
+/// What is attacked.
+struct Campaign {
+    target: String,
+    tokens: Tokens,
+    /// Each API, with the host that it answers to and its upstream.
+    subjects: Vec<(Subject, Option<String>, String)>,
+}
+
+impl Campaign {
+    fn find(flags: &Flags) -> Result<Self> {
+        let state = match &flags.config {
+            Some(_) => None,
+            None => State::read()?,
+        };
+        let (path, mut tokens, demo) = match state {
+            Some(state) => (state.config, state.tokens, Some(state.fortress)),
+            None => {
+                let path = flags
+                    .config
+                    .clone()
+                    .unwrap_or_else(|| PathBuf::from("fortress.yaml"));
+                if flags.config.is_none() && !path.exists() {
+                    return Err(Usage("no demo is running and there is no fortress.yaml here; name one, or start `fortress demo`".into()).into());
+                }
+                (path, Tokens::default(), None)
+            }
+        };
+        for (number, reference) in flags.token.iter().enumerate() {
+            let (name, token) = secret(reference)?;
+            tokens.genuine.insert(number, Credential { name, token });
+        }
+        if let Some(reference) = &flags.expired_token {
+            tokens.wrong.push((Wrong::Expired, secret(reference)?.1));
+        }
+        let (config, mut sources, diagnostics) = config::load(&path, &environment::variable);
+        let Some(config) = config else {
+            anyhow::bail!(
+                "`{}` has {} errors; see `fortress check`",
+                path.display(),
+                diagnostics.len()
+            );
+        };
+        let compiled = compile(&config, &mut sources, &KeyRing::default(), 0);
+        if compiled
+            .diagnostics
+            .iter()
+            .any(|found| found.severity == Severity::Error)
+        {
+            anyhow::bail!("`{}` has errors; see `fortress check`", path.display());
+        }
+        if tokens.keys.is_none() {
+            tokens.keys = keys(&config);
+        }
+        let target = match (&flags.target, demo) {
+            (Some(target), _) => target.clone(),
+            (None, Some(demo)) => demo,
+            (None, None) => listener(&config).ok_or_else(|| {
+                Usage(
+                    "the configuration has no listener for APIs; name the target with --target URL"
+                        .into(),
+                )
+            })?,
+        };
+        let mut subjects = Vec::new();
+        for (name, description) in &compiled.descriptions {
+            let Some(api) = config.apis.iter().find(|api| api.name.value == *name) else {
+                continue;
+            };
+            let public: BTreeSet<String> = compiled
+                .exposures
+                .iter()
+                .filter(|exposure| exposure.api == *name && exposure.access == Exposed::Public)
+                .map(|exposure| exposure.operation.clone())
+                .collect();
+            let bounds = bounds(&config, api);
+            let subject = Subject {
+                description: Arc::clone(description),
+                base_path: api.base_path.as_ref().map(|path| path.value.clone()),
+                public,
+                policy: policy(&bounds),
+                bounds,
+                tokens: tokens.clone(),
+                limit: flags.limit,
+            };
+            subjects.push((subject, host(api), upstream(api)));
+        }
+        if subjects.is_empty() {
+            return Err(Usage(
+                "no API of the configuration has a description to make attacks from".into(),
+            )
+            .into());
+        }
+        Ok(Self {
+            target,
+            tokens,
+            subjects,
+        })
+    }
+
+    fn names(&self) -> Vec<(String, String)> {
+        self.tokens
+            .genuine
+            .iter()
+            .map(|credential| (credential.name.clone(), credential.token.clone()))
+            .collect()
+    }
+}
+
+/// The name and value of an `env:NAME`. A literal would be in the shell's history and in every
+/// process list.
+fn secret(reference: &str) -> Result<(String, String)> {
+    let Some(name) = reference.strip_prefix("env:") else {
+        return Err(
+            Usage("a token is given as env:NAME, the variable that holds it".into()).into(),
+        );
+    };
+    match environment::variable(name) {
+        Some(value) if !value.trim().is_empty() => Ok((name.to_owned(), value.trim().to_owned())),
+        Some(_) | None => Err(Usage(format!("the variable `{name}` is not set")).into()),
+    }
+}
+
+fn keys(config: &Config) -> Option<String> {
+    config
+        .identity
+        .iter()
+        .find_map(|identity| match &identity.jwks.value {
+            JwksSource::File(path) => std::fs::read_to_string(path).ok(),
+            JwksSource::Url(_) => None,
+        })
+}
+
+/// The first listener for APIs, as a URL that reaches it from here.
+fn listener(config: &Config) -> Option<String> {
+    config
+        .listen
+        .iter()
+        .find_map(|listener| match &listener.serve {
+            Serve::Apis { tls, .. } => {
+                let mut address: SocketAddr = listener.address.value;
+                if address.ip().is_unspecified() {
+                    address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+                }
+                Some(format!(
+                    "{}://{address}",
+                    if tls.is_some() { "https" } else { "http" }
+                ))
+            }
+            Serve::RedirectHttps | Serve::Operations => None,
+        })
+}
+
+fn host(api: &Api) -> Option<String> {
+    api.hosts.first().map(|host| match host.strip_prefix("*.") {
+        Some(domain) => format!("www.{domain}"),
+        None => host.clone(),
+    })
+}
+
+fn upstream(api: &Api) -> String {
+    api.upstream
+        .endpoints
+        .first()
+        .map(|endpoint| {
+            let origin = &endpoint.url.value;
+            let host = if origin.host.contains(':') {
+                format!("[{}]", origin.host)
+            } else {
+                origin.host.clone()
+            };
+            format!(
+                "{}://{host}:{}",
+                if origin.tls { "https" } else { "http" },
+                origin.port
+            )
+        })
+        .unwrap_or_default()
+}
+
+fn bounds(config: &Config, api: &Api) -> Bounds {
+    let mut bounds = Bounds::default();
+    config.defaults.bounds.apply(&mut bounds);
+    api.settings.bounds.apply(&mut bounds);
+    bounds
+}
+
+/// What the description forbids, whatever the configuration allows: the difference is a finding.
+fn policy(bounds: &Bounds) -> Policy {
+    Policy {
+        undeclared: RequestUndeclared::Refuse,
+        cookies: Cookies::Allow,
+        depth: bounds.depth,
+        properties: bounds.properties,
+        items: bounds.items,
+        parts: bounds.parts,
+    }
+}
+
+/// Findings of one kind that are shown.
+const SHOWN: usize = 3;
+
+fn show(report: &Report, took: Duration, screen: &Screen) {
+    screen.line("");
+    for (title, list) in [
+        ("got through", &report.through),
+        ("valid, but not answered", &report.unanswered),
+    ] {
+        findings(title, list, screen);
+    }
+    let compared =
+        report.valid.without.is_some() || report.rows.iter().any(|row| row.count.without.is_some());
+    let heading = if compared {
+        "without Fortress   with Fortress"
+    } else {
+        "                   with Fortress"
+    };
+    screen.line(format!(
+        "{HEAD}{:<47}{heading}{HEAD:#}",
+        "OWASP API Security Top 10"
+    ));
+    for row in &report.rows {
+        let label = format!("{:<5}  {}", row.risk.code(), row.risk.title());
+        screen.line(line(&label, row.count));
+    }
+    screen.line(line("valid requests answered", report.valid));
+    let (stopped, total) = report.stopped();
+    let style = if report.is_clean() { GOOD } else { BAD };
+    screen.line(format!(
+        "\n{style}stopped {} of {}{style:#} in {}.{:02} s. {QUIET}Not tried:{QUIET:#}",
+        grouped(stopped),
+        grouped(total),
+        took.as_secs(),
+        took.subsec_millis() / 10
+    ));
+    for note in &report.not_tried {
+        screen.line(format!("  {QUIET}{}{QUIET:#}", safe(note)));
+    }
+}
+
+/// Right-aligned under both headings.
+fn line(label: &str, count: Count) -> String {
+    let of = |number: usize| format!("{} of {}", grouped(number), grouped(count.total));
+    let without = count.without.map(of).unwrap_or_default();
+    let style = if count.with == count.total { GOOD } else { BAD };
+    format!(
+        "{label:<47}{without:>16}   {style}{:>13}{style:#}",
+        of(count.with)
+    )
+}
+
+/// What is to be mended, by kind: each with the line that shows it and the key that stops it.
+fn findings(title: &str, list: &[Through], screen: &Screen) {
+    let mut kinds: Vec<Kind> = list.iter().map(|through| through.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in kinds {
+        let of_kind: Vec<&Through> = list.iter().filter(|through| through.kind == kind).collect();
+        screen.line(format!(
+            "{BAD}✗{BAD:#} {HEAD}{} {title}{HEAD:#}: {} · {CARE}stopped by {}{CARE:#}",
+            grouped(of_kind.len()),
+            kind.id(),
+            kind.remedy()
+        ));
+        for through in of_kind.iter().take(SHOWN) {
+            let operation = through.operation.as_deref().unwrap_or("any operation");
+            screen.line(format!(
+                "  {operation}: {} — {}",
+                safe(&through.what),
+                safe(&through.outcome)
+            ));
+            screen.line(safe(&through.command));
+        }
+        if of_kind.len() > SHOWN {
+            screen.line(format!(
+                "  {QUIET}… and {} more (--json lists them){QUIET:#}",
+                of_kind.len() - SHOWN
+            ));
+        }
+        screen.line("");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned() {
+        let count = Count {
+            total: 24,
+            with: 24,
+            without: Some(0),
+        };
+        let shown =
+            anstream::adapter::strip_str(&line("API1   broken object level authorization", count))
+                .to_string();
+        assert_eq!(
+            shown,
+            "API1   broken object level authorization               0 of 24        24 of 24"
+        );
+    }
+
+    #[test]
+    fn tokens_come_from_the_environment_alone() {
+        assert!(secret("eyJhbGciOi").unwrap_err().is::<Usage>());
+        assert!(
+            secret("env:FORTRESS_TEST_NO_SUCH_VARIABLE")
+                .unwrap_err()
+                .is::<Usage>()
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! `fortress check`: every diagnostic of the configuration and of its descriptions at once.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use fortress_gateway::{Compiled, Exposed, Exposure, KeyRing, compile};
+use fortress_model::{Diagnostic, Mode, Severity, Sources, config, diagnostic};
+use fortress_spec::Posture;
+use serde_json::{Value, json};
+
+use crate::{
+    command::End,
+    environment,
+    screen::{BAD, CARE, GOOD, QUIET, Screen, count},
+};
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  fortress check
+  fortress check deploy/fortress.yaml
+  fortress check --json | jq .diagnostics";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// The configuration
+    #[arg(default_value = "fortress.yaml")]
+    config: PathBuf,
+}
+
+/// Everything that is known of a configuration.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) sources: Sources,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) exposures: Vec<Exposure>,
+    pub(crate) postures: Vec<(String, Posture)>,
+}
+
+impl Checked {
+    /// Reads and compiles.
+    pub(crate) fn read(path: &std::path::Path) -> Self {
+        let (config, mut sources, mut diagnostics) =
+            config::load_partly(path, &environment::variable);
+        let Some(config) = config else {
+            return Self {
+                sources,
+                diagnostics,
+                exposures: Vec::new(),
+                postures: Vec::new(),
+            };
+        };
+        let Compiled {
+            gateway,
+            diagnostics: found,
+            exposures,
+            descriptions,
+        } = compile(&config, &mut sources, &KeyRing::default(), 0);
+        drop(gateway);
+        diagnostics.extend(found);
+        let postures = descriptions
+            .iter()
+            .map(|(name, description)| (name.clone(), description.posture()))
+            .collect();
+        Self {
+            sources,
+            diagnostics,
+            exposures,
+            postures,
+        }
+    }
+
+    pub(crate) fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    }
+
+    fn exposed(&self, access: Exposed) -> usize {
+        self.exposures
+            .iter()
+            .filter(|exposure| exposure.access == access)
+            .count()
+    }
+
+    fn unbounded(&self) -> usize {
+        self.postures
+            .iter()
+            .map(|(_, posture)| posture.unbounded.len())
+            .sum()
+    }
+
+    /// `2 errors, 1 warning. 12 operations: …`.
+    fn summary(&self) -> String {
+        let mut text = format!(
+            "{}, {}.",
+            count(self.errors(), "error"),
+            count(self.count(Severity::Warning), "warning")
+        );
+        if !self.exposures.is_empty() {
+            text.push_str(&format!(
+                " {}: {} protected, {} public, {} undecided; {}.",
+                count(self.exposures.len(), "operation"),
+                self.exposed(Exposed::Protected),
+                self.exposed(Exposed::Public),
+                self.exposed(Exposed::Undecided),
+                count(self.unbounded(), "unbounded input")
+            ));
+        }
+        text
+    }
+
+    fn to_json(&self) -> Value {
+        let diagnostics: Vec<Value> = self
+            .diagnostics
+            .iter()
+            .filter_map(|found| {
+                serde_json::from_str(&diagnostic::to_json(found, &self.sources)).ok()
+            })
+            .collect();
+        let public: Vec<Value> = self
+            .exposures
+            .iter()
+            .filter(|exposure| exposure.access == Exposed::Public)
+            .map(|exposure| json!({ "api": exposure.api, "operation": exposure.operation }))
+            .collect();
+        json!({
+            "diagnostics": diagnostics,
+            "errors": self.errors(),
+            "warnings": self.count(Severity::Warning),
+            "operations": self.exposures.len(),
+            "protected": self.exposed(Exposed::Protected),
+            "public": self.exposed(Exposed::Public),
+            "undecided": self.exposed(Exposed::Undecided),
+            "unbounded": self.unbounded(),
+            "public_operations": public,
+        })
+    }
+
+    /// The diagnostics as people read them, errors last, so that they are what is seen.
+    pub(crate) fn print_diagnostics(&self, screen: &Screen) {
+        let mut sorted = self.diagnostics.clone();
+        sorted.sort_by_key(|diagnostic| diagnostic.severity);
+        if !sorted.is_empty() {
+            screen.line(
+                diagnostic::render(&sorted, &self.sources, screen.has_colour(), screen.width())
+                    .trim_end(),
+            );
+            screen.line("");
+        }
+    }
+}
+
+/// Checks.
+pub(crate) fn run(flags: &Flags, screen: &Screen) -> anyhow::Result<End> {
+    std::fs::File::open(&flags.config)
+        .with_context(|| format!("cannot read `{}`", flags.config.display()))?;
+    let checked = Checked::read(&flags.config);
+    if screen.is_json() {
+        screen.line(checked.to_json().to_string());
+    } else {
+        checked.print_diagnostics(screen);
+        exposures(&checked, screen);
+        let style = match (checked.errors(), checked.count(Severity::Warning)) {
+            (0, 0) => GOOD,
+            (0, _) => CARE,
+            (_, _) => BAD,
+        };
+        screen.line(format!("{style}{}{style:#}", checked.summary()));
+    }
+    Ok(if checked.errors() == 0 {
+        End::Fine
+    } else {
+        End::Findings
+    })
+}
+
+/// Each operation that anyone may call, and each that is not enforced.
+fn exposures(checked: &Checked, screen: &Screen) {
+    let mut listed = false;
+    for exposure in &checked.exposures {
+        let public = exposure.access == Exposed::Public;
+        let mode = match exposure.mode {
+            Mode::Enforce => "",
+            Mode::Monitor => "monitored, not enforced",
+            Mode::Off => "not checked (mode: off)",
+        };
+        if public || !mode.is_empty() {
+            let said: Vec<&str> = [if public { "public" } else { "" }, mode]
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .collect();
+            screen.line(format!(
+                "{CARE}{}{CARE:#}: `{}` {QUIET}({}){QUIET:#}",
+                said.join(", "),
+                exposure.operation,
+                exposure.api
+            ));
+            listed = true;
+        }
+    }
+    if listed {
+        screen.line("");
+    }
+}

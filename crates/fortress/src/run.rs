@@ -1,0 +1,373 @@
+//! `fortress run`: starts the gateway, says when it is ready, keeps it at what the files say, and
+//! lets it finish what it began.
+//!
+//! Deliberately not here: anything of a request. The program's own log goes to standard error,
+//! requests go to the journal.
+
+mod log;
+mod notify;
+mod watch;
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use fortress_gateway::{Exposed, Exposure, KeyRing, Server, compile};
+use fortress_model::{Diagnostic, Mode, Severity, Sources, config, diagnostic};
+use serde_json::{Value, json};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+
+use crate::{
+    command::{self, End},
+    environment,
+    screen::{Screen, count},
+};
+use notify::Supervisor;
+use watch::Watch;
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  fortress run
+  fortress run deploy/fortress.yaml --json 2>fortress.log
+
+Signals: SIGHUP reloads (as does a change of a file) and reopens the journal; SIGTERM and SIGINT
+drain, a second one ends at once.";
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// The configuration
+    #[arg(default_value = "fortress.yaml")]
+    config: PathBuf,
+    /// Threads that serve; else one for each processor
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
+    let began = Instant::now();
+    let supervisor = Supervisor::find();
+    let json = screen.is_json() || supervisor.is_present();
+    log::start(json);
+    command::runtime()?.block_on(async {
+        let mut stop = Stop::listen()?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut serving = Serving::open(&flags.config, flags.workers.map(usize::from))?;
+        let took = began.elapsed();
+        if json {
+            screen.line(serving.ready_json(took).to_string());
+        } else {
+            screen.line(serving.ready(took));
+        }
+        supervisor.ready(&serving.ready(took));
+        serving.keep(&mut stop, &mut hangup, &supervisor).await;
+        tracing::info!("stopping: requests in flight are finished, new ones refused");
+        supervisor.stopping();
+        serving.drain(&mut stop).await;
+        Ok(End::Fine)
+    })
+}
+
+/// The signals that end a program.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// From now on they do not end it by themselves.
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one.
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A gateway that serves, and the file that it serves by.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    path: PathBuf,
+    server: Server,
+    apis: usize,
+    exposures: Vec<Exposure>,
+    watch: Watch,
+}
+
+impl Serving {
+    /// Starts with a small number of threads: for the demo.
+    pub(crate) fn start(path: &Path) -> Result<Self> {
+        Self::open(path, Some(2))
+    }
+
+    fn open(path: &Path, workers: Option<usize>) -> Result<Self> {
+        let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
+        let Some(config) = config else {
+            bail!("{}", rendered(&diagnostics, &sources));
+        };
+        let keys = KeyRing::default();
+        let compiled = compile(&config, &mut sources, &keys, 1);
+        diagnostics.extend(compiled.diagnostics);
+        let Some(gateway) = compiled.gateway else {
+            bail!("{}", rendered(&diagnostics, &sources));
+        };
+        warn(&diagnostics, &sources);
+        let mut files = config.files.clone();
+        files.extend(gateway.files().iter().cloned());
+        let workers =
+            workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        Ok(Self {
+            path: path.to_owned(),
+            server: Server::start(gateway, &config, keys, workers)?,
+            apis: config.apis.len(),
+            exposures: compiled.exposures,
+            watch: Watch::new(files),
+        })
+    }
+
+    /// Reloads when asked to or when a file changed, until it is time to stop.
+    async fn keep(&mut self, stop: &mut Stop, hangup: &mut Signal, supervisor: &Supervisor) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.wait() => return,
+                _ = hangup.recv() => {
+                    self.server.reopen_journal();
+                    self.reload(supervisor);
+                }
+                _ = look.tick() => if self.watch.changed() {
+                    self.reload(supervisor);
+                },
+            }
+        }
+    }
+
+    /// What cannot be put in force as a whole changes nothing.
+    fn reload(&mut self, supervisor: &Supervisor) {
+        supervisor.reloading();
+        let began = Instant::now();
+        match self.try_reload() {
+            Ok(revision) => tracing::info!(
+                revision,
+                "reloaded in {} ms: {}",
+                began.elapsed().as_millis(),
+                operations(&self.exposures)
+            ),
+            Err(error) => {
+                self.server.refused();
+                tracing::error!("not reloaded, the former configuration stays in force: {error:#}");
+            }
+        }
+        supervisor.ready(&operations(&self.exposures));
+    }
+
+    fn try_reload(&mut self) -> Result<u64> {
+        let (config, mut sources, mut diagnostics) =
+            config::load(&self.path, &environment::variable);
+        let Some(config) = config else {
+            bail!("{}", rendered(&diagnostics, &sources));
+        };
+        let compiled = self.server.compile(&config, &mut sources);
+        diagnostics.extend(compiled.diagnostics);
+        let Some(gateway) = compiled.gateway else {
+            bail!("{}", rendered(&diagnostics, &sources));
+        };
+        warn(&diagnostics, &sources);
+        let mut files = config.files.clone();
+        files.extend(gateway.files().iter().cloned());
+        let revision = self
+            .server
+            .apply(gateway)
+            .context("cannot be put in force")?;
+        self.watch.follow(files);
+        self.apis = config.apis.len();
+        self.exposures = compiled.exposures;
+        Ok(revision)
+    }
+
+    /// Waits for requests in flight; a second signal ends the wait.
+    pub(crate) async fn drain(self, stop: &mut Stop) {
+        let (done, finished) = oneshot::channel::<()>();
+        let server = self.server;
+        // Not a task: it blocks, and a runtime would wait for it after a second signal.
+        let stopping = thread::spawn(move || {
+            server.stop();
+            drop(done);
+        });
+        tokio::select! {
+            _ = finished => drop(stopping.join()),
+            () = stop.wait() => tracing::warn!("stopped at once: requests in flight are lost"),
+        }
+    }
+
+    /// `fortress 0.1.0 ready: …`.
+    fn ready(&self, took: Duration) -> String {
+        let addresses: Vec<String> = self
+            .server
+            .listening()
+            .iter()
+            .map(|listening| format!("{} {}", listening.scheme, listening.address))
+            .collect();
+        format!(
+            "fortress {} ready: {}; {}, {}; {} ms",
+            env!("CARGO_PKG_VERSION"),
+            addresses.join(", "),
+            count(self.apis, "API"),
+            operations(&self.exposures),
+            took.as_millis()
+        )
+    }
+
+    fn ready_json(&self, took: Duration) -> Value {
+        let listening: Vec<Value> = self
+            .server
+            .listening()
+            .iter()
+            .map(|listening| json!({ "scheme": listening.scheme, "address": listening.address.to_string() }))
+            .collect();
+        let exposed = |access| {
+            self.exposures
+                .iter()
+                .filter(|exposure| exposure.access == access)
+                .count()
+        };
+        json!({
+            "ready": true, "version": env!("CARGO_PKG_VERSION"), "listening": listening, "apis": self.apis,
+            "operations": self.exposures.len(), "protected": exposed(Exposed::Protected),
+            "public": exposed(Exposed::Public), "modes": modes(&self.exposures),
+            "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// `12 operations (9 protected, 2 public), enforce`.
+fn operations(exposures: &[Exposure]) -> String {
+    let exposed = |access| {
+        exposures
+            .iter()
+            .filter(|exposure| exposure.access == access)
+            .count()
+    };
+    format!(
+        "{} ({} protected, {} public), {}",
+        count(exposures.len(), "operation"),
+        exposed(Exposed::Protected),
+        exposed(Exposed::Public),
+        modes(exposures)
+    )
+}
+
+/// `enforce`, or `enforce 10, monitor 2`.
+fn modes(exposures: &[Exposure]) -> String {
+    let counted: Vec<(Mode, usize)> = [Mode::Enforce, Mode::Monitor, Mode::Off]
+        .into_iter()
+        .map(|mode| {
+            (
+                mode,
+                exposures
+                    .iter()
+                    .filter(|exposure| exposure.mode == mode)
+                    .count(),
+            )
+        })
+        .filter(|(_, number)| *number > 0)
+        .collect();
+    match counted.as_slice() {
+        [] => Mode::default().name().to_owned(),
+        [(only, _)] => only.name().to_owned(),
+        several => {
+            let each: Vec<String> = several
+                .iter()
+                .map(|(mode, number)| format!("{} {number}", mode.name()))
+                .collect();
+            each.join(", ")
+        }
+    }
+}
+
+/// Why it does not start: every error at its place.
+fn rendered(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+    const WIDTH: usize = 100;
+    let errors: Vec<Diagnostic> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .cloned()
+        .collect();
+    format!(
+        "the configuration has {}\n{}",
+        count(errors.len(), "error"),
+        diagnostic::render(&errors, sources, false, WIDTH).trim_end()
+    )
+}
+
+/// Warnings of an operator's own files: one line each, the rest is `check`'s.
+fn warn(diagnostics: &[Diagnostic], sources: &Sources) {
+    const SHOWN: usize = 10;
+    let warnings: Vec<&Diagnostic> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Warning)
+        .collect();
+    for warning in warnings.iter().take(SHOWN) {
+        match warning.span.and_then(|span| sources.position(span)) {
+            Some(at) => {
+                tracing::warn!("{}:{}:{}: {}", at.name, at.line, at.column, warning.message)
+            }
+            None => tracing::warn!("{}", warning.message),
+        }
+    }
+    if warnings.len() > SHOWN {
+        tracing::warn!(
+            "{} more; see `fortress check`",
+            count(warnings.len() - SHOWN, "warning")
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exposure(access: Exposed, mode: Mode) -> Exposure {
+        Exposure {
+            api: "a".into(),
+            operation: "o".into(),
+            access,
+            mode,
+        }
+    }
+
+    #[test]
+    fn the_ready_line_counts_operations() {
+        let two = [
+            exposure(Exposed::Protected, Mode::Enforce),
+            exposure(Exposed::Public, Mode::Enforce),
+        ];
+        assert_eq!(
+            operations(&two),
+            "2 operations (1 protected, 1 public), enforce"
+        );
+        let mixed = [
+            exposure(Exposed::Protected, Mode::Enforce),
+            exposure(Exposed::Public, Mode::Monitor),
+        ];
+        assert_eq!(modes(&mixed), "enforce 1, monitor 1");
+    }
+}

@@ -1,0 +1,105 @@
+//! `fortress attack`: all of it is stopped in front of the demo, and what is not protected shows.
+
+use crate::{
+    demo,
+    program::{Place, ask, status},
+};
+
+#[test]
+fn the_demo_stops_everything_and_answers_what_is_valid() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    let ended = place.run(&["attack", "--json"]);
+    let report = ended.json();
+    assert_eq!(
+        report["through"],
+        serde_json::json!([]),
+        "{:#}",
+        report["through"]
+    );
+    assert_eq!(
+        report["unanswered"],
+        serde_json::json!([]),
+        "{:#}",
+        report["unanswered"]
+    );
+    let ended = ended.expect(0);
+    let report = ended.json();
+    assert!(
+        report["attacks"].as_u64() > Some(400),
+        "{}",
+        report["attacks"]
+    );
+    assert_eq!(report["attacks"], report["stopped"]);
+    let valid = &report["valid"];
+    assert!(valid["requests"].as_u64() >= Some(12), "{valid}");
+    assert_eq!(valid["requests"], valid["answered_without"]);
+    for risk in ["API2", "API3", "API4", "API5", "API8", "API9"] {
+        let rows = report["risks"].as_array().expect("rows");
+        let row = rows
+            .iter()
+            .find(|row| row["risk"] == risk)
+            .unwrap_or_else(|| panic!("nothing on {risk}"));
+        let without = row["stopped_without"].as_u64().expect("compared");
+        assert!(
+            Some(without) < row["attacks"].as_u64(),
+            "the sample API stops all of {risk} by itself"
+        );
+    }
+    // The attack left the demo as it was.
+    let head = format!(
+        "GET /users/me HTTP/1.1\r\nAuthorization: Bearer {}",
+        demo.alice
+    );
+    assert_eq!(status(&ask(&demo.fortress, &head, "")), 200);
+}
+
+#[test]
+fn what_gets_through_comes_first_and_can_be_repeated() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    // The sample API itself, as if it were protected.
+    let ended = place
+        .run(&["attack", "--target", &demo.upstream, "--limit", "300"])
+        .expect(1);
+    let at = |text: &str| {
+        ended
+            .out
+            .find(text)
+            .unwrap_or_else(|| panic!("`{text}` is missing:\n{}", ended.out))
+    };
+    assert!(
+        at("got through") < at("OWASP API Security Top 10"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        ended.out.lines().any(|line| line.starts_with("curl -i ")),
+        "{}",
+        ended.out
+    );
+    assert!(!ended.out.contains('\u{1b}'), "colour without a terminal");
+}
+
+#[test]
+fn only_loopback_is_attacked_unasked() {
+    let place = Place::new();
+    let _demo = demo::start(&place);
+    let ended = place
+        .run(&["attack", "--target", "http://192.0.2.1:80"])
+        .expect(2);
+    assert!(ended.err.contains("--i-own-this-target"), "{}", ended.err);
+}
+
+#[test]
+fn without_a_target_it_says_what_to_do() {
+    let place = Place::new();
+    let ended = place.run(&["attack"]).expect(2);
+    assert!(ended.err.contains("fortress demo"), "{}", ended.err);
+    let ended = place.run(&["attack", "--token", "eyJ…"]).expect(2);
+    assert!(
+        ended.err.contains("env:NAME") || ended.err.contains("fortress demo"),
+        "{}",
+        ended.err
+    );
+}

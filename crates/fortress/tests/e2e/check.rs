@@ -1,0 +1,95 @@
+//! `fortress check`: everything at once.
+
+use crate::program::Place;
+
+const DESCRIPTION: &str = "openapi: 3.0.3
+info: { title: Small, version: '1' }
+paths:
+  /a:
+    get: { operationId: getA, responses: { '200': { description: ok } } }
+    post:
+      operationId: postA
+      security: []
+      parameters: [{ name: q, in: query, schema: { type: string } }]
+      responses: { '200': { description: ok } }
+";
+
+#[test]
+fn mistakes_of_the_configuration_and_of_the_description_are_shown_together() {
+    let place = Place::new();
+    place.write("openapi.yaml", DESCRIPTION);
+    place.write(
+        "fortress.yaml",
+        "version: 1
+listen: [{ address: 127.0.0.1:0 }]
+apis:
+  small:
+    spec: openapi.yaml
+    upsteam: http://127.0.0.1:1
+    upstream: http://127.0.0.1:1
+",
+    );
+    let shown = place.run(&["check"]).expect(1).out;
+    for part in [
+        "unknown key `upsteam`",
+        "fortress.yaml:6:5",
+        "upstream",
+        "operation `getA` has no `security`",
+        "openapi.yaml:5:5",
+        "{ public: true }",
+        "public: `postA`",
+        "2 operations: 0 protected, 1 public, 1 undecided; 1 unbounded input.",
+    ] {
+        assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
+    }
+    assert!(
+        shown
+            .trim_end()
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with("2 errors, ")),
+        "{shown}"
+    );
+    let json = place.run(&["check", "--json"]).expect(1).json();
+    assert_eq!(json["errors"], 2);
+    assert_eq!(json["public_operations"][0]["operation"], "postA");
+}
+
+#[test]
+fn a_sound_configuration_is_fine() {
+    let place = Place::new();
+    place.write("openapi.yaml", DESCRIPTION);
+    place.write(
+        "fortress.yaml",
+        "version: 1
+listen: [{ address: 127.0.0.1:0 }]
+apis:
+  small:
+    spec: openapi.yaml
+    upstream: http://127.0.0.1:1
+    operations: { getA: { public: true, mode: monitor } }
+",
+    );
+    let shown = place.run(&["check"]).expect(0).out;
+    assert!(
+        shown.contains("public, monitored, not enforced: `getA`"),
+        "{shown}"
+    );
+    assert!(shown.contains("0 errors"), "{shown}");
+}
+
+#[test]
+fn what_is_not_there_cannot_be_checked() {
+    let place = Place::new();
+    place.run(&["check"]).expect(3);
+    place.run(&["chek"]).expect(2);
+    place.run(&[]).expect(2);
+    place.run(&["--version"]).expect(0);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let place = Place::new();
+    let schema = place.run(&["schema"]).expect(0).json();
+    assert!(schema["properties"]["apis"].is_object(), "{schema}");
+}

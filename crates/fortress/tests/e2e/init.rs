@@ -1,0 +1,180 @@
+//! `fortress init`: what it writes is accepted, once what it asked for is there.
+
+use std::fs;
+
+use crate::program::{Place, ask, shared, status};
+
+const KEYS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"k",
+  "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+const IDENTITY: [&str; 6] = [
+    "--issuer",
+    "https://idp.example.com",
+    "--audience",
+    "api",
+    "--jwks",
+    "jwks.json",
+];
+
+/// With everything given, `check` is content; with nothing but the upstream, it says what is missing.
+#[track_caller]
+fn check(spec: &str, more: &[&str]) {
+    let Some(spec) = shared(&format!("specs/{spec}")) else {
+        return;
+    };
+    let spec = spec.to_str().expect("text");
+    let place = Place::new();
+    place.write("jwks.json", KEYS);
+    let mut arguments = vec!["init", spec, "--upstream", "http://127.0.0.1:9", "--force"];
+    arguments.extend(more);
+    place.run(&arguments).expect(0);
+    let checked = place.run(&["check", "--json"]).expect(0).json();
+    assert_eq!(checked["errors"], 0);
+    assert_eq!(checked["undecided"], 0);
+    assert!(checked["operations"].as_u64() > Some(10), "{checked}");
+
+    let bare = place
+        .run(&["init", spec, "--json", "--force"])
+        .expect(1)
+        .json();
+    let needed = bare["needed"].as_array().expect("a list");
+    assert!(
+        needed.iter().any(|need| need["flag"] == "--upstream URL"),
+        "{needed:?}"
+    );
+    assert!(place.run(&["check", "--json"]).expect(1).json()["errors"].as_u64() > Some(0));
+}
+
+#[test]
+fn vampi() {
+    check(
+        "vampi.yml",
+        &[&IDENTITY[..], &["--public-undeclared"]].concat(),
+    );
+}
+
+#[test]
+fn restaurant() {
+    check(
+        "dvr.json",
+        &[
+            &IDENTITY[..],
+            &["--public-undeclared", "--public-unverified"],
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn asana() {
+    check(
+        "asana.yaml",
+        &[
+            &IDENTITY[..],
+            &["--public-undeclared", "--public-unverified"],
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn twilio() {
+    check(
+        "twilio.json",
+        &["--public-undeclared", "--public-unverified"],
+    );
+}
+
+#[test]
+fn github() {
+    check(
+        "github.json",
+        &["--public-undeclared", "--public-unverified"],
+    );
+}
+
+const SMALL: &str = "openapi: 3.0.3
+info: { title: Small, version: '1' }
+paths:
+  /a: { get: { operationId: getA, responses: { '200': { description: ok } } } }
+  /b:
+    get: { operationId: getB, tags: [open], responses: { '200': { description: ok } } }
+";
+
+#[test]
+fn what_is_undecided_is_named_until_it_is_decided() {
+    let place = Place::new();
+    place.write("openapi.yaml", SMALL);
+    let base = ["init", "openapi.yaml", "--upstream", "http://127.0.0.1:9"];
+    let first = place.run(&base).expect(1).out;
+    for part in ["getA", "getB", "--public OPERATION", "2 undecided"] {
+        assert!(first.contains(part), "`{part}` is missing:\n{first}");
+    }
+    let checked = place.run(&["check"]).expect(1).out;
+    assert!(
+        checked.contains("operation `getA` has no `security`"),
+        "{checked}"
+    );
+    // The file is not replaced unasked.
+    place.run(&base).expect(2);
+    let all = place
+        .run(&[&base[..], &["--force", "--public", "GET /a,tag:open"]].concat())
+        .expect(0);
+    assert!(all.out.contains("fortress run"), "{}", all.out);
+    let checked = place.run(&["check"]).expect(0).out;
+    for part in ["`getA`", "`getB`", "2 public, 0 undecided"] {
+        assert!(checked.contains(part), "`{part}` is missing:\n{checked}");
+    }
+    let unknown = place
+        .run(&[&base[..], &["--force", "--public", "getC"]].concat())
+        .expect(2);
+    assert!(unknown.err.contains("`getC`"), "{}", unknown.err);
+}
+
+#[test]
+fn what_is_no_description_is_refused() {
+    let place = Place::new();
+    place.write("openapi.yaml", "a: [");
+    place
+        .run(&["init", "openapi.yaml", "--upstream", "http://127.0.0.1:9"])
+        .expect(1);
+    place
+        .run(&["init", "nowhere.yaml", "--upstream", "http://127.0.0.1:9"])
+        .expect(3);
+    assert!(!place.work().join("fortress.yaml").exists());
+}
+
+#[test]
+fn what_it_writes_runs() {
+    let place = Place::new();
+    place.write("openapi.yaml", SMALL);
+    fs::create_dir(place.work().join("deploy")).expect("made");
+    place
+        .run(&[
+            "init",
+            "openapi.yaml",
+            "--upstream",
+            "http://127.0.0.1:9",
+            "--listen",
+            "127.0.0.1:0",
+            "--public-undeclared",
+            "-o",
+            "deploy/fortress.yaml",
+        ])
+        .expect(0);
+    let program = place.start(&["run", "deploy/fortress.yaml", "--json"]);
+    let ready: serde_json::Value =
+        serde_json::from_str(&program.line(|line| line.starts_with('{'))).expect("JSON");
+    let url = format!(
+        "http://{}",
+        ready["listening"][0]["address"]
+            .as_str()
+            .expect("an address")
+    );
+    assert_eq!(
+        status(&ask(&url, "GET /a HTTP/1.1", "")),
+        502,
+        "nothing is behind it"
+    );
+    assert_eq!(status(&ask(&url, "GET /c HTTP/1.1", "")), 404);
+}

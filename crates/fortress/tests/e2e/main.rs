@@ -1,0 +1,16 @@
+//! The real program, end to end: spawned, waited for by its own words, ended by signals.
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod attack;
+mod check;
+mod demo;
+mod explain;
+mod init;
+mod program;
+mod run;
