@@ -235,7 +235,14 @@ impl PathTemplate {
                     for part in parts {
                         match part {
                             Part::Literal(text) => shape.push_str(text),
-                            Part::Parameter { .. } => shape.push_str("{}"),
+                            Part::Parameter {
+                                spans_segments: false,
+                                ..
+                            } => shape.push_str("{}"),
+                            Part::Parameter {
+                                spans_segments: true,
+                                ..
+                            } => shape.push_str("{+}"),
                         }
                     }
                 }

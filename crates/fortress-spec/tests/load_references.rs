@@ -45,7 +45,7 @@ fn within_the_file() {
         V30,
         "{$ref: '#/components/schemas/Pets'}",
         components,
-        "error openapi.yaml:6:63 `#/components/schemas/Pets` leads nowhere: there is no `Pets` (did you mean `Pet`?)",
+        "error openapi.yaml:6:65 `#/components/schemas/Pets` leads nowhere: there is no `Pets` (did you mean `Pet`?)",
     );
     check(
         V30,
@@ -108,7 +108,7 @@ fn remote_references_are_refused() {
         ("urn:a:b", "urn:a:b"),
     ] {
         let expect = format!(
-            "error openapi.yaml:6:63 the remote reference `{shown}` is not fetched (save the file beside the description"
+            "error openapi.yaml:6:65 the remote reference `{shown}` is not fetched (save the file beside the description"
         );
         check(V30, &format!("{{$ref: '{reference}'}}"), "", &expect);
     }
@@ -140,11 +140,11 @@ fn across_files() {
     assert_eq!(read, ["openapi.yaml", "schemas/pet.yaml", "tag.json"]);
     check_files(
         &files[..2],
-        "error schemas/pet.yaml:1:45 cannot read `../tag.json`: no such file",
+        "error schemas/pet.yaml:1:46 cannot read `../tag.json`: no such file",
     );
     check_files(
         &files[..1],
-        "error openapi.yaml:6:63 cannot read `schemas/pet.yaml`: no such file",
+        "error openapi.yaml:6:65 cannot read `schemas/pet.yaml`: no such file",
     );
     let broken = [files[0], ("schemas/pet.yaml", "a: b: c")];
     let (loaded, sources) = load_files(&broken);
@@ -169,11 +169,11 @@ fn outside_the_directory() {
     let common = "{type: string}";
     check_files(
         &[("api/openapi.yaml", &root), ("common.yaml", common)],
-        "warning api/openapi.yaml:6:63 `../common.yaml` lies outside the description's directory",
+        "warning api/openapi.yaml:6:65 `../common.yaml` lies outside the description's directory",
     );
     check_files(
         &[("api/openapi.yaml", &root)],
-        "error api/openapi.yaml:6:63 cannot read `../common.yaml`",
+        "error api/openapi.yaml:6:65 cannot read `../common.yaml`",
     );
     let inside = with_schema(V30, "{$ref: 'a/../b.yaml'}", "");
     check_files(

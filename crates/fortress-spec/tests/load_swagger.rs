@@ -197,7 +197,7 @@ fn parameters() {
     with("{name: q, in: query}", "error");
     with(
         "{name: q, in: query, type: string, defualt: x}",
-        "warning a.yaml:8:60 unknown key `defualt` is ignored (did you mean `default`?)",
+        "warning a.yaml:8:55 unknown key `defualt` is ignored (did you mean `default`?)",
     );
     with("{$ref: '#/parameters/No'}", "leads nowhere");
 }
