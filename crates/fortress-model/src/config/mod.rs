@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 mod api;
+mod bound_keys;
 mod identity;
 mod json_schema;
 mod keys;

@@ -358,7 +358,7 @@ fn check_spans(text: &str, node: &Node, format: Format) {
     }
     for member in node.members() {
         let key = text.get(member.key_span.bytes()).unwrap();
-        if key.starts_with('"') {
+        if key.starts_with(['"', '\'']) {
             assert_eq!(parse(key, format).unwrap().as_str(), Some(&*member.key));
         } else {
             assert_eq!(key, &*member.key);
@@ -370,9 +370,11 @@ fn check_spans(text: &str, node: &Node, format: Format) {
 #[test]
 fn spans_read_back() {
     for text in [
+        include_str!("../config/whole.yaml"),
         "a: 1\nb:\n  c: [x, \"ü\", {d: e}]\n  f: 'g'\nh:\n- i\n- j: k\n  l: m\n",
         "ü: é   # comment\n日本:\n  語: 😀 x y  \n  z: \"😀\"\r\nq: 1\r\n",
         "a : [ 1 , \"x\" , 'y' , [] ] # c\n\"b\" : { \"c\" : d } \ne: \"f\" # g\n",
+        "a:\n- - x\n  - - y\n    - z\n-\n  - b # - c\nd: # - e\n- f\n? g\n: - h\n",
         "a: plain\n  goes on\nb: \"x\n  y\"\nc: &n [1]\nd: !!str 5\n",
         "\n\n# c\na:\n\n  b: 1\n\n  # c\n\nd:\n  - e\n\n",
     ] {
@@ -383,6 +385,25 @@ fn spans_read_back() {
     let slice = |key| text.get(node.get(key).unwrap().span.bytes()).unwrap();
     assert_eq!(slice("a").trim_end(), "text\n  more");
     assert_eq!(slice("b").trim_end(), "folded\n  x");
+    let text = "a: \"f\" # \"g\nb: 'it''s' # 's\nc: &x !!str \"\\\"\" # \"\nd: [1] # [\ne: p # q\nf: [u # v\n  ]\ng: {x: y} # }\n";
+    let node = parse(text, Format::Yaml).unwrap();
+    let slices: Vec<_> = node
+        .members()
+        .iter()
+        .map(|member| text.get(member.value.span.bytes()).unwrap())
+        .collect();
+    assert_eq!(
+        slices,
+        [
+            r#""f""#,
+            "'it''s'",
+            r#"&x !!str "\"""#,
+            "[1]",
+            "p",
+            "[u # v\n  ]",
+            "{x: y}"
+        ]
+    );
     let text = " {\"a\" : [1, 2.5e3 , \"é\\n\", {}, []], \"ü\":null}\n";
     check_spans(text, &parse(text, Format::Json).unwrap(), Format::Json);
     let mut sources = Sources::default();

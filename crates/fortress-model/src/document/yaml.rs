@@ -167,12 +167,12 @@ impl<'a> Builder<'a> {
     ) -> Result<(), Stop> {
         let written = self.input.text.get(start..end).unwrap_or_default();
         let is_plain = matches!(style, ScalarStyle::Plain);
-        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-        // The parser counts the spaces behind a scalar as part of it.
-        let end = if is_block {
-            end
-        } else {
-            start + written.trim_end().len()
+        // The parser counts the spaces and the comment behind a scalar as part of it.
+        let end = match style {
+            ScalarStyle::Plain => start + written.trim_end().len(),
+            ScalarStyle::SingleQuoted => start + quoted_length(written, b'\''),
+            ScalarStyle::DoubleQuoted => start + quoted_length(written, b'"'),
+            ScalarStyle::Literal | ScalarStyle::Folded => end,
         };
         let span = self.input.span(start, end);
         if self.wants_key() {
@@ -251,7 +251,13 @@ impl<'a> Builder<'a> {
     /// Where a block list begins. The parser gives the place of its first item if the list is not
     /// indented below its key; then the dash stands between the key and that place.
     fn first_dash(&self, start: usize) -> usize {
-        let Some(open) = self.open.last() else {
+        let Some(
+            open @ Open {
+                kind: Kind::Map { .. },
+                ..
+            },
+        ) = self.open.last()
+        else {
             return start;
         };
         let between = self.input.text.get(open.end..start).unwrap_or_default();
@@ -271,18 +277,13 @@ impl<'a> Builder<'a> {
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
-        // A block collection's end event stands where the next thing begins, and is empty; a flow
-        // collection's is its bracket.
-        let bracket = self
-            .input
-            .text
-            .get(start..end)
-            .unwrap_or_default()
-            .trim_end();
-        let end = if bracket.is_empty() {
-            open.end
+        // A block collection's end event stands where the next thing begins; a flow collection's is
+        // its bracket.
+        let found = self.input.text.get(start..end).unwrap_or_default();
+        let end = if found.starts_with([']', '}']) {
+            start + 1
         } else {
-            start + bracket.len()
+            open.end
         };
         let value = match open.kind {
             Kind::List(mut items) => {
@@ -527,6 +528,29 @@ fn measure(node: &Node) -> (usize, usize) {
             )
         }),
     }
+}
+
+/// Bytes of a quoted scalar, with the anchor and tag before it, up to its closing quote.
+fn quoted_length(written: &str, quote: u8) -> usize {
+    let mut properties = 0;
+    // Neither an anchor nor a tag holds a space; both may hold quotes.
+    while let Some(rest) = written.get(properties..)
+        && rest.starts_with(['&', '!'])
+    {
+        let property = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let (_, behind) = rest.split_at_checked(property).unwrap_or((rest, ""));
+        properties += property + behind.len() - behind.trim_start().len();
+    }
+    let mut bytes = written.bytes().enumerate().skip(properties + 1).peekable();
+    while let Some((at, byte)) = bytes.next() {
+        let is_doubled = bytes.peek().is_some_and(|(_, next)| *next == quote);
+        if byte == b'\\' && quote == b'"' || byte == quote && quote == b'\'' && is_doubled {
+            bytes.next();
+        } else if byte == quote {
+            return at + 1;
+        }
+    }
+    written.trim_end().len()
 }
 
 /// Finds the byte of a character by its number: the parser counts characters, spans count bytes.
