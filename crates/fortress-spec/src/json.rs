@@ -28,7 +28,7 @@ pub struct Limits {
 pub const MAX_DEPTH: usize = 128;
 
 /// A JSON text that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Document<'a> {
     root: Value<'a>,
     members: Vec<Member<'a>>,
@@ -165,6 +165,23 @@ impl<'a> Document<'a> {
         self.members.get(usize::try_from(index).ok()?)
     }
 
+    /// The same, borrowing nothing.
+    pub(crate) fn into_owned(self) -> Document<'static> {
+        Document {
+            root: self.root.into_owned(),
+            members: self
+                .members
+                .into_iter()
+                .map(|member| Member {
+                    key: Cow::Owned(member.key.into_owned()),
+                    start: member.start,
+                    value: member.value.into_owned(),
+                })
+                .collect(),
+            items: self.items.into_iter().map(Value::into_owned).collect(),
+        }
+    }
+
     /// How many members all objects have together.
     pub fn member_count(&self) -> usize {
         self.members.len()
@@ -251,6 +268,22 @@ impl<'a> Value<'a> {
         }
     }
 
+    fn into_owned(self) -> Value<'static> {
+        let kind = match self.kind {
+            Kind::Null => Kind::Null,
+            Kind::Bool(value) => Kind::Bool(value),
+            Kind::Number(text) => Kind::Number(Cow::Owned(text.into_owned())),
+            Kind::String(text) => Kind::String(Cow::Owned(text.into_owned())),
+            Kind::Array(range) => Kind::Array(range),
+            Kind::Object(range) => Kind::Object(range),
+        };
+        Value {
+            start: self.start,
+            end: self.end,
+            kind,
+        }
+    }
+
     pub(crate) fn string(text: impl Into<Cow<'a, str>>) -> Self {
         Self::built(Kind::String(text.into()))
     }
@@ -266,6 +299,11 @@ impl<'a> Value<'a> {
             Kind::Object(_) => "an object",
         }
     }
+}
+
+/// Whether a text is a JSON number, whole, that means the same to everyone.
+pub(crate) fn is_fitting_number(text: &str) -> bool {
+    !text.is_empty() && number::length(text.as_bytes()) == text.len() && number::fits(text)
 }
 
 /// A count or offset that was checked, or is bounded by something checked, to fit 32 bits.

@@ -84,25 +84,48 @@ struct Translation<'a> {
     rest: std::iter::Peekable<std::str::Chars<'a>>,
     out: String,
     backtracks: bool,
+    /// Whether the piece before is a quantifier: another one needs something of its own to repeat.
+    quantified: Quantified,
 }
 
-type Result1<T> = Result<T, PatternError>;
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Quantified {
+    No,
+    Greedy,
+    Lazy,
+}
+
+type Translated<T> = Result<T, PatternError>;
 
 impl<'a> Translation<'a> {
-    fn of(text: &'a str) -> Result1<Self> {
+    fn of(text: &'a str) -> Translated<Self> {
         let mut translation = Self {
             rest: text.chars().peekable(),
             out: String::with_capacity(text.len() + 8),
             backtracks: false,
+            quantified: Quantified::No,
         };
         while let Some(next) = translation.rest.next() {
-            translation.term(next)?;
+            let before = std::mem::replace(&mut translation.quantified, Quantified::No);
+            translation.term(next, before)?;
         }
         Ok(translation)
     }
 
-    fn term(&mut self, next: char) -> Result1<()> {
+    fn term(&mut self, next: char, before: Quantified) -> Translated<()> {
         match next {
+            '?' if before == Quantified::Greedy => {
+                self.quantified = Quantified::Lazy;
+                self.push("?")
+            }
+            '*' | '+' | '?' if before != Quantified::No => {
+                Err(PatternError("nothing to repeat".to_owned()))
+            }
+            '*' | '+' | '?' => {
+                self.quantified = Quantified::Greedy;
+                self.out.push(next);
+                Ok(())
+            }
             '\\' => self.escape(),
             '[' => self.class(),
             '(' => self.group(),
@@ -111,7 +134,6 @@ impl<'a> Translation<'a> {
             '^' => self.push(r"\A"),
             '{' => self.braces(),
             ']' | '}' => self.literal(next),
-            '#' | '&' | '~' | '-' | ' ' => self.literal(next),
             _ => {
                 self.out.push(next);
                 Ok(())
@@ -119,12 +141,12 @@ impl<'a> Translation<'a> {
         }
     }
 
-    fn push(&mut self, text: &str) -> Result1<()> {
+    fn push(&mut self, text: &str) -> Translated<()> {
         self.out.push_str(text);
         Ok(())
     }
 
-    fn literal(&mut self, character: char) -> Result1<()> {
+    fn literal(&mut self, character: char) -> Translated<()> {
         if character.is_ascii_punctuation() {
             self.out.push('\\');
             self.out.push(character);
@@ -140,7 +162,7 @@ impl<'a> Translation<'a> {
     }
 
     /// A quantifier, or braces that stand for themselves.
-    fn braces(&mut self) -> Result1<()> {
+    fn braces(&mut self) -> Translated<()> {
         let ahead: String = self.rest.clone().take_while(|next| *next != '}').take(24).collect();
         let closed = self.rest.clone().nth(ahead.chars().count()) == Some('}');
         let mut parts = ahead.split(',');
@@ -154,6 +176,7 @@ impl<'a> Translation<'a> {
         if !quantifier {
             return self.literal('{');
         }
+        self.quantified = Quantified::Greedy;
         self.out.push('{');
         self.out.push_str(&ahead);
         self.out.push('}');
@@ -163,7 +186,7 @@ impl<'a> Translation<'a> {
         Ok(())
     }
 
-    fn group(&mut self) -> Result1<()> {
+    fn group(&mut self) -> Translated<()> {
         self.out.push('(');
         if self.rest.peek() != Some(&'?') {
             return Ok(());
@@ -193,7 +216,7 @@ impl<'a> Translation<'a> {
         }
     }
 
-    fn escape(&mut self) -> Result1<()> {
+    fn escape(&mut self) -> Translated<()> {
         let Some(next) = self.rest.next() else {
             return Err(PatternError("it ends in a backslash".to_owned()));
         };
@@ -241,7 +264,7 @@ impl<'a> Translation<'a> {
     }
 
     /// What an escape stands for that is the same inside and outside of a class.
-    fn character(&mut self, escape: char) -> Result1<Piece> {
+    fn character(&mut self, escape: char) -> Translated<Piece> {
         let code = match escape {
             't' => 9,
             'n' => 10,
@@ -264,7 +287,7 @@ impl<'a> Translation<'a> {
         Ok(Piece::Code(code))
     }
 
-    fn hex(&mut self, digits: usize) -> Result1<u32> {
+    fn hex(&mut self, digits: usize) -> Translated<u32> {
         let mut code = 0;
         for _ in 0..digits {
             let digit = self.rest.next().and_then(|next| next.to_digit(16));
@@ -276,7 +299,7 @@ impl<'a> Translation<'a> {
         Ok(code)
     }
 
-    fn unicode(&mut self) -> Result1<Piece> {
+    fn unicode(&mut self) -> Translated<Piece> {
         if self.rest.next_if_eq(&'{').is_some() {
             let digits: String = self.rest.by_ref().take_while(|next| *next != '}').collect();
             let code = u32::from_str_radix(&digits, 16).ok().filter(|code| *code <= 0x10_ffff);
@@ -299,7 +322,7 @@ impl<'a> Translation<'a> {
     }
 
     /// `\p{Letter}`, `\p{Script=Greek}`: the names are the same.
-    fn property(&mut self, escape: char) -> Result1<Piece> {
+    fn property(&mut self, escape: char) -> Translated<Piece> {
         if self.rest.next_if_eq(&'{').is_none() {
             return Err(PatternError(format!("`\\{escape}` needs a name in braces")));
         }
@@ -311,7 +334,7 @@ impl<'a> Translation<'a> {
         Ok(Piece::Property(format!("\\{escape}{{{name}}}")))
     }
 
-    fn class(&mut self) -> Result1<()> {
+    fn class(&mut self) -> Translated<()> {
         let negated = self.rest.next_if_eq(&'^').is_some();
         if self.rest.next_if_eq(&']').is_some() {
             return self.push(if negated { r"[\x{0}-\x{10ffff}]" } else { r"[^\x{0}-\x{10ffff}]" });
@@ -372,7 +395,7 @@ impl<'a> Translation<'a> {
     }
 
     /// Whether the escape stands for any character at all.
-    fn class_escape(&mut self) -> Result1<bool> {
+    fn class_escape(&mut self) -> Translated<bool> {
         let Some(next) = self.rest.next() else {
             return Err(PatternError("it ends in a backslash".to_owned()));
         };

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: arithmetic beyond comparing and dividing evenly.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt};
 
 /// The longest text of a number. A longer one fits no number type that anyone reads JSON into.
 const MAX_TEXT: usize = 400;
@@ -102,6 +102,19 @@ impl Decimal {
         self.negative
     }
 
+    /// The sum, if it fits.
+    pub(crate) fn plus(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let scaled = |number: Self| {
+            let shift = u32::try_from(number.exponent - exponent).ok()?;
+            let digits = number.digits.checked_mul(10_u128.checked_pow(shift)?)?;
+            let digits = i128::try_from(digits).ok()?;
+            Some(if number.negative { -digits } else { digits })
+        };
+        let sum = scaled(self)?.checked_add(scaled(other)?)?;
+        Self::parse(&format!("{sum}e{exponent}"))
+    }
+
     /// Whether it is a whole multiple of `step`, exactly. Nothing but zero is a multiple of zero.
     pub fn is_multiple_of(self, step: Self) -> bool {
         if self.digits == 0 || step.digits == 0 {
@@ -128,6 +141,21 @@ impl Decimal {
             left -= 1;
         }
         remainder == 0
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        if let Ok(zeros @ 0..=20) = usize::try_from(self.exponent) {
+            return write!(formatter, "{sign}{}{}", self.digits, "0".repeat(zeros));
+        }
+        if let Ok(places @ 1..=20) = usize::try_from(-i64::from(self.exponent)) {
+            let digits = format!("{:0>1$}", self.digits, places + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - places);
+            return write!(formatter, "{sign}{whole}.{fraction}");
+        }
+        write!(formatter, "{sign}{}e{}", self.digits, self.exponent)
     }
 }
 
@@ -317,9 +345,18 @@ mod tests {
     }
 
     #[test]
+    fn writing() {
+        for text in ["0", "1", "-1", "100", "0.5", "-0.05", "12.345", "1e30"] {
+            assert_eq!(number(&number(text).to_string()), number(text), "{text}");
+        }
+        assert_eq!(number("-0.05").to_string(), "-0.05");
+        assert_eq!(number("1.5").plus(number("-0.25")), Some(number("1.25")));
+    }
+
+    #[test]
     fn integers() {
         assert!(number("1.0").is_integer());
-        assert!(number("15e-1").is_integer() == false);
+        assert!(!number("15e-1").is_integer());
         assert!(number("1e2").is_integer());
         assert!(number("0.0").is_integer());
     }

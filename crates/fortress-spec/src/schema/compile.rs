@@ -65,6 +65,14 @@ impl<'a> SchemaCompiler<'a> {
         id
     }
 
+    /// The id of a schema that everything matches.
+    pub(crate) fn anything(&mut self) -> SchemaId {
+        self.add(Schema {
+            fixed: Some(true),
+            ..Schema::default()
+        })
+    }
+
     /// The schemas so far. Whatever [`schema`](Self::schema) gave is complete in it.
     pub fn schemas(&self) -> &Schemas {
         &self.schemas

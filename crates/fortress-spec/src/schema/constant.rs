@@ -76,7 +76,22 @@ impl Constant {
         }
     }
 
-    /// As JSON text, for examples; empty for a number that does not fit.
+    /// A value that is neither an array nor an object, as JSON text.
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            Self::Null => Some("null".to_owned()),
+            Self::Bool(value) => Some(value.to_string()),
+            Self::Number(number) => number.map(|number| number.to_string()),
+            Self::String(text) => {
+                let mut out = String::new();
+                write_string(text, &mut out);
+                Some(out)
+            }
+            Self::Array(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// A node of a description as JSON text.
     pub(crate) fn write(node: &Node, out: &mut String) {
         match &node.value {
             NodeValue::Null => out.push_str("null"),

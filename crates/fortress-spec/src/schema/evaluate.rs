@@ -6,7 +6,7 @@
 //! means for a request or a response (`check`).
 
 use super::{
-    ArrayRules, Base, NumberRules, ObjectRules, Schema, SchemaId, Schemas, StringRules, constant,
+    ArrayRules, Base, NumberRules, ObjectRules, Schema, SchemaId, Schemas, StringRules,
 };
 use crate::json::{Decimal, Document, Kind, Member, Range, Value, small};
 

@@ -27,8 +27,9 @@ use crate::{
 
 pub use compile::SchemaCompiler;
 pub(crate) use constant::Constant;
-pub(crate) use evaluate::{Fault, FaultKind, Rules, Side, Verdict};
+pub(crate) use evaluate::{Fault, FaultKind, MAX_FAULTS, Mark, Rules, Side, Verdict, push_key};
 pub use inspect::{NumberBounds, Property, StringBounds, Types};
+pub(crate) use strict::{location, undeclared};
 pub use resolve::{Base, NodeKey, Place, Resolve};
 
 /// A compiled schema of a [`Schemas`].

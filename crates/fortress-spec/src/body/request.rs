@@ -1,0 +1,203 @@
+//! Checks one request body.
+
+use fortress_model::{Reason, config::RequestUndeclared};
+
+use super::{Content, MediaName, MediaType, RequestBody, choose, form, multipart};
+use crate::{
+    check::{Policy, Reasons, Violation, is_full, report},
+    json::{self, ErrorKind, Limits},
+    parameter::value::{Raw, judge},
+    schema::{Rules, Schemas, Side},
+};
+
+/// What the faults of a body lead to.
+pub(super) const REASONS: Reasons = Reasons {
+    invalid: Reason::BodyInvalid,
+    undeclared: Reason::BodyUndeclared,
+    read_only: Some(Reason::BodyReadOnly),
+    too_complex: Reason::BodyTooComplex,
+};
+
+/// See [`crate::Operation::check_body`].
+pub(crate) fn check(
+    declared: Option<&RequestBody>,
+    schemas: &Schemas,
+    content_type: Option<&[u8]>,
+    content: &[u8],
+    policy: &Policy,
+    found: &mut Vec<Violation>,
+) {
+    let Some(declared) = declared else {
+        if !content.is_empty() {
+            refuse(found, Reason::BodyUnexpected, "body", "the operation takes no body");
+        }
+        return;
+    };
+    if content.is_empty() {
+        if declared.required {
+            refuse(found, Reason::BodyMissing, "body", "the operation needs a body");
+        }
+        return;
+    }
+    let message = match media_type(content_type) {
+        Ok(message) => message,
+        Err(what) => {
+            return refuse(found, Reason::ContentTypeUndeclared, "header.Content-Type", what);
+        }
+    };
+    let Some(media_type) = choose(&declared.media_types, &message) else {
+        let what = "the media type is not one that the operation declares";
+        return refuse(found, Reason::ContentTypeUndeclared, "header.Content-Type", what);
+    };
+    if let Some(charset) = message.parameter("charset")
+        && !media_type.takes_charset(charset)
+    {
+        let what = "the charset is neither UTF-8 nor one that the operation declares";
+        return refuse(found, Reason::CharsetUndeclared, "header.Content-Type", what);
+    }
+    let mut reading = Reading {
+        schemas,
+        media_type,
+        policy,
+        found,
+    };
+    match message.content() {
+        Content::Json => reading.json(content),
+        Content::Form => reading.form(content),
+        Content::Multipart => reading.multipart(content, message.parameter("boundary")),
+        Content::Text => reading.text(content, message.parameter("charset")),
+        Content::Stream | Content::Binary => {}
+    }
+}
+
+/// Reads a `Content-Type`.
+pub(super) fn media_type(content_type: Option<&[u8]>) -> Result<MediaName, &'static str> {
+    let text = content_type.ok_or("a body needs a media type")?;
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(MediaName::parse)
+        .filter(|message| message.kind != "*" && !message.subtype.starts_with('*'))
+        .ok_or("not a media type")
+}
+
+struct Reading<'r> {
+    schemas: &'r Schemas,
+    media_type: &'r MediaType,
+    policy: &'r Policy,
+    found: &'r mut Vec<Violation>,
+}
+
+impl Reading<'_> {
+    fn limits(&self) -> Limits {
+        Limits {
+            depth: self.policy.depth,
+            properties: self.policy.properties,
+            items: self.policy.items,
+        }
+    }
+
+    fn json(&mut self, content: &[u8]) {
+        let document = match json::read(content, &self.limits()) {
+            Ok(document) => document,
+            Err(error) => {
+                return refuse(self.found, json_reason(error.kind), "body", &error.detail);
+            }
+        };
+        let Some(schema) = self.media_type.schema else {
+            return;
+        };
+        let rules = Rules {
+            side: Side::Request,
+            closed_branches: self.policy.undeclared == RequestUndeclared::Refuse,
+            lenient: false,
+        };
+        let verdict = self.schemas.judge(schema, &document, rules);
+        report(
+            &document,
+            &verdict,
+            self.policy.undeclared,
+            &|| "body".to_owned(),
+            &REASONS,
+            self.found,
+        );
+    }
+
+    fn form(&mut self, content: &[u8]) {
+        match form::read(content, self.media_type, self.schemas, self.policy) {
+            Ok(raw) => self.judge(&raw),
+            Err(violation) => self.found.push(violation),
+        }
+    }
+
+    fn multipart(&mut self, content: &[u8], boundary: Option<&str>) {
+        let raw = multipart::read(
+            content,
+            boundary,
+            self.media_type,
+            self.schemas,
+            self.policy,
+        );
+        match raw {
+            Ok(raw) => self.judge(&raw),
+            Err(violation) => self.found.push(violation),
+        }
+    }
+
+    fn text(&mut self, content: &[u8], charset: Option<&str>) {
+        let declared_other = charset.is_some_and(|charset| {
+            !["utf-8", "utf8", "us-ascii"]
+                .iter()
+                .any(|known| charset.eq_ignore_ascii_case(known))
+        });
+        match std::str::from_utf8(content) {
+            // What the description declares in another charset is not ours to read.
+            Err(_) if declared_other => {}
+            Err(_) => refuse(self.found, Reason::BodyMalformed, "body", "invalid UTF-8"),
+            Ok(text) if text.starts_with('\u{feff}') => {
+                refuse(self.found, Reason::BodyMalformed, "body", "a byte order mark");
+            }
+            Ok(text) => {
+                // An XML schema describes what the text means, which nobody checks here.
+                let plain = self.media_type.schema.is_some_and(|schema| {
+                    self.schemas.types(schema).has(crate::schema::Types::STRING)
+                });
+                if plain {
+                    self.judge(&Raw::Text(text.into()));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, raw: &Raw<'_>) {
+        let Some(schema) = self.media_type.schema else {
+            return;
+        };
+        let (document, verdict) = judge(self.schemas, schema, raw, self.policy.undeclared);
+        report(
+            &document,
+            &verdict,
+            self.policy.undeclared,
+            &|| "body".to_owned(),
+            &REASONS,
+            self.found,
+        );
+    }
+}
+
+pub(super) fn json_reason(kind: ErrorKind) -> Reason {
+    match kind {
+        ErrorKind::Malformed => Reason::BodyMalformed,
+        ErrorKind::DuplicateKey => Reason::BodyDuplicateKey,
+        ErrorKind::TooComplex => Reason::BodyTooComplex,
+    }
+}
+
+fn refuse(found: &mut Vec<Violation>, reason: Reason, location: &str, detail: &str) {
+    if !is_full(found) {
+        found.push(Violation {
+            reason,
+            location: location.to_owned(),
+            detail: detail.to_owned(),
+        });
+    }
+}
