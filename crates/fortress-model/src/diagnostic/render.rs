@@ -223,7 +223,11 @@ impl Excerpt {
         let before = source.text.get(line_start..start).unwrap_or_default();
         let before = before.trim_start_matches('\u{feff}');
         let after = source.text.get(start..).unwrap_or_default();
-        let marked = source.text.get(start..end.max(start)).unwrap_or_default();
+        // No character that is shown has more bytes than this.
+        let after = after
+            .get(..after.floor_char_boundary(width * 16))
+            .unwrap_or_default();
+        let marked = after.get(..end.saturating_sub(start)).unwrap_or(after);
         let marked = marked.split(['\n', '\r']).next().unwrap_or_default();
         // A key that was pasted into the file must not travel on into logs of this.
         let after = without_pem(after);

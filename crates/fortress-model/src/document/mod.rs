@@ -45,21 +45,46 @@ pub struct Source {
     /// Its text.
     pub text: Arc<str>,
     /// Where each line begins; made when the first position is asked for.
-    lines: OnceLock<Box<[usize]>>,
+    lines: OnceLock<Lines>,
+}
+
+/// What makes positions cheap: descriptions of many megabytes have thousands of diagnostics, and
+/// may stand on one line.
+#[derive(Clone, Debug)]
+struct Lines {
+    /// The first byte of each line.
+    starts: Box<[usize]>,
+    /// Bytes and characters are the same.
+    is_ascii: bool,
 }
 
 impl Source {
-    /// The number of the line (from 0) that holds a byte, and where the line begins. Cheap however
-    /// often it is asked: descriptions of many megabytes have thousands of diagnostics.
+    /// The number of the line (from 0) that holds a byte, and where the line begins.
     pub fn line_of(&self, byte: usize) -> (usize, usize) {
-        let lines = self.lines.get_or_init(|| {
-            let breaks = memchr::memchr_iter(b'\n', self.text.as_bytes());
-            std::iter::once(0).chain(breaks.map(|at| at + 1)).collect()
-        });
-        let line = lines
+        let starts = &self.lines().starts;
+        let line = starts
             .partition_point(|start| *start <= byte)
             .saturating_sub(1);
-        (line, lines.get(line).copied().unwrap_or_default())
+        (line, starts.get(line).copied().unwrap_or_default())
+    }
+
+    fn lines(&self) -> &Lines {
+        self.lines.get_or_init(|| {
+            let breaks = memchr::memchr_iter(b'\n', self.text.as_bytes());
+            Lines {
+                starts: std::iter::once(0).chain(breaks.map(|at| at + 1)).collect(),
+                is_ascii: self.text.is_ascii(),
+            }
+        })
+    }
+
+    /// The column (from 0, in characters) of a byte, in the line that begins at `line_start`.
+    fn column(&self, line_start: usize, byte: usize) -> Option<usize> {
+        if self.lines().is_ascii {
+            return Some(byte - line_start.min(byte));
+        }
+        let before = self.text.get(line_start..byte)?;
+        Some(before.trim_start_matches('\u{feff}').chars().count())
     }
 }
 
@@ -93,8 +118,7 @@ impl Sources {
         let source = self.get(span.source)?;
         let start = usize::try_from(span.start).ok()?.min(source.text.len());
         let (line, line_start) = source.line_of(start);
-        let before = source.text.get(line_start..start)?;
-        let column = before.trim_start_matches('\u{feff}').chars().count() + 1;
+        let column = source.column(line_start, start)? + 1;
         Some(Position {
             name: &source.name,
             line: line + 1,
