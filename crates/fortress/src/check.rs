@@ -140,7 +140,7 @@ impl Checked {
         })
     }
 
-    /// The diagnostics as people read them, errors last, so that they are what is seen.
+    /// The diagnostics as people read them, errors first.
     pub(crate) fn print_diagnostics(&self, screen: &Screen) {
         let mut sorted = self.diagnostics.clone();
         sorted.sort_by_key(|diagnostic| diagnostic.severity);

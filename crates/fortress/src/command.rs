@@ -14,7 +14,6 @@ use crate::{attack, check, demo, explain, init, run, screen::Screen};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "Start here:\n  fortress demo\n  fortress init openapi.yaml --upstream http://127.0.0.1:3000\n\nExit codes: 0 fine, 1 findings, 2 usage, 3 could not run."
 )]

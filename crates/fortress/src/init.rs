@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     check::Checked,
     command::{End, Usage},
-    screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, count, safe},
+    screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, count, grouped, safe},
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -29,7 +29,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   fortress init openapi.yaml --upstream http://127.0.0.1:3000 --public-undeclared -o deploy/fortress.yaml";
 
 /// Entries of a list that are shown.
-const SHOWN: usize = 12;
+const SHOWN: usize = 30;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
@@ -254,6 +254,8 @@ struct Open {
     undeclared: Vec<String>,
     /// Behind schemes that this version cannot verify, with the scheme's name.
     unverified: Vec<(String, String)>,
+    /// One of those is an API key, which could carry a JWT.
+    mappable: bool,
 }
 
 impl Open {
@@ -276,7 +278,10 @@ impl Open {
                 Access::Undeclared if answers.public_undeclared => open.marked.push(id),
                 Access::Undeclared => open.undeclared.push(id),
                 Access::Unverified(_) if answers.public_unverified => open.marked.push(id),
-                Access::Unverified(scheme) => open.unverified.push((id, scheme)),
+                Access::Unverified(scheme) => {
+                    open.mappable |= could_carry_jwt(description.security_scheme(&scheme));
+                    open.unverified.push((id, scheme));
+                }
             }
         }
         open
@@ -311,6 +316,21 @@ fn access(description: &ApiDescription, operation: &Operation, answers: &Answers
         }
     }
     Access::Unverified(without)
+}
+
+fn could_carry_jwt(scheme: Option<&SecurityScheme>) -> bool {
+    match scheme {
+        Some(SecurityScheme::ApiKey { location, .. }) => *location != KeyLocation::Query,
+        Some(
+            SecurityScheme::Bearer { .. }
+            | SecurityScheme::OAuth2 { .. }
+            | SecurityScheme::OpenIdConnect { .. }
+            | SecurityScheme::Basic
+            | SecurityScheme::HttpOther(_)
+            | SecurityScheme::MutualTls,
+        )
+        | None => false,
+    }
 }
 
 fn is_token(scheme: Option<&SecurityScheme>, name: &str, answers: &Answers) -> bool {
@@ -408,11 +428,21 @@ fn needed(answers: &Answers, open: &Open) -> Vec<Needed> {
         ));
     }
     if !open.unverified.is_empty() {
-        needed.push((
-            "--jwt-scheme SCHEME,… or --public-unverified",
-            "apis.NAME.security: { SCHEME: idp }".into(),
-            format!("{} behind a scheme that this version cannot verify: say that it carries a JWT, or leave it to the upstream", count(open.unverified.len(), "operation")),
-        ));
+        let operations = count(open.unverified.len(), "operation");
+        let behind = format!("{operations} behind a scheme that this version cannot verify");
+        needed.push(if open.mappable {
+            (
+                "--jwt-scheme SCHEME,… or --public-unverified",
+                "apis.NAME.security: { SCHEME: idp }".into(),
+                format!("{behind}: say that it carries a JWT, or leave it to the upstream"),
+            )
+        } else {
+            (
+                "--public-unverified",
+                "apis.NAME.operations.OPERATION: { public: true }".into(),
+                format!("{behind}: leave it to the upstream, which checks it as before"),
+            )
+        });
     }
     needed
 }
@@ -499,7 +529,7 @@ fn operations(text: &mut String, answers: &Answers, open: &Open) -> Result<()> {
     if !open.unverified.is_empty() {
         writeln!(
             text,
-            "      # fill in: these are behind a scheme that this version cannot verify. To leave that to the\n      # upstream, take away the `#`; if the scheme carries a JWT, say `security: {{ SCHEME: idp }}` above."
+            "      # fill in: these are behind a scheme that this version cannot verify. To leave that to the\n      # upstream, take away the `#`; if it is an API key that carries a JWT, say\n      # `security: {{ SCHEME: idp }}` above."
         )?;
         for (operation, scheme) in &open.unverified {
             writeln!(
@@ -563,16 +593,18 @@ fn beside(output: &Path, file: &Path) -> String {
 
 /// The API's key in `apis`, from its title.
 fn name(description: &ApiDescription) -> String {
+    const LONGEST: usize = 32;
     let mut name = String::new();
-    for c in description.title.chars() {
-        if c.is_ascii_alphanumeric() {
-            name.push(c.to_ascii_lowercase());
-        } else if !name.is_empty() && !name.ends_with('-') {
-            name.push('-');
-        }
-        if name.len() >= 32 {
+    for word in description
+        .title
+        .replace('\'', "")
+        .split(|c: char| !c.is_ascii_alphanumeric())
+    {
+        if !name.is_empty() && name.len() + word.len() > LONGEST {
             break;
         }
+        name.extend(word.chars().take(LONGEST).map(|c| c.to_ascii_lowercase()));
+        name.push_str(if word.is_empty() { "" } else { "-" });
     }
     let name = name.trim_end_matches('-');
     if name.starts_with(|c: char| c.is_ascii_alphabetic()) {
@@ -643,9 +675,10 @@ fn show_posture(screen: &Screen, description: &ApiDescription, posture: &Posture
     screen.line("");
     let public = open.public.len() + open.marked.len();
     screen.line(format!(
-        "  {GOOD}{} protected{GOOD:#}, {CARE}{public} public{CARE:#}, {BAD}{} undecided{BAD:#}; {}",
-        open.protected,
-        open.undeclared.len() + open.unverified.len(),
+        "  {GOOD}{} protected{GOOD:#}, {CARE}{} public{CARE:#}, {BAD}{} undecided{BAD:#}; {}",
+        grouped(open.protected),
+        grouped(public),
+        grouped(open.undeclared.len() + open.unverified.len()),
         count(posture.unbounded.len(), "unbounded input")
     ));
     let list = |title: &str, lines: &mut dyn ExactSizeIterator<Item = String>| {
@@ -660,7 +693,7 @@ fn show_posture(screen: &Screen, description: &ApiDescription, posture: &Posture
         if total > SHOWN {
             screen.line(format!(
                 "  {QUIET}… and {} more (--json lists them){QUIET:#}",
-                total - SHOWN
+                grouped(total - SHOWN)
             ));
         }
     };

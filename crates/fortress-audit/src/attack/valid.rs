@@ -5,6 +5,7 @@
 
 use fortress_spec::{
     Operation, Part, Policy, RequestParts, Segment, Violation, parameter::Location,
+    schema::SchemaId,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -185,6 +186,7 @@ pub(super) fn requests(subject: &Subject, operation: &Operation) -> Vec<Request>
         .collect()
 }
 
+/// What need not be there.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Optional {
     Included,
@@ -201,7 +203,7 @@ fn draft(subject: &Subject, operation: &Operation, optional: Optional) -> Option
         let wanted = parameter.required
             || parameter.location == Location::Path
             || optional == Optional::Included;
-        if wanted && let Some(value) = subject.description.schemas.example(parameter.schema) {
+        if wanted && let Some(value) = example(subject, parameter.schema, optional) {
             add(
                 subject,
                 operation,
@@ -220,13 +222,23 @@ fn draft(subject: &Subject, operation: &Operation, optional: Optional) -> Option
     if let Some(body) = &operation.body
         && (body.required || optional == Optional::Included)
     {
-        let written = write_body(subject, operation);
+        let written = write_body(subject, operation, optional);
         if written.is_none() && body.required {
             return None;
         }
         (draft.content_type, draft.body) = written.unzip();
     }
     Some(draft)
+}
+
+/// A value that the schema takes.
+fn example(subject: &Subject, schema: SchemaId, optional: Optional) -> Option<Value> {
+    let schemas = &subject.description.schemas;
+    let text = match optional {
+        Optional::Included => schemas.full_example(schema),
+        Optional::LeftOut => schemas.example(schema),
+    };
+    serde_json::from_str(&text?).ok()
 }
 
 /// An API key's parameter is a credential, and none of ours.
@@ -364,12 +376,16 @@ pub(super) fn encode(text: &str) -> String {
 }
 
 /// A body in the first declared media type of which a valid one can be made.
-fn write_body(subject: &Subject, operation: &Operation) -> Option<(String, Vec<u8>)> {
+fn write_body(
+    subject: &Subject,
+    operation: &Operation,
+    optional: Optional,
+) -> Option<(String, Vec<u8>)> {
     let body = operation.body.as_ref()?;
     for media_type in body.media_types() {
         let example = media_type
             .schema
-            .and_then(|schema| subject.description.schemas.example(schema));
+            .and_then(|schema| example(subject, schema, optional));
         let value = example.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         for (kind, bytes) in bodies(&media_type.name, &value) {
             if check_body(subject, operation, &subject.policy, Some(&kind), &bytes).is_empty() {
