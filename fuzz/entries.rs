@@ -6,6 +6,7 @@
 use std::{
     io::{Error, ErrorKind, Result},
     path::Path,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -20,11 +21,13 @@ use fortress_gateway::{
 };
 use fortress_model::{
     Bounds, Sources, Timestamp,
-    config::settings,
+    config::{Cookies, RequestUndeclared, ResponseUndeclared, settings},
     diagnostic::render,
     document::{Format, read},
 };
-use fortress_spec::{Files, load};
+use fortress_spec::{
+    ApiDescription, Files, Policy, RequestParts, ResponseOutcome, Violation, load,
+};
 
 /// A head means the same however its bytes arrive, and what is written from it is read as it was.
 pub(crate) fn request_head(data: &[u8]) {
@@ -191,6 +194,111 @@ pub(crate) fn path(data: &[u8]) {
                     .contains(['\\', '\0', '\r', '\n', ' ', '?', '#'])
             );
         }
+    }
+}
+
+/// Parameters are judged without a panic, in a bounded number of violations, each at a place; and
+/// the cookies that pass are cookies that came.
+pub(crate) fn parameters(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut parts = text.splitn(4, '|');
+    let mut part = || parts.next().unwrap_or_default();
+    let (path, query, header, cookie) = (part(), part(), part(), part());
+    let mut headers = http::HeaderMap::new();
+    if let Some((name, value)) = header.split_once(": ")
+        && let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse())
+    {
+        headers.append(name, value);
+    }
+    if let Ok(value) = cookie.parse() {
+        headers.append(http::header::COOKIE, value);
+    }
+    let id = path.trim_start_matches('/');
+    let request = RequestParts {
+        path_values: &[("id", id)],
+        query: Some(query),
+        headers: &headers,
+    };
+    let Some(description) = &*DESCRIPTION else {
+        return;
+    };
+    for cookies in [Cookies::Allow, Cookies::Drop, Cookies::Refuse] {
+        let policy = policy(cookies);
+        for operation in &description.operations {
+            let mut found = Vec::new();
+            let outcome =
+                operation.check_parameters(&description.schemas, &request, &policy, &mut found);
+            are_told(&found, &["path.", "query", "header", "cookie"]);
+            if let Some(kept) = outcome.cookie {
+                assert!(kept.split("; ").all(|pair| cookie.contains(pair)), "{kept}");
+            }
+        }
+    }
+}
+
+/// A body that passes is JSON to another parser, too; and an answer that was trimmed has nothing
+/// left to trim.
+pub(crate) fn json_body(data: &[u8]) {
+    const TYPE: Option<&[u8]> = Some(b"application/json");
+    let Some(description) = &*DESCRIPTION else {
+        return;
+    };
+    let schemas = &description.schemas;
+    for operation in &description.operations {
+        let mut found = Vec::new();
+        operation.check_body(schemas, TYPE, data, &policy(Cookies::Allow), &mut found);
+        are_told(&found, &["body"]);
+        if found.is_empty() && !data.is_empty() {
+            let read = serde_json::from_slice::<serde_json::Value>(data);
+            assert!(read.is_ok(), "{read:?}");
+        }
+        let mut found = Vec::new();
+        let check = |body: &[u8], found: &mut Vec<Violation>| {
+            operation.check_response(schemas, 200, TYPE, body, ResponseUndeclared::Drop, found)
+        };
+        if let ResponseOutcome::Trimmed { body, .. } = check(data, &mut found)
+            && found.is_empty()
+        {
+            assert_eq!(check(&body, &mut found), ResponseOutcome::Unchanged);
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
+}
+
+/// The description that parameters and bodies are judged by.
+static DESCRIPTION: LazyLock<Option<ApiDescription>> = LazyLock::new(|| {
+    struct Fixed;
+    impl Files for Fixed {
+        fn read(&self, _: &Path) -> Result<String> {
+            Ok(include_str!("openapi.yaml").to_owned())
+        }
+    }
+    let loaded = load(Path::new("openapi.yaml"), &Fixed, &mut Sources::default());
+    assert!(loaded.description.is_some(), "{:?}", loaded.diagnostics);
+    loaded.description
+});
+
+fn policy(cookies: Cookies) -> Policy {
+    let bounds = Bounds::default();
+    Policy {
+        undeclared: RequestUndeclared::Refuse,
+        cookies,
+        depth: bounds.depth,
+        properties: bounds.properties,
+        items: bounds.items,
+        parts: bounds.parts,
+    }
+}
+
+fn are_told(found: &[Violation], places: &[&str]) {
+    assert!(found.len() <= 16);
+    for violation in found {
+        let known = places
+            .iter()
+            .any(|place| violation.location.starts_with(place));
+        assert!(known && !violation.detail.is_empty(), "{violation:?}");
     }
 }
 

@@ -62,6 +62,8 @@ targets! {
     response_head
     chunked
     path
+    parameters
+    json_body
     openapi_load
     yaml_config
     jws
