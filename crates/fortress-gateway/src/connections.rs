@@ -38,19 +38,30 @@ impl Connections {
     ///
     /// # Errors
     /// The reason to refuse the connection.
-    pub(crate) fn admit(&self, client: IpAddr, trusted: bool, bounds: &Bounds) -> Result<Place, Reason> {
+    pub(crate) fn admit(
+        &self,
+        client: IpAddr,
+        trusted: bool,
+        bounds: &Bounds,
+    ) -> Result<Place, Reason> {
         let counts = &self.0;
         if counts.all.fetch_add(1, Ordering::Relaxed) >= bounds.connections {
             counts.all.fetch_sub(1, Ordering::Relaxed);
             return Err(Reason::ConnectionsExhausted);
         }
-        let mut place = Place { counts: Arc::clone(counts), client: None };
+        let mut place = Place {
+            counts: Arc::clone(counts),
+            client: None,
+        };
         if trusted {
             return Ok(place);
         }
         let key = block(client);
         {
-            let mut clients = counts.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+            let mut clients = counts
+                .shard(key)
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let count = clients.entry(key).or_default();
             if *count >= bounds.connections_per_client {
                 return Err(Reason::ClientConnectionsExhausted);
@@ -79,7 +90,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.counts.all.fetch_sub(1, Ordering::Relaxed);
         let Some(key) = self.client else { return };
-        let mut clients = self.counts.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self
+            .counts
+            .shard(key)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = clients.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -92,7 +107,9 @@ impl Drop for Place {
 /// An IPv6 client has a whole /64 to itself.
 fn block(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
@@ -103,14 +120,24 @@ mod tests {
 
     #[test]
     fn places_are_bounded_and_given_back() {
-        let bounds = Bounds { connections: 3, connections_per_client: 2, ..Bounds::default() };
+        let bounds = Bounds {
+            connections: 3,
+            connections_per_client: 2,
+            ..Bounds::default()
+        };
         let connections = Connections::default();
         let admit = |client: &str| connections.admit(client.parse().unwrap(), false, &bounds);
         let first = admit("2001:db8::1").unwrap();
         let _second = admit("2001:db8::2").unwrap();
-        assert_eq!(admit("2001:db8::3").unwrap_err(), Reason::ClientConnectionsExhausted);
+        assert_eq!(
+            admit("2001:db8::3").unwrap_err(),
+            Reason::ClientConnectionsExhausted
+        );
         let _third = admit("192.0.2.1").unwrap();
-        assert_eq!(admit("192.0.2.2").unwrap_err(), Reason::ConnectionsExhausted);
+        assert_eq!(
+            admit("192.0.2.2").unwrap_err(),
+            Reason::ConnectionsExhausted
+        );
         drop(first);
         assert_eq!(connections.open(), 2);
         admit("2001:db8::3").unwrap();

@@ -21,15 +21,27 @@ impl Coding {
     /// What they name, printable and cut, if it is not one that is undone here.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, String> {
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
-        let Some(value) = values.next() else { return Ok(None) };
-        let name = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
-        let name = if values.next().is_some() { format!("{name}, …") } else { name };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let name = String::from_utf8_lossy(value.as_bytes())
+            .trim()
+            .to_ascii_lowercase();
+        let name = if values.next().is_some() {
+            format!("{name}, …")
+        } else {
+            name
+        };
         match name.as_str() {
             "identity" => Ok(None),
             "gzip" | "x-gzip" => Ok(Some(Self::Gzip)),
             "br" => Ok(Some(Self::Brotli)),
             "zstd" => Ok(Some(Self::Zstd)),
-            _ => Err(name.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()),
+            _ => Err(name
+                .chars()
+                .take(40)
+                .map(|c| if c.is_control() { '?' } else { c })
+                .collect()),
         }
     }
 }
@@ -60,15 +72,28 @@ pub(crate) fn decode(coding: Coding, input: &[u8], limits: Limits) -> Result<Vec
     const WINDOW: u64 = 8 << 20;
     let mut rest = input;
     let output = match coding {
-        Coding::Gzip => drain(&mut flate2::bufread::MultiGzDecoder::new(&mut rest), input.len(), limits)?,
-        Coding::Brotli => drain(&mut brotli_decompressor::Decompressor::new(&mut rest, 4096), input.len(), limits)?,
+        Coding::Gzip => drain(
+            &mut flate2::bufread::MultiGzDecoder::new(&mut rest),
+            input.len(),
+            limits,
+        )?,
+        Coding::Brotli => drain(
+            &mut brotli_decompressor::Decompressor::new(&mut rest, 4096),
+            input.len(),
+            limits,
+        )?,
         Coding::Zstd => {
-            let mut decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW)
-                .map_err(|error| DecodeError::Invalid(error.to_string()))?;
+            let mut decoder =
+                ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW)
+                    .map_err(|error| DecodeError::Invalid(error.to_string()))?;
             drain(&mut decoder, input.len(), limits)?
         }
     };
-    if rest.is_empty() { Ok(output) } else { Err(DecodeError::Invalid("bytes after its end".into())) }
+    if rest.is_empty() {
+        Ok(output)
+    } else {
+        Err(DecodeError::Invalid("bytes after its end".into()))
+    }
 }
 
 fn drain(reader: &mut dyn Read, input: usize, limits: Limits) -> Result<Vec<u8>, DecodeError> {
@@ -104,16 +129,31 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    const LIMITS: Limits = Limits { size: 1 << 20, expansion: 100 };
+    const LIMITS: Limits = Limits {
+        size: 1 << 20,
+        expansion: 100,
+    };
 
     #[test]
     fn gzip_is_decoded_within_its_bounds() {
-        assert_eq!(decode(Coding::Gzip, &gzip(b"hello"), LIMITS).unwrap(), b"hello");
+        assert_eq!(
+            decode(Coding::Gzip, &gzip(b"hello"), LIMITS).unwrap(),
+            b"hello"
+        );
         let bomb = gzip(&vec![0; 900 << 10]);
-        assert!(matches!(decode(Coding::Gzip, &bomb, LIMITS), Err(DecodeError::Expansion(100))));
+        assert!(matches!(
+            decode(Coding::Gzip, &bomb, LIMITS),
+            Err(DecodeError::Expansion(100))
+        ));
         let large = gzip(&vec![0; 2 << 20]);
-        let wide = Limits { size: 1 << 20, expansion: 10_000 };
-        assert!(matches!(decode(Coding::Gzip, &large, wide), Err(DecodeError::TooLarge)));
+        let wide = Limits {
+            size: 1 << 20,
+            expansion: 10_000,
+        };
+        assert!(matches!(
+            decode(Coding::Gzip, &large, wide),
+            Err(DecodeError::TooLarge)
+        ));
     }
 
     #[test]

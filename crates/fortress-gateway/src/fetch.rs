@@ -28,7 +28,11 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     pub(crate) fn new() -> Self {
-        Self { tls: upstream::client_tls(machine_roots(), None, false).ok().map(Arc::new) }
+        Self {
+            tls: upstream::client_tls(machine_roots(), None, false)
+                .ok()
+                .map(Arc::new),
+        }
     }
 
     /// The document's bytes.
@@ -49,9 +53,17 @@ impl Fetcher {
     }
 }
 
-async fn read(mut body: UpstreamBody, limits: Limits, deadline: Instant) -> Result<BytesMut, String> {
+async fn read(
+    mut body: UpstreamBody,
+    limits: Limits,
+    deadline: Instant,
+) -> Result<BytesMut, String> {
     let mut document = BytesMut::new();
-    while let Some(piece) = body.chunk(deadline).await.map_err(|error| error.to_string())? {
+    while let Some(piece) = body
+        .chunk(deadline)
+        .await
+        .map_err(|error| error.to_string())?
+    {
         document.extend_from_slice(&piece);
         if document.len() > limits.bytes {
             return Err(format!("the answer is larger than {} bytes", limits.bytes));

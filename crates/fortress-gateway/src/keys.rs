@@ -58,7 +58,9 @@ pub(crate) struct KeySet {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,9 +76,15 @@ impl KeyRing {
             JwksSource::Url(_) => None,
             JwksSource::File(path) => {
                 let shown = path.display();
-                let text = std::fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
-                let (set, without) = JwkSet::parse(&text).map_err(|error| format!("`{shown}` is no key set: {error}"))?;
-                left_out.extend(without.into_iter().map(|why| format!("a key of `{shown}` is left out: {why}")));
+                let text = std::fs::read(path)
+                    .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+                let (set, without) = JwkSet::parse(&text)
+                    .map_err(|error| format!("`{shown}` is no key set: {error}"))?;
+                left_out.extend(
+                    without
+                        .into_iter()
+                        .map(|why| format!("a key of `{shown}` is left out: {why}")),
+                );
                 if set.is_empty() {
                     return Err(format!("`{shown}` holds no key that could verify a token"));
                 }
@@ -84,7 +92,9 @@ impl KeyRing {
             }
         };
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = ring.entry(format!("{source:?}")).or_insert_with(|| Arc::new(Keys::new(source.clone())));
+        let keys = ring
+            .entry(format!("{source:?}"))
+            .or_insert_with(|| Arc::new(Keys::new(source.clone())));
         if let Some(set) = parsed {
             keys.install(set);
         }
@@ -98,14 +108,19 @@ impl KeyRing {
         loop {
             let known: Vec<(String, Arc<Keys>)> = {
                 let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                ring.iter().map(|(name, keys)| (name.clone(), Arc::clone(keys))).collect()
+                ring.iter()
+                    .map(|(name, keys)| (name.clone(), Arc::clone(keys)))
+                    .collect()
             };
             for (name, keys) in known {
                 if let JwksSource::Url(url) = keys.source.clone()
                     && !running.contains_key(&name)
                 {
                     let fetcher = fetcher.clone();
-                    running.insert(name, tokio::task::spawn_local(keys.fetch_for_ever(url, fetcher)));
+                    running.insert(
+                        name,
+                        tokio::task::spawn_local(keys.fetch_for_ever(url, fetcher)),
+                    );
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -134,7 +149,10 @@ impl Keys {
     /// Keys that are newer than `generation`, fetched together with all others who ask. `None` if
     /// there are none: the source is a file, or was asked a moment ago, or does not answer.
     pub(crate) async fn refreshed(&self, generation: Option<u64>) -> Option<Arc<KeySet>> {
-        let newer = || self.current().filter(|keys| generation.is_none_or(|known| keys.generation > known));
+        let newer = || {
+            self.current()
+                .filter(|keys| generation.is_none_or(|known| keys.generation > known))
+        };
         if let Some(keys) = newer() {
             return Some(keys);
         }
@@ -143,7 +161,10 @@ impl Keys {
         }
         let mut attempts = self.attempts.subscribe();
         let asked_lately = {
-            let last = self.last_attempt.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = self
+                .last_attempt
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             last.is_some_and(|at| at.elapsed() < COOLDOWN)
         };
         if asked_lately && generation.is_some() {
@@ -159,18 +180,32 @@ impl Keys {
 
     fn install(&self, set: JwkSet) {
         let known = self.current.load_full();
-        if known.as_ref().is_some_and(|known| known.set.fingerprint() == set.fingerprint()) {
+        if known
+            .as_ref()
+            .is_some_and(|known| known.set.fingerprint() == set.fingerprint())
+        {
             let generation = known.map_or(0, |known| known.generation);
-            self.current.store(Some(Arc::new(KeySet { set, generation, fetched: Instant::now() })));
+            self.current.store(Some(Arc::new(KeySet {
+                set,
+                generation,
+                fetched: Instant::now(),
+            })));
             return;
         }
         let generation = known.map_or(1, |known| known.generation + 1);
-        self.current.store(Some(Arc::new(KeySet { set, generation, fetched: Instant::now() })));
+        self.current.store(Some(Arc::new(KeySet {
+            set,
+            generation,
+            fetched: Instant::now(),
+        })));
     }
 
     async fn fetch_for_ever(self: Arc<Self>, url: String, fetcher: Fetcher) {
         loop {
-            *self.last_attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            *self
+                .last_attempt
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             let pause = match self.fetch_once(&url, &fetcher).await {
                 Ok(()) => REFRESH,
                 Err(why) => {
@@ -187,7 +222,15 @@ impl Keys {
     }
 
     async fn fetch_once(&self, url: &str, fetcher: &Fetcher) -> Result<(), String> {
-        let body = fetcher.get(url, fetch::Limits { bytes: fortress_auth::MAX_KEY_SET, time: PATIENCE }).await?;
+        let body = fetcher
+            .get(
+                url,
+                fetch::Limits {
+                    bytes: fortress_auth::MAX_KEY_SET,
+                    time: PATIENCE,
+                },
+            )
+            .await?;
         let (set, left_out) = JwkSet::parse(&body).map_err(|error| error.to_string())?;
         for why in left_out {
             tracing::debug!(url, why, "a key is left out");

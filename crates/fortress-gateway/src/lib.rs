@@ -21,6 +21,7 @@ mod request;
 mod route;
 mod serve;
 pub mod server;
+mod spec_shim;
 mod upstream;
 mod worker;
 

@@ -10,7 +10,10 @@ use fortress_model::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{compile, connection, worker::{self, Worker}};
+use crate::{
+    compile, connection,
+    worker::{self, Worker},
+};
 
 /// A listener, compiled.
 #[derive(Debug)]
@@ -24,9 +27,14 @@ pub(crate) struct ListenerPlan {
 /// What is served.
 #[derive(Debug)]
 pub(crate) enum Service {
-    Apis { tls: Option<Arc<rustls::ServerConfig>>, http2: Http2 },
+    Apis {
+        tls: Option<Arc<rustls::ServerConfig>>,
+        http2: Http2,
+    },
     /// To https on this port.
-    Redirect { port: u16 },
+    Redirect {
+        port: u16,
+    },
     Operations,
 }
 
@@ -45,10 +53,16 @@ impl ListenerPlan {
                 };
                 Service::Apis { tls, http2: *http2 }
             }
-            Serve::RedirectHttps => Service::Redirect { port: https_port(all) },
-            Serve::Operations { .. } => Service::Operations,
+            Serve::RedirectHttps => Service::Redirect {
+                port: https_port(all),
+            },
+            Serve::Operations => Service::Operations,
         };
-        Some(Self { name, address: listener.address.value, service })
+        Some(Self {
+            name,
+            address: listener.address.value,
+            service,
+        })
     }
 
     /// `https`, `http`, `operations` or `redirect`, for the line that says that all is ready.
@@ -76,7 +90,10 @@ const BACKLOG: i32 = 1024;
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    workers: usize,
+) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
     let first = socket(address)?;
     let bound = first.local_addr()?;
     let mut sockets = vec![first];
@@ -87,7 +104,11 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAdd
 }
 
 fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

@@ -11,9 +11,11 @@ use fortress_spec::check::ResponseOutcome;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
+use crate::spec_shim::*;
 use crate::{
     compile::OperationPlan,
     decode::{self, Coding},
+    guard::inspect,
     upstream::{Incoming, UpstreamBody, UpstreamError},
 };
 
@@ -68,86 +70,155 @@ pub(crate) async fn check(
     incoming: Incoming,
     deadline: Instant,
 ) -> Result<Reply, Denial> {
-    let Incoming { status, mut headers, mut body } = incoming;
+    let Incoming {
+        status,
+        mut headers,
+        mut body,
+    } = incoming;
     decision.upstream_status = Some(status.as_u16());
     clean(&mut headers);
-    let content_type = headers.get(header::CONTENT_TYPE).cloned();
-    let content_type = content_type.as_ref().map(HeaderValue::as_bytes);
-    let Some((description, operation)) = plan.operation() else {
-        decision.notes.push("response not checked: the API has no description".into());
+    let Some((_, operation)) = plan.operation() else {
+        decision
+            .notes
+            .push("response not checked: the API has no description".into());
         return Ok(streamed(plan, status, headers, Bytes::new(), body));
     };
-    let bodiless = method == Method::HEAD || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    if bodiless {
-        let announced = body.announced().filter(|_| method == Method::HEAD).or_else(|| length(&headers));
-        if status != StatusCode::NOT_MODIFIED && !operation.declares_status(status.as_u16()) {
-            undeclared_status(decision, plan, status)?;
-        }
-        return Ok(Reply { status, headers, body: ReplyBody::Empty { announced } });
+    if method == Method::HEAD
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+    {
+        let announced = body
+            .announced()
+            .filter(|_| method == Method::HEAD)
+            .or_else(|| length(&headers));
+        declared_status(decision, plan, status)?;
+        return Ok(Reply {
+            status,
+            headers,
+            body: ReplyBody::Empty { announced },
+        });
     }
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if operation.response_streams(status.as_u16(), content_type) {
-        decision.notes.push("response not checked: its media type is binary or a stream".into());
+        decision
+            .notes
+            .push("response not checked: its media type is binary or a stream".into());
         return Ok(streamed(plan, status, headers, Bytes::new(), body));
     }
-    let held = match hold(decision, plan, &mut body, deadline).await? {
-        Held::Whole(held) => held,
-        Held::TooLarge(held) => {
-            if !operation.declares_status(status.as_u16()) {
-                undeclared_status(decision, plan, status)?;
-            }
-            decision.notes.push(format!("response not checked: over {} bytes", plan.bounds.response));
-            return Ok(streamed(plan, status, headers, held, body));
+    match hold(decision, plan, &mut body, deadline).await? {
+        Held::Whole(held) => {
+            let held = decoded(decision, plan, &mut headers, held)?;
+            let body = checked(decision, plan, status, &mut headers, held)?;
+            Ok(Reply {
+                status,
+                headers,
+                body: ReplyBody::Full(body),
+            })
         }
+        Held::TooLarge(held) => {
+            declared_status(decision, plan, status)?;
+            decision.notes.push(format!(
+                "response not checked: over {} bytes",
+                plan.bounds.response
+            ));
+            Ok(streamed(plan, status, headers, held, body))
+        }
+    }
+}
+
+/// Holds a whole body against the description; gives what is left of it.
+fn checked(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    held: Bytes,
+) -> Result<Bytes, Denial> {
+    let Some((description, operation)) = plan.operation() else {
+        return Ok(held);
     };
-    let held = decoded(decision, plan, &mut headers, held)?;
     let mut found = Vec::new();
     let outcome = operation.check_response(
         &description.schemas,
         status.as_u16(),
-        content_type,
+        headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
         &held,
         plan.responses,
         &mut found,
     );
-    let mut verdict = Ok(());
-    for violation in found {
-        let refused = decision.refuse(violation.reason, format!("`{}`: {}", violation.location, violation.detail));
-        verdict = verdict.and(refused);
-    }
-    verdict?;
-    let body = match outcome {
-        ResponseOutcome::Unchanged => held,
+    inspect::refuse_all(decision, found)?;
+    match outcome {
+        ResponseOutcome::Unchanged => Ok(held),
         ResponseOutcome::NotChecked(why) => {
             decision.notes.push(format!("response not checked: {why}"));
-            held
+            Ok(held)
         }
         ResponseOutcome::Trimmed { body, dropped } => {
-            decision.notes.push(format!("response properties dropped: {}", dropped.join(", ")));
+            decision.notes.push(format!(
+                "response properties dropped: {}",
+                dropped.join(", ")
+            ));
             // They described the bytes that the upstream sent.
-            for name in ["content-md5", "digest", "content-digest", "repr-digest", "etag", "accept-ranges"] {
+            for name in [
+                "content-md5",
+                "digest",
+                "content-digest",
+                "repr-digest",
+                "etag",
+                "accept-ranges",
+            ] {
                 headers.remove(name);
             }
-            Bytes::from(body)
+            Ok(Bytes::from(body))
         }
-    };
-    Ok(Reply { status, headers, body: ReplyBody::Full(body) })
+    }
 }
 
-fn undeclared_status(decision: &mut Decision, plan: &OperationPlan, status: StatusCode) -> Result<(), Denial> {
-    if plan.allows_undeclared_responses() {
+fn declared_status(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    status: StatusCode,
+) -> Result<(), Denial> {
+    let declared = plan
+        .operation()
+        .is_some_and(|(_, operation)| operation.declares_status(status.as_u16()));
+    if declared || status == StatusCode::NOT_MODIFIED || plan.allows_undeclared_responses() {
         return Ok(());
     }
-    decision.refuse(Reason::ResponseUndeclared, format!("status {} is not declared", status.as_u16()))
+    decision.refuse(
+        Reason::ResponseUndeclared,
+        format!("status {} is not declared", status.as_u16()),
+    )
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
-fn streamed(plan: &OperationPlan, status: StatusCode, headers: HeaderMap, held: Bytes, rest: UpstreamBody) -> Reply {
+fn streamed(
+    plan: &OperationPlan,
+    status: StatusCode,
+    headers: HeaderMap,
+    held: Bytes,
+    rest: UpstreamBody,
+) -> Reply {
     let length = rest.announced();
     let patience = plan.api.upstream.timeouts.first_byte;
-    Reply { status, headers, body: ReplyBody::Stream(Stream { held, rest, length, patience }) }
+    Reply {
+        status,
+        headers,
+        body: ReplyBody::Stream(Stream {
+            held,
+            rest,
+            length,
+            patience,
+        }),
+    }
 }
 
 enum Held {
@@ -161,7 +232,9 @@ async fn hold(
     body: &mut UpstreamBody,
     deadline: Instant,
 ) -> Result<Held, Denial> {
-    if body.announced().is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > plan.bounds.response)) {
+    if body.announced().is_some_and(|length| {
+        usize::try_from(length).is_ok_and(|length| length > plan.bounds.response)
+    }) {
         return Ok(Held::TooLarge(Bytes::new()));
     }
     let mut first = Bytes::new();
@@ -182,7 +255,11 @@ async fn hold(
             more.extend_from_slice(&piece);
         }
         if first.len().max(more.len()) > plan.bounds.response {
-            return Ok(Held::TooLarge(if more.is_empty() { first } else { more.freeze() }));
+            return Ok(Held::TooLarge(if more.is_empty() {
+                first
+            } else {
+                more.freeze()
+            }));
         }
     }
 }
@@ -198,22 +275,50 @@ fn decoded(
         Ok(None) => return Ok(held),
         Ok(Some(coding)) => coding,
         Err(unknown) => {
-            return Err(decision.fail(Reason::ResponseInvalid, format!("content encoding `{unknown}` cannot be checked")));
+            return Err(decision.fail(
+                Reason::ResponseInvalid,
+                format!("content encoding `{unknown}` cannot be checked"),
+            ));
         }
     };
     headers.remove(header::CONTENT_ENCODING);
-    let limits = decode::Limits { size: plan.bounds.response, expansion: usize::MAX };
+    let limits = decode::Limits {
+        size: plan.bounds.response,
+        expansion: usize::MAX,
+    };
     decode::decode(coding, &held, limits)
         .map(Bytes::from)
-        .map_err(|error| decision.fail(Reason::ResponseInvalid, format!("content encoding: {error}")))
+        .map_err(|error| {
+            decision.fail(
+                Reason::ResponseInvalid,
+                format!("content encoding: {error}"),
+            )
+        })
 }
 
 /// Takes away what belongs to the hop from the upstream, and what tells an attacker about it.
 fn clean(headers: &mut HeaderMap) {
     const REMOVED: &[&str] = &[
-        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding",
-        "upgrade", "server", "x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "x-runtime", "x-generator",
-        "x-debug-token", "x-debug-token-link", "x-sourcemap", "sourcemap", "alt-svc", "date",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "server",
+        "x-powered-by",
+        "x-aspnet-version",
+        "x-aspnetmvc-version",
+        "x-runtime",
+        "x-generator",
+        "x-debug-token",
+        "x-debug-token-link",
+        "x-sourcemap",
+        "sourcemap",
+        "alt-svc",
+        "date",
     ];
     let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -233,16 +338,25 @@ fn clean(headers: &mut HeaderMap) {
 
 /// Adds what keeps browsers and caches from misusing an answer, where the upstream says nothing.
 pub(crate) fn dress(headers: &mut HeaderMap, decision: &Decision, hsts: Option<&HeaderValue>) {
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     if !headers.contains_key(header::X_FRAME_OPTIONS) {
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
     if !headers.contains_key(header::REFERRER_POLICY) {
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        );
     }
-    let html = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"text/html"));
+    let html = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        value
+            .as_bytes()
+            .to_ascii_lowercase()
+            .starts_with(b"text/html")
+    });
     if !html && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -270,11 +384,20 @@ pub(crate) fn problem(decision: &Decision, reason: Reason) -> Reply {
         decision.id,
     );
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let body = match decision.method.as_str() {
-        "HEAD" => ReplyBody::Empty { announced: u64::try_from(body.len()).ok() },
+        "HEAD" => ReplyBody::Empty {
+            announced: u64::try_from(body.len()).ok(),
+        },
         _ => ReplyBody::Full(Bytes::from(body)),
     };
-    Reply { status, headers, body }
+    Reply {
+        status,
+        headers,
+        body,
+    }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use fortress_model::{Decision, Denial, Reason, config::Network};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+use crate::h1::{connection_options, is_forwardable_name};
 use crate::path::{NormalizedPath, Semicolons, split_target};
 
 /// A request's head as a connection hands it over, whatever the version of HTTP.
@@ -62,6 +63,10 @@ pub(crate) struct Request {
 /// Normalises the path and cleans the header fields; notes what was taken away.
 pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box<str>), Denial> {
     let (path, query) = split_target(&head.target);
+    if !path.starts_with('/') {
+        // `OPTIONS *` asks about the server as a whole, CONNECT for a tunnel: neither is an operation.
+        return Err(decision.fail(Reason::RouteUnknown, "the target is no path"));
+    }
     let path = NormalizedPath::parse(path, Semicolons::Kept)
         .map_err(|refused| decision.fail(refused.reason, refused.detail))?;
     decision.path.clear();
@@ -69,38 +74,89 @@ pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box
     let mut headers = head.headers;
     clean(decision, &mut headers)?;
     let query = query.map(Box::from);
-    Ok((Request { method: head.method, path, query, headers }, head.host))
+    Ok((
+        Request {
+            method: head.method,
+            path,
+            query,
+            headers,
+        },
+        head.host,
+    ))
 }
 
 /// What RFC 9110, section 7.6.1, and custom call hop-by-hop.
 const HOP_BY_HOP: &[&str] = &[
-    "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-    "transfer-encoding", "upgrade", "expect", "http2-settings",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "http2-settings",
 ];
 
 /// What only a proxy in front of the upstream may say. All of `x-forwarded-*` and `x-original-*`
 /// goes too.
 const SPOOFABLE: &[&str] = &[
-    "forwarded", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip",
-    "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "fastly-client-ip", "x-envoy-external-address",
-    "x-request-id", "x-proxyuser-ip", "x-host", "x-http-host-override", "x-forwarded", "forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-cluster-client-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "fastly-client-ip",
+    "x-envoy-external-address",
+    "x-request-id",
+    "x-proxyuser-ip",
+    "x-host",
+    "x-http-host-override",
+    "x-forwarded",
+    "forwarded-for",
     "x-rewrite-url",
 ];
 
 /// What makes some servers answer another request than the one that was checked. An operation that
 /// declares one as a header parameter gets it.
-pub(crate) const OVERRIDES: &[&str] =
-    &["x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url"];
+pub(crate) const OVERRIDES: &[&str] = &[
+    "x-http-method-override",
+    "x-method-override",
+    "x-http-method",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// Fields that mean the same at every hop. A `Connection` that lists one is an attempt to make it
 /// vanish between the check and the upstream.
 const END_TO_END: &[&str] = &[
-    "host", "authorization", "cookie", "content-type", "content-length", "content-encoding", "cache-control",
-    "transfer-encoding", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id",
+    "host",
+    "authorization",
+    "cookie",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "cache-control",
+    "transfer-encoding",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "forwarded",
+    "x-request-id",
 ];
 
 fn clean(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial> {
-    for listed in connection_options(headers) {
+    let listed: Vec<String> = connection_options(headers)
+        .map(|option| String::from_utf8_lossy(option).to_ascii_lowercase())
+        .filter(|option| option != "close" && option != "keep-alive")
+        .collect();
+    for listed in listed {
         if END_TO_END.contains(&listed.as_str()) {
             return Err(decision.fail(
                 Reason::HeadMalformed,
@@ -114,7 +170,11 @@ fn clean(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial>
     for name in HOP_BY_HOP {
         headers.remove(*name);
     }
-    let unwelcome: Vec<HeaderName> = headers.keys().filter(|name| !is_welcome(name)).cloned().collect();
+    let unwelcome: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| !is_welcome(name))
+        .cloned()
+        .collect();
     for name in unwelcome {
         headers.remove(&name);
         decision.notes.push(format!("header `{name}` removed"));
@@ -122,39 +182,29 @@ fn clean(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial>
     Ok(())
 }
 
-fn connection_options(headers: &HeaderMap) -> Vec<String> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|option| option.trim().to_ascii_lowercase())
-        .filter(|option| !option.is_empty() && option != "close" && option != "keep-alive")
-        .collect()
-}
-
 fn is_welcome(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    // CGI and its descendants fold `_` and `-` into one, so `X_User` could pose as `X-User`.
-    if name.contains('_') {
+    if !is_forwardable_name(name) {
         return false;
     }
-    let mut bytes = name.bytes();
-    match (bytes.next(), bytes.next()) {
-        (Some(b'x'), Some(b'-')) => {
-            !name.starts_with("x-forwarded-")
-                && !(name.starts_with("x-original-") && !OVERRIDES.contains(&name))
-                && (OVERRIDES.contains(&name) || !SPOOFABLE.contains(&name))
-        }
-        (Some(b'f' | b'c' | b't'), _) => !SPOOFABLE.contains(&name),
-        _ => true,
+    let name = name.as_str();
+    if OVERRIDES.contains(&name) {
+        return true;
     }
+    !(SPOOFABLE.contains(&name)
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("x-original-"))
 }
 
 /// Takes away the override headers that the operation does not declare.
-pub(crate) fn drop_overrides(decision: &mut Decision, headers: &mut HeaderMap, declared: &[HeaderName]) {
+pub(crate) fn drop_overrides(
+    decision: &mut Decision,
+    headers: &mut HeaderMap,
+    declared: &[HeaderName],
+) {
     for name in OVERRIDES {
-        if declared.iter().all(|declared| declared.as_str() != *name) && headers.remove(*name).is_some() {
+        if declared.iter().all(|declared| declared.as_str() != *name)
+            && headers.remove(*name).is_some()
+        {
             decision.notes.push(format!("header `{name}` removed"));
         }
     }
@@ -170,7 +220,11 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Netwo
         return peer;
     }
     let forwarded = forwarded_for(headers);
-    let entries = if forwarded.is_empty() { x_forwarded_for(headers) } else { forwarded };
+    let entries = if forwarded.is_empty() {
+        x_forwarded_for(headers)
+    } else {
+        forwarded
+    };
     let mut client = peer;
     for entry in entries.iter().rev() {
         let Some(address) = entry else { break };
@@ -187,7 +241,9 @@ fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
 }
 
 fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    list(headers, &HeaderName::from_static("x-forwarded-for")).map(parse_address).collect()
+    list(headers, &HeaderName::from_static("x-forwarded-for"))
+        .map(parse_address)
+        .collect()
 }
 
 fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
@@ -195,7 +251,9 @@ fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         .map(|element| {
             element.split(';').find_map(|pair| {
                 let (name, value) = pair.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("for").then(|| parse_address(value.trim().trim_matches('"')))?
+                name.trim()
+                    .eq_ignore_ascii_case("for")
+                    .then(|| parse_address(value.trim().trim_matches('"')))?
             })
         })
         .collect()
@@ -215,7 +273,11 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         Ok(address) => address,
         Err(_) => match text.strip_prefix('[') {
             Some(rest) => rest.split_once(']')?.0.parse().ok()?,
-            None => text.rsplit_once(':').map_or(text, |(host, _)| host).parse().ok()?,
+            None => text
+                .rsplit_once(':')
+                .map_or(text, |(host, _)| host)
+                .parse()
+                .ok()?,
         },
     };
     Some(IpAddr::to_canonical(&address))
@@ -243,28 +305,90 @@ mod tests {
     #[track_caller]
     fn client(peer: &str, header: (&str, &str), trusted: &[&str], expect: &str) {
         let mut headers = HeaderMap::new();
-        headers.append(HeaderName::from_bytes(header.0.as_bytes()).unwrap(), header.1.parse().unwrap());
+        headers.append(
+            HeaderName::from_bytes(header.0.as_bytes()).unwrap(),
+            header.1.parse().unwrap(),
+        );
         let trusted: Vec<Network> = trusted
             .iter()
             .map(|network| {
                 let (address, prefix) = network.split_once('/').unwrap();
-                Network { address: address.parse().unwrap(), prefix: prefix.parse().unwrap() }
+                Network {
+                    address: address.parse().unwrap(),
+                    prefix: prefix.parse().unwrap(),
+                }
             })
             .collect();
-        assert_eq!(client_address(peer.parse().unwrap(), &headers, &trusted), expect.parse::<IpAddr>().unwrap());
+        assert_eq!(
+            client_address(peer.parse().unwrap(), &headers, &trusted),
+            expect.parse::<IpAddr>().unwrap()
+        );
     }
 
     #[test]
     fn the_client_is_found_behind_trusted_proxies_and_only_there() {
-        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9"), &["10.0.0.0/8"], "203.0.113.9");
-        client("192.0.2.1", ("x-forwarded-for", "203.0.113.9"), &["10.0.0.0/8"], "192.0.2.1");
-        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9"), &[], "10.0.0.1");
-        client("10.0.0.1", ("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.2.0.1"), &["10.0.0.0/8"], "203.0.113.9");
-        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9, garbage"), &["10.0.0.0/8"], "10.0.0.1");
-        client("10.0.0.1", ("x-forwarded-for", "203.0.113.9:1234"), &["10.0.0.0/8"], "203.0.113.9");
-        client("10.0.0.1", ("forwarded", "for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=http"), &["10.0.0.0/8"], "2001:db8::1");
-        client("10.0.0.1", ("forwarded", "for=_hidden"), &["10.0.0.0/8"], "10.0.0.1");
-        client("::ffff:10.0.0.1", ("x-forwarded-for", "203.0.113.9"), &["10.0.0.0/8"], "203.0.113.9");
-        client("10.0.0.1", ("x-forwarded-for", "10.9.9.9"), &["10.0.0.0/8"], "10.9.9.9");
+        client(
+            "10.0.0.1",
+            ("x-forwarded-for", "203.0.113.9"),
+            &["10.0.0.0/8"],
+            "203.0.113.9",
+        );
+        client(
+            "192.0.2.1",
+            ("x-forwarded-for", "203.0.113.9"),
+            &["10.0.0.0/8"],
+            "192.0.2.1",
+        );
+        client(
+            "10.0.0.1",
+            ("x-forwarded-for", "203.0.113.9"),
+            &[],
+            "10.0.0.1",
+        );
+        client(
+            "10.0.0.1",
+            ("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.2.0.1"),
+            &["10.0.0.0/8"],
+            "203.0.113.9",
+        );
+        client(
+            "10.0.0.1",
+            ("x-forwarded-for", "203.0.113.9, garbage"),
+            &["10.0.0.0/8"],
+            "10.0.0.1",
+        );
+        client(
+            "10.0.0.1",
+            ("x-forwarded-for", "203.0.113.9:1234"),
+            &["10.0.0.0/8"],
+            "203.0.113.9",
+        );
+        client(
+            "10.0.0.1",
+            (
+                "forwarded",
+                "for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=http",
+            ),
+            &["10.0.0.0/8"],
+            "2001:db8::1",
+        );
+        client(
+            "10.0.0.1",
+            ("forwarded", "for=_hidden"),
+            &["10.0.0.0/8"],
+            "10.0.0.1",
+        );
+        client(
+            "::ffff:10.0.0.1",
+            ("x-forwarded-for", "203.0.113.9"),
+            &["10.0.0.0/8"],
+            "203.0.113.9",
+        );
+        client(
+            "10.0.0.1",
+            ("x-forwarded-for", "10.9.9.9"),
+            &["10.0.0.0/8"],
+            "10.9.9.9",
+        );
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// The proof that a request was routed: the operation and the values of its path parameters.
 #[derive(Debug)]
-pub struct Routed {
+pub(crate) struct Routed {
     plan: Arc<OperationPlan>,
     values: Captures,
 }
@@ -61,7 +61,10 @@ pub(crate) fn find(
         Match::Operation { plan, values } => {
             if path.has_semicolon() && !plan.semicolons {
                 return Err(decision
-                    .fail(Reason::PathMalformed, "`;` in a path that declares no matrix parameter")
+                    .fail(
+                        Reason::PathMalformed,
+                        "`;` in a path that declares no matrix parameter",
+                    )
                     .into());
             }
             decision.api = Some(Arc::clone(&plan.api.name));
@@ -77,6 +80,12 @@ pub(crate) fn find(
             }
             Err(refused)
         }
+        Match::None if path.has_semicolon() => Err(decision
+            .fail(
+                Reason::PathMalformed,
+                "`;` in a path that declares no matrix parameter",
+            )
+            .into()),
         Match::None => Err(decision
             .fail(Reason::RouteUnknown, "no operation has this host and path")
             .into()),
@@ -95,7 +104,10 @@ pub(crate) struct Router {
 /// What the router found.
 #[derive(Debug)]
 pub(crate) enum Match {
-    Operation { plan: Arc<OperationPlan>, values: Captures },
+    Operation {
+        plan: Arc<OperationPlan>,
+        values: Captures,
+    },
     /// The path is declared with these methods only.
     OtherMethods(String),
     None,
@@ -130,7 +142,9 @@ impl Router {
     ) -> Result<(), Conflict> {
         let node = self.trie(host).descend_literals(base_path);
         match &node.rest {
-            Some(earlier) => Err(Conflict { earlier: Arc::clone(earlier) }),
+            Some(earlier) => Err(Conflict {
+                earlier: Arc::clone(earlier),
+            }),
             None => {
                 node.rest = Some(Arc::clone(plan));
                 Ok(())
@@ -149,7 +163,11 @@ impl Router {
     }
 
     fn suffix(&mut self, suffix: &str) -> &mut Trie {
-        let at = match self.suffixes.iter().position(|(known, _)| &**known == suffix) {
+        let at = match self
+            .suffixes
+            .iter()
+            .position(|(known, _)| &**known == suffix)
+        {
             Some(at) => at,
             None => {
                 let at = self
@@ -176,7 +194,13 @@ impl Router {
             .iter()
             .filter(|(suffix, _)| name.len() > suffix.len() && name.ends_with(&**suffix))
             .map(|(_, trie)| trie);
-        for trie in self.exact.get(name).into_iter().chain(suffixes).chain([&self.any]) {
+        for trie in self
+            .exact
+            .get(name)
+            .into_iter()
+            .chain(suffixes)
+            .chain([&self.any])
+        {
             match trie.find(method, path) {
                 Match::None => {}
                 operation @ Match::Operation { .. } => return operation,
@@ -235,9 +259,12 @@ impl Trie {
         }
         let names = template.parameters().cloned().collect();
         if let Some((_, earlier, _)) = node.operations.iter().find(|(known, ..)| known == method) {
-            return Err(Conflict { earlier: Arc::clone(earlier) });
+            return Err(Conflict {
+                earlier: Arc::clone(earlier),
+            });
         }
-        node.operations.push((method.clone(), Arc::clone(plan), names));
+        node.operations
+            .push((method.clone(), Arc::clone(plan), names));
         Ok(())
     }
 
@@ -247,14 +274,22 @@ impl Trie {
             Segment::Pattern(parts) => parts,
         };
         match parts.as_slice() {
-            [Part::Parameter { spans_segments: true, .. }] => self.spanning.get_or_insert_default(),
+            [
+                Part::Parameter {
+                    spans_segments: true,
+                    ..
+                },
+            ] => self.spanning.get_or_insert_default(),
             [Part::Parameter { .. }] => self.parameter.get_or_insert_default(),
             parts => self.mixed_child(parts),
         }
     }
 
     fn mixed_child(&mut self, parts: &[Part]) -> &mut Self {
-        let known = self.mixed.iter().position(|(known, _)| same_shape(known, parts));
+        let known = self
+            .mixed
+            .iter()
+            .position(|(known, _)| same_shape(known, parts));
         let at = known.unwrap_or_else(|| {
             let weight = literal_bytes(parts);
             let at = self
@@ -272,7 +307,12 @@ impl Trie {
     }
 
     fn find(&self, method: &Method, path: &str) -> Match {
-        let mut walk = Walk { method, path, captures: SmallVec::new(), steps: 0 };
+        let mut walk = Walk {
+            method,
+            path,
+            captures: SmallVec::new(),
+            steps: 0,
+        };
         walk.visit(self, 1)
     }
 }
@@ -337,7 +377,10 @@ impl Walk<'_> {
             }
         }
         match &node.rest {
-            Some(plan) => Match::Operation { plan: Arc::clone(plan), values: Captures::new() },
+            Some(plan) => Match::Operation {
+                plan: Arc::clone(plan),
+                values: Captures::new(),
+            },
             None => Match::None,
         }
     }
@@ -359,17 +402,35 @@ impl Walk<'_> {
     }
 
     fn end(&self, node: &Trie) -> Match {
-        if let Some((_, plan, names)) = node.operations.iter().find(|(known, ..)| known == self.method) {
-            let values = names.iter().cloned().zip(self.captures.iter().cloned()).collect();
-            return Match::Operation { plan: Arc::clone(plan), values };
+        if let Some((_, plan, names)) = node
+            .operations
+            .iter()
+            .find(|(known, ..)| known == self.method)
+        {
+            let values = names
+                .iter()
+                .cloned()
+                .zip(self.captures.iter().cloned())
+                .collect();
+            return Match::Operation {
+                plan: Arc::clone(plan),
+                values,
+            };
         }
         if let Some(plan) = &node.rest {
-            return Match::Operation { plan: Arc::clone(plan), values: Captures::new() };
+            return Match::Operation {
+                plan: Arc::clone(plan),
+                values: Captures::new(),
+            };
         }
         if node.operations.is_empty() {
             return Match::None;
         }
-        let mut methods: Vec<&str> = node.operations.iter().map(|(known, ..)| known.as_str()).collect();
+        let mut methods: Vec<&str> = node
+            .operations
+            .iter()
+            .map(|(known, ..)| known.as_str())
+            .collect();
         methods.sort_unstable();
         Match::OtherMethods(methods.join(", "))
     }
@@ -427,7 +488,8 @@ fn same_shape(a: &[Part], b: &[Part]) -> bool {
         && a.iter().zip(b).all(|pair| match pair {
             (Part::Literal(a), Part::Literal(b)) => a == b,
             (Part::Parameter { .. }, Part::Parameter { .. }) => true,
-            (Part::Literal(_), Part::Parameter { .. }) | (Part::Parameter { .. }, Part::Literal(_)) => false,
+            (Part::Literal(_), Part::Parameter { .. })
+            | (Part::Parameter { .. }, Part::Literal(_)) => false,
         })
 }
 

@@ -1,10 +1,10 @@
 //! A request's life, from its head to its answer. One way in, one way out, whatever the version of
 //! HTTP: a guard either lets the request go on or ends it with a denial, and every end is recorded.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, task::Poll};
 
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -32,17 +32,34 @@ pub(crate) struct Cleared {
     principal: Principal,
     permit: Permit,
     inspected: Inspected,
-    host: Box<str>,
-    tls: bool,
 }
 
 impl Cleared {
     /// The request as it goes out.
     pub(crate) fn into_outgoing(self) -> Outgoing {
-        let Self { routed, principal, permit, inspected, host, tls } = self;
+        let Self {
+            routed,
+            principal,
+            permit,
+            inspected,
+        } = self;
         drop((routed, principal, permit));
-        let (Request { method, path, query, headers }, body) = inspected.into_parts();
-        Outgoing { method, path, query, host, tls, headers, body }
+        let (
+            Request {
+                method,
+                path,
+                query,
+                headers,
+            },
+            body,
+        ) = inspected.into_parts();
+        Outgoing {
+            method,
+            path,
+            query,
+            headers,
+            body,
+        }
     }
 }
 
@@ -64,18 +81,40 @@ pub(crate) async fn serve(
     let gateway = worker.gateway();
     let mut decision = begin(worker, &gateway, arrival, &head);
     let mut stopwatch = Stopwatch(started);
-    let answered = answer(worker, &gateway, &mut decision, &mut stopwatch, head, body).await;
+    let answering = answer(worker, &gateway, &mut decision, &mut stopwatch, head, body);
+    let answered = match unwound(answering).await {
+        Ok(answered) => answered,
+        Err(Panicked) => Err(decision
+            .fail(Reason::GatewayFault, "a guard panicked")
+            .into()),
+    };
     stopwatch.lap(&mut decision);
     let mut reply = answered.unwrap_or_else(|refused| refuse(&mut decision, refused));
-    reply::dress(&mut reply.headers, &decision, gateway.hsts(&arrival.listener));
+    reply::dress(
+        &mut reply.headers,
+        &decision,
+        gateway.hsts(&arrival.listener),
+    );
     decision.status = reply.status.as_u16();
-    Answer { reply, record: Recorder::new(worker, decision, started) }
+    Answer {
+        reply,
+        record: Recorder::new(worker, decision, started),
+    }
 }
 
 /// Answers a head that could not be read.
-pub(crate) fn refuse_head(worker: &Rc<Worker>, arrival: &Arrival, refused: h1::Refused, seen: usize) -> Answer {
+pub(crate) fn refuse_head(
+    worker: &Rc<Worker>,
+    arrival: &Arrival,
+    refused: h1::Refused,
+    seen: usize,
+) -> Answer {
     let now = worker.now();
-    let mut decision = Decision::begin(worker.request_id(now), now, arrival.peer.ip().to_canonical());
+    let mut decision = Decision::begin(
+        worker.request_id(now),
+        now,
+        arrival.peer.ip().to_canonical(),
+    );
     decision.client_port = arrival.peer.port();
     decision.listener = Arc::clone(&arrival.listener);
     decision.tls = arrival.tls;
@@ -83,9 +122,16 @@ pub(crate) fn refuse_head(worker: &Rc<Worker>, arrival: &Arrival, refused: h1::R
     let denial = decision.fail(refused.reason, refused.detail);
     let gateway = worker.gateway();
     let mut reply = refuse(&mut decision, denial.into());
-    reply::dress(&mut reply.headers, &decision, gateway.hsts(&arrival.listener));
+    reply::dress(
+        &mut reply.headers,
+        &decision,
+        gateway.hsts(&arrival.listener),
+    );
     decision.status = reply.status.as_u16();
-    Answer { reply, record: Recorder::new(worker, decision, Instant::now()) }
+    Answer {
+        reply,
+        record: Recorder::new(worker, decision, Instant::now()),
+    }
 }
 
 /// A denial, with what its answer must carry beside the problem.
@@ -97,13 +143,17 @@ pub(crate) struct Refused {
 
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
-        Self { denial, headers: SmallVec::new() }
+        Self {
+            denial,
+            headers: SmallVec::new(),
+        }
     }
 }
 
 fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> Decision {
     let now = worker.now();
-    let client = request::client_address(arrival.peer.ip(), &head.headers, gateway.trusted_proxies());
+    let client =
+        request::client_address(arrival.peer.ip(), &head.headers, gateway.trusted_proxies());
     let mut decision = Decision::begin(worker.request_id(now), now, client);
     decision.client_port = arrival.peer.port();
     decision.listener = Arc::clone(&arrival.listener);
@@ -153,7 +203,6 @@ async fn guard(
     head: Head,
     body: &mut impl RequestBody,
 ) -> Result<Cleared, Refused> {
-    let tls = decision.tls;
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
@@ -163,25 +212,30 @@ async fn guard(
         .await
         .map_err(|denial| challenge(plan, denial))?;
     stopwatch.enter(decision, Stage::Authorize);
-    let permit = authorize::check(decision, plan, &principal).map_err(|denial| challenge(plan, denial))?;
+    let permit =
+        authorize::check(decision, plan, &principal).map_err(|denial| challenge(plan, denial))?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision);
     let inspected = inspect::check(decision, &routed, request, body).await?;
-    Ok(Cleared { routed, principal, permit, inspected, host, tls })
+    Ok(Cleared {
+        routed,
+        principal,
+        permit,
+        inspected,
+    })
 }
 
 /// What RFC 6750, section 3, wants a client to be told, and no more.
 fn challenge(plan: &OperationPlan, denial: Denial) -> Refused {
-    let error = match denial.reason {
-        Reason::CredentialMissing => String::new(),
-        Reason::ScopeInsufficient => {
-            let scopes = plan.demanded_scopes().join(" ");
-            format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
-        }
-        Reason::CredentialMalformed | Reason::CredentialInvalid | Reason::CredentialExpired => {
-            ", error=\"invalid_token\"".to_owned()
-        }
-        _ => return denial.into(),
+    let error = if denial.reason == Reason::CredentialMissing {
+        String::new()
+    } else if denial.reason == Reason::ScopeInsufficient {
+        let scopes = plan.demanded_scopes().join(" ");
+        format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
+    } else if denial.reason.status() == StatusCode::UNAUTHORIZED {
+        ", error=\"invalid_token\"".to_owned()
+    } else {
+        return denial.into();
     };
     let mut refused = Refused::from(denial);
     let text = format!("Bearer realm=\"{}\"{error}", plan.api.name);
@@ -200,6 +254,26 @@ fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
     reply
 }
 
+/// Work that panicked.
+#[derive(Debug)]
+struct Panicked;
+
+/// Runs work whose panic is a defect of ours, but must not end a request without a verdict, nor the
+/// other requests of its connection.
+async fn unwound<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|cx| {
+        let polled =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        }
+    })
+    .await
+}
+
 /// Tells how long each stage took.
 #[derive(Debug)]
 struct Stopwatch(Instant);
@@ -214,5 +288,21 @@ impl Stopwatch {
     fn enter(&mut self, decision: &mut Decision, stage: Stage) {
         self.lap(decision);
         decision.stage = stage;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_verdict() {
+        assert!(matches!(unwound(async { 1 }).await, Ok(1)));
+        assert!(
+            unwound(async { panic!("a defect") })
+                .await
+                .map(|()| ())
+                .is_err()
+        );
     }
 }

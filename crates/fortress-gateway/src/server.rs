@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    compile::{Gateway, compile, Compiled},
+    compile::{Compiled, Gateway, compile},
     connections::Connections,
     journal::{Journal, JournalHandle},
     keys::KeyRing,
@@ -45,7 +45,7 @@ pub enum ServerError {
         cause: io::Error,
     },
     /// A journal's file cannot be written.
-    #[error("cannot open the journal: {0}")]
+    #[error("{0}")]
     Journal(io::Error),
     /// No thread or no runtime could be made.
     #[error("cannot start a worker: {0}")]
@@ -84,7 +84,11 @@ struct Bound {
 /// What a worker is told.
 #[derive(Debug)]
 enum Command {
-    Listen { name: Arc<str>, socket: std::net::TcpListener, stop: watch::Receiver<bool> },
+    Listen {
+        name: Arc<str>,
+        socket: std::net::TcpListener,
+        stop: watch::Receiver<bool>,
+    },
 }
 
 /// Commands that may wait for a worker.
@@ -95,9 +99,15 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`]; nothing is left running then.
-    pub fn start(gateway: Gateway, config: &Config, keys: KeyRing, workers: usize) -> Result<Self, ServerError> {
+    pub fn start(
+        gateway: Gateway,
+        config: &Config,
+        keys: KeyRing,
+        workers: usize,
+    ) -> Result<Self, ServerError> {
         let workers = workers.clamp(1, 256);
-        let (journal, handles) = Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
+        let (journal, handles) =
+            Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
         let (stop, stopping) = watch::channel(false);
@@ -132,7 +142,12 @@ impl Server {
 
     /// Compiles a configuration against what is running. Changes nothing.
     pub fn compile(&self, config: &Config, sources: &mut fortress_model::Sources) -> Compiled {
-        compile(config, sources, &self.keys, self.revision.load(Ordering::Relaxed) + 1)
+        compile(
+            config,
+            sources,
+            &self.keys,
+            self.revision.load(Ordering::Relaxed) + 1,
+        )
     }
 
     /// Puts a configuration in force. Requests in flight finish on the one that they began with.
@@ -172,7 +187,10 @@ impl Server {
         let gateway = self.shared.gateway.load();
         let place = |plan: &Arc<ListenerPlan>| {
             let bound = bound.get(&plan.name)?;
-            Some(Listening { scheme: plan.scheme(), address: bound.address })
+            Some(Listening {
+                scheme: plan.scheme(),
+                address: bound.address,
+            })
         };
         gateway.listeners.iter().filter_map(place).collect()
     }
@@ -244,15 +262,28 @@ impl Server {
     fn listen(&self, gateway: &Gateway) -> Result<(), ServerError> {
         let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = Vec::new();
-        for plan in gateway.listeners.iter().filter(|plan| !bound.contains_key(&plan.name)) {
-            let (address, sockets) = listen::bind(plan.address, self.commands.len())
-                .map_err(|cause| ServerError::Listen { address: plan.address, cause })?;
+        for plan in gateway
+            .listeners
+            .iter()
+            .filter(|plan| !bound.contains_key(&plan.name))
+        {
+            let (address, sockets) =
+                listen::bind(plan.address, self.commands.len()).map_err(|cause| {
+                    ServerError::Listen {
+                        address: plan.address,
+                        cause,
+                    }
+                })?;
             new.push((Arc::clone(&plan.name), address, sockets));
         }
         for (name, address, sockets) in new {
             let (stop, stopped) = watch::channel(false);
             for (commands, socket) in self.commands.iter().zip(sockets) {
-                let command = Command::Listen { name: Arc::clone(&name), socket, stop: stopped.clone() };
+                let command = Command::Listen {
+                    name: Arc::clone(&name),
+                    socket,
+                    stop: stopped.clone(),
+                };
                 if commands.try_send(command).is_err() {
                     let cause = io::Error::other("a worker does not take orders");
                     return Err(ServerError::Listen { address, cause });
@@ -282,11 +313,18 @@ impl Drop for Server {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Worker)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServerError::Worker)
 }
 
 /// A worker's life.
-async fn work(worker: &std::rc::Rc<Worker>, mut orders: mpsc::Receiver<Command>, drain_time: Duration) {
+async fn work(
+    worker: &std::rc::Rc<Worker>,
+    mut orders: mpsc::Receiver<Command>,
+    drain_time: Duration,
+) {
     let stopping = worker::stop(worker.shared.stopping.clone());
     tokio::pin!(stopping);
     let mut tidy = tokio::time::interval(TIDY);

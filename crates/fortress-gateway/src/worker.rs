@@ -7,7 +7,10 @@ use std::{
     cell::RefCell,
     hash::{BuildHasher, RandomState},
     rc::Rc,
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -104,13 +107,21 @@ pub(crate) struct Recorder {
 impl Recorder {
     pub(crate) fn new(worker: &Rc<Worker>, decision: Decision, started: Instant) -> Self {
         worker.shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { worker: Rc::clone(worker), decision: Some(decision), started }
+        Self {
+            worker: Rc::clone(worker),
+            decision: Some(decision),
+            started,
+        }
     }
 
     /// For an answer that is not recorded: the operations listener's, a redirect.
     pub(crate) fn none(worker: &Rc<Worker>) -> Self {
         worker.shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { worker: Rc::clone(worker), decision: None, started: Instant::now() }
+        Self {
+            worker: Rc::clone(worker),
+            decision: None,
+            started: Instant::now(),
+        }
     }
 
     /// The record, to complete it.

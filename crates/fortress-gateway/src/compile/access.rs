@@ -8,7 +8,9 @@ use fortress_model::{
     Diagnostic, Mode,
     config::{Api, Config, Identity, Spanned},
 };
-use fortress_spec::{ApiDescription, KeyLocation, Operation, Requirement, Security, SecurityScheme};
+use fortress_spec::{
+    ApiDescription, KeyLocation, Operation, Requirement, Security, SecurityScheme,
+};
 use http::HeaderName;
 
 use super::Effective;
@@ -38,9 +40,13 @@ impl Alternative {
     /// The same credentials, whatever the scopes.
     pub(crate) fn same_credentials(&self, other: &Self) -> bool {
         self.credentials.len() == other.credentials.len()
-            && self.credentials.iter().zip(&other.credentials).all(|(one, other)| {
-                Arc::ptr_eq(&one.identity, &other.identity) && one.place == other.place
-            })
+            && self
+                .credentials
+                .iter()
+                .zip(&other.credentials)
+                .all(|(one, other)| {
+                    Arc::ptr_eq(&one.identity, &other.identity) && one.place == other.place
+                })
     }
 }
 
@@ -101,11 +107,22 @@ impl Exposure {
             None => Exposed::Undecided,
             Some(Access::Public) => Exposed::Public,
             Some(Access::AnyOf(alternatives)) => {
-                let anonymous = alternatives.iter().any(|alternative| alternative.credentials.is_empty());
-                if anonymous { Exposed::Public } else { Exposed::Protected }
+                let anonymous = alternatives
+                    .iter()
+                    .any(|alternative| alternative.credentials.is_empty());
+                if anonymous {
+                    Exposed::Public
+                } else {
+                    Exposed::Protected
+                }
             }
         };
-        Self { api: api.into(), operation: operation.into(), access, mode }
+        Self {
+            api: api.into(),
+            operation: operation.into(),
+            access,
+            mode,
+        }
     }
 }
 
@@ -115,7 +132,11 @@ pub(super) fn identities(
     keys: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Arc<IdentityPlan>> {
-    config.identity.iter().filter_map(|identity| compile_identity(identity, keys, diagnostics)).collect()
+    config
+        .identity
+        .iter()
+        .filter_map(|identity| compile_identity(identity, keys, diagnostics))
+        .collect()
 }
 
 fn compile_identity(
@@ -123,10 +144,18 @@ fn compile_identity(
     keys: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Arc<IdentityPlan>> {
-    let algorithms = identity.algorithms.iter().filter_map(|name| Algorithm::from_name(&name.value)).collect();
+    let algorithms = identity
+        .algorithms
+        .iter()
+        .filter_map(|name| Algorithm::from_name(&name.value))
+        .collect();
     let keys = match keys.get(&identity.jwks.value) {
         Ok((keys, left_out)) => {
-            diagnostics.extend(left_out.into_iter().map(|why| Diagnostic::warning(identity.jwks.span, why)));
+            diagnostics.extend(
+                left_out
+                    .into_iter()
+                    .map(|why| Diagnostic::warning(identity.jwks.span, why)),
+            );
             keys
         }
         Err(message) => {
@@ -162,7 +191,10 @@ pub(super) fn schemes(
     for (scheme, _) in &api.security {
         if description.security_scheme(&scheme.value).is_none() {
             let message = format!("the description has no security scheme `{}`", scheme.value);
-            let known = description.security_schemes.iter().map(|(name, _)| name.as_str());
+            let known = description
+                .security_schemes
+                .iter()
+                .map(|(name, _)| name.as_str());
             let near = fortress_model::diagnostic::did_you_mean(&scheme.value, known);
             let diagnostic = Diagnostic::error(scheme.span, message);
             diagnostics.push(match near {
@@ -171,7 +203,12 @@ pub(super) fn schemes(
             });
         }
     }
-    let configured = |name: &str| api.security.iter().find(|(scheme, _)| scheme.value == name).map(|(_, identity)| identity);
+    let configured = |name: &str| {
+        api.security
+            .iter()
+            .find(|(scheme, _)| scheme.value == name)
+            .map(|(_, identity)| identity)
+    };
     description
         .security_schemes
         .iter()
@@ -194,11 +231,17 @@ fn identity_for(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Arc<IdentityPlan>, String> {
     if let Some(name) = configured {
-        if let Some(identity) = identities.iter().find(|identity| *identity.name == *name.value) {
+        if let Some(identity) = identities
+            .iter()
+            .find(|identity| *identity.name == *name.value)
+        {
             return Ok(Arc::clone(identity));
         }
         let message = format!("`identity` has no entry `{}`", name.value);
-        let near = fortress_model::diagnostic::did_you_mean(&name.value, identities.iter().map(|known| &*known.name));
+        let near = fortress_model::diagnostic::did_you_mean(
+            &name.value,
+            identities.iter().map(|known| &*known.name),
+        );
         let diagnostic = Diagnostic::error(name.span, message.clone());
         diagnostics.push(match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
@@ -209,7 +252,9 @@ fn identity_for(
     match identities {
         [only] => Ok(Arc::clone(only)),
         [] => Err("`identity` has no entry that could vouch for callers".into()),
-        _ => Err(format!("several entries of `identity` could be meant by the security scheme `{scheme}`")),
+        _ => Err(format!(
+            "several entries of `identity` could be meant by the security scheme `{scheme}`"
+        )),
     }
 }
 
@@ -217,7 +262,9 @@ fn identity_for(
 /// configuration says so, or if it stands in `Authorization`, where older descriptions put theirs.
 fn place(api: &Api, name: &str, scheme: &SecurityScheme, mapped: bool) -> Result<Place, String> {
     let not_yet = |kind: &str| {
-        Err(format!("the security scheme `{name}` is {kind}, which this version does not verify"))
+        Err(format!(
+            "the security scheme `{name}` is {kind}, which this version does not verify"
+        ))
     };
     let unmapped = || {
         Err(format!(
@@ -226,24 +273,36 @@ fn place(api: &Api, name: &str, scheme: &SecurityScheme, mapped: bool) -> Result
         ))
     };
     match scheme {
-        SecurityScheme::Bearer { .. } | SecurityScheme::OAuth2 { .. } | SecurityScheme::OpenIdConnect { .. } => {
-            Ok(Place::Bearer)
-        }
-        SecurityScheme::ApiKey { location: KeyLocation::Header, name: header } => {
+        SecurityScheme::Bearer { .. }
+        | SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. } => Ok(Place::Bearer),
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Header,
+            name: header,
+        } => {
             if header.eq_ignore_ascii_case("authorization") {
                 return Ok(Place::Bearer);
             }
             match HeaderName::from_bytes(header.as_bytes()) {
                 Ok(header) if mapped => Ok(Place::Header(header)),
                 Ok(_) => unmapped(),
-                Err(_) => Err(format!("the security scheme `{name}` names no valid header")),
+                Err(_) => Err(format!(
+                    "the security scheme `{name}` names no valid header"
+                )),
             }
         }
-        SecurityScheme::ApiKey { location: KeyLocation::Cookie, name: cookie } if mapped => {
-            Ok(Place::Cookie(cookie.as_str().into()))
-        }
-        SecurityScheme::ApiKey { location: KeyLocation::Cookie, .. } => unmapped(),
-        SecurityScheme::ApiKey { location: KeyLocation::Query, .. } => not_yet("a key in the query"),
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Cookie,
+            name: cookie,
+        } if mapped => Ok(Place::Cookie(cookie.as_str().into())),
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Cookie,
+            ..
+        } => unmapped(),
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Query,
+            ..
+        } => not_yet("a key in the query"),
         SecurityScheme::Basic => not_yet("HTTP Basic"),
         SecurityScheme::HttpOther(other) => not_yet(&format!("HTTP {other}")),
         SecurityScheme::MutualTls => not_yet("mutual TLS"),
@@ -259,7 +318,11 @@ pub(super) fn described(
     schemes: &Schemes,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Access> {
-    let mark = format!("apis.{}.operations.{}: {{ public: true }}", api.name.value, key(&operation.id));
+    let mark = format!(
+        "apis.{}.operations.{}: {{ public: true }}",
+        api.name.value,
+        key(&operation.id)
+    );
     let marked = effective.public.as_ref().map(|public| public.value);
     if marked == Some(true) {
         return Some(Access::Public);
@@ -283,13 +346,20 @@ pub(super) fn described(
             }
             // One that can be kept is enough: the others are refused, which is the safe side.
             if alternatives.is_empty() {
-                let message = format!("operation `{}` cannot be protected: {}", operation.id, why.join("; "));
+                let message = format!(
+                    "operation `{}` cannot be protected: {}",
+                    operation.id,
+                    why.join("; ")
+                );
                 let help = format!("or leave it to the upstream: {mark}");
                 diagnostics.push(Diagnostic::error(operation.span, message).help(help));
                 return None;
             }
             for cause in why {
-                let message = format!("operation `{}`: an alternative of `security` is refused: {cause}", operation.id);
+                let message = format!(
+                    "operation `{}`: an alternative of `security` is refused: {cause}",
+                    operation.id
+                );
                 diagnostics.push(Diagnostic::warning(operation.span, message));
             }
             Some(Access::AnyOf(alternatives))
@@ -299,11 +369,18 @@ pub(super) fn described(
 
 /// A key as YAML takes it.
 fn key(operation: &str) -> String {
-    if operation.contains(' ') { format!("\"{operation}\"") } else { operation.to_owned() }
+    if operation.contains(' ') {
+        format!("\"{operation}\"")
+    } else {
+        operation.to_owned()
+    }
 }
 
 fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternative, String> {
-    let mut alternative = Alternative { credentials: Vec::new(), scopes: Vec::new() };
+    let mut alternative = Alternative {
+        credentials: Vec::new(),
+        scopes: Vec::new(),
+    };
     for (scheme, scopes) in &requirement.0 {
         match schemes.get(scheme) {
             Some(Ok(credential)) => alternative.credentials.push(credential.clone()),
@@ -326,13 +403,22 @@ pub(super) fn undescribed(
         return Some(Access::Public);
     }
     if identities.is_empty() {
-        let message = format!("API `{}` has no description and no `identity` that could vouch for callers", api.name.value);
-        let help = format!("add an entry to `identity`, or mark it: apis.{}.public: true", api.name.value);
+        let message = format!(
+            "API `{}` has no description and no `identity` that could vouch for callers",
+            api.name.value
+        );
+        let help = format!(
+            "add an entry to `identity`, or mark it: apis.{}.public: true",
+            api.name.value
+        );
         diagnostics.push(Diagnostic::error(api.name.span, message).help(help));
         return None;
     }
     let alternatives = identities.iter().map(|identity| Alternative {
-        credentials: vec![CredentialPlan { identity: Arc::clone(identity), place: Place::Bearer }],
+        credentials: vec![CredentialPlan {
+            identity: Arc::clone(identity),
+            place: Place::Bearer,
+        }],
         scopes: Vec::new(),
     });
     Some(Access::AnyOf(alternatives.collect()))

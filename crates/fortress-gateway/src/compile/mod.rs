@@ -14,6 +14,7 @@ use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
     config::{Api, Config, Hsts, Network, ResponseUndeclared, Serve, Spanned},
 };
+use fortress_spec::parameter::{Location, Style};
 use fortress_spec::{ApiDescription, Disk, Operation, Policy};
 use http::{HeaderName, HeaderValue};
 
@@ -22,6 +23,7 @@ pub use access::{Exposed, Exposure};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, server as server_tls};
 
+use crate::spec_shim::*;
 use crate::{
     keys::KeyRing,
     listen::ListenerPlan,
@@ -100,8 +102,13 @@ impl OperationPlan {
             Access::Public => &[],
             Access::AnyOf(alternatives) => alternatives,
         };
-        let described = alternatives.iter().flat_map(|alternative| &alternative.scopes);
-        let mut scopes: Vec<&str> = described.chain(&self.require_scopes).map(String::as_str).collect();
+        let described = alternatives
+            .iter()
+            .flat_map(|alternative| &alternative.scopes);
+        let mut scopes: Vec<&str> = described
+            .chain(&self.require_scopes)
+            .map(String::as_str)
+            .collect();
         scopes.sort_unstable();
         scopes.dedup();
         scopes
@@ -142,7 +149,10 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
     }
     let (listeners, hsts) = compiler.listeners();
     let bounds = settings::bounds(&config.defaults);
-    let sound = compiler.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error);
+    let sound = compiler
+        .diagnostics
+        .iter()
+        .all(|diagnostic| diagnostic.severity != Severity::Error);
     let gateway = sound.then(|| Gateway {
         revision,
         router: std::mem::take(&mut compiler.router),
@@ -177,7 +187,8 @@ impl Compiler<'_> {
             None => None,
             Some(path) => match self.describe(path) {
                 Some(description) => {
-                    self.descriptions.push((api.name.value.clone(), Arc::clone(&description)));
+                    self.descriptions
+                        .push((api.name.value.clone(), Arc::clone(&description)));
                     Some(description)
                 }
                 None => return,
@@ -206,9 +217,23 @@ impl Compiler<'_> {
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
-        self.exposures.push(Exposure::new(&api.name.value, "any", &access, effective.mode));
-        let plan = Arc::new(operation_plan(plan, "any".into(), None, effective, access.unwrap_or(Access::Public)));
-        let base_path = api.base_path.as_ref().map_or("", |path| path.value.as_str());
+        self.exposures.push(Exposure::new(
+            &api.name.value,
+            "any",
+            &access,
+            effective.mode,
+        ));
+        let plan = Arc::new(operation_plan(
+            plan,
+            "any".into(),
+            None,
+            effective,
+            access.unwrap_or(Access::Public),
+        ));
+        let base_path = api
+            .base_path
+            .as_ref()
+            .map_or("", |path| path.value.as_str());
         for host in hosts(api) {
             if let Err(conflict) = self.router.add_any(host, base_path, &plan) {
                 self.conflict(api, "the whole API", &conflict);
@@ -227,13 +252,14 @@ impl Compiler<'_> {
         let schemes = access::schemes(api, description, identities, &mut self.diagnostics);
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
-            let access = access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
+            let access =
+                access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
             self.exposures.push(exposure);
             let id = Arc::clone(&operation.id);
             let access = access.unwrap_or(Access::Public);
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
-            operation_plan.semicolons = operation.parameters.has_semicolon_style();
+            operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = operation.responses.any_streams();
             operation_plan.declared_overrides = declared_overrides(operation);
             self.route(api, description, operation, &Arc::new(operation_plan));
@@ -254,7 +280,13 @@ impl Compiler<'_> {
         };
         for host in hosts(api) {
             for base_path in base_paths {
-                let added = self.router.add(host, base_path, &operation.template, &operation.method, plan);
+                let added = self.router.add(
+                    host,
+                    base_path,
+                    &operation.template,
+                    &operation.method,
+                    plan,
+                );
                 if let Err(conflict) = added {
                     self.conflict(api, &operation.id, &conflict);
                 }
@@ -267,19 +299,33 @@ impl Compiler<'_> {
             "operation `{operation}` of API `{}` has the same host, path and method as `{}` of API `{}`",
             api.name.value, conflict.earlier.id, conflict.earlier.api.name,
         );
-        let help = format!("give one of them a `base_path` or `hosts`: apis.{}.base_path: /…", api.name.value);
-        self.diagnostics.push(Diagnostic::error(api.name.span, message).help(help));
+        let help = format!(
+            "give one of them a `base_path` or `hosts`: apis.{}.base_path: /…",
+            api.name.value
+        );
+        self.diagnostics
+            .push(Diagnostic::error(api.name.span, message).help(help));
     }
 
     fn listeners(&mut self) -> (Vec<Arc<ListenerPlan>>, HashMap<Arc<str>, HeaderValue>) {
         let mut listeners = Vec::new();
         let mut hsts = HashMap::new();
-        for listener in &self.config.listen {
-            let name: Arc<str> = listener.address.value.to_string().into();
-            if let Serve::Apis { hsts: Some(header), .. } = &listener.serve {
+        for (index, listener) in self.config.listen.iter().enumerate() {
+            let address = listener.address.value;
+            // Several listeners may ask for a free port of the same address.
+            let name: Arc<str> = match address.port() {
+                0 => format!("{address}#{index}").into(),
+                _ => address.to_string().into(),
+            };
+            if let Serve::Apis {
+                hsts: Some(header), ..
+            } = &listener.serve
+            {
                 hsts.insert(Arc::clone(&name), hsts_value(header));
             }
-            if let Some(plan) = ListenerPlan::compile(name, listener, &self.config.listen, &mut self.diagnostics) {
+            if let Some(plan) =
+                ListenerPlan::compile(name, listener, &self.config.listen, &mut self.diagnostics)
+            {
                 listeners.push(Arc::new(plan));
             }
         }
@@ -322,11 +368,19 @@ fn operation_plan(
     }
 }
 
+/// Whether a path parameter is written as `;name=value` (RFC 6570, section 3.2.7).
+fn has_semicolons(operation: &Operation) -> bool {
+    operation
+        .parameters
+        .iter()
+        .any(|parameter| parameter.location == Location::Path && parameter.style == Style::Matrix)
+}
+
 fn declared_overrides(operation: &Operation) -> Vec<HeaderName> {
     operation
         .parameters
         .iter()
-        .filter(|parameter| parameter.location == fortress_spec::parameter::Location::Header)
+        .filter(|parameter| parameter.location == Location::Header)
         .filter_map(|parameter| HeaderName::from_bytes(parameter.name.as_bytes()).ok())
         .filter(|name| OVERRIDES.contains(&name.as_str()))
         .collect()
@@ -334,11 +388,19 @@ fn declared_overrides(operation: &Operation) -> Vec<HeaderName> {
 
 /// The hosts of an API; `None` stands for any.
 fn hosts(api: &Api) -> Vec<Option<&str>> {
-    if api.hosts.is_empty() { vec![None] } else { api.hosts.iter().map(|host| Some(host.as_str())).collect() }
+    if api.hosts.is_empty() {
+        vec![None]
+    } else {
+        api.hosts.iter().map(|host| Some(host.as_str())).collect()
+    }
 }
 
 fn hsts_value(hsts: &Hsts) -> HeaderValue {
-    let subdomains = if hsts.include_subdomains { "; includeSubDomains" } else { "" };
+    let subdomains = if hsts.include_subdomains {
+        "; includeSubDomains"
+    } else {
+        ""
+    };
     let text = format!("max-age={}{subdomains}", hsts.max_age.as_secs());
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("max-age=31536000"))
 }

@@ -87,14 +87,21 @@ impl<'a> Layers<'a> {
             }
         };
         // Tags first: an operation's own entry is nearer.
-        let (tags, operations): (Vec<_>, Vec<_>) =
-            api.operations.iter().partition(|(selector, _)| selector.value.starts_with("tag:"));
+        let (tags, operations): (Vec<_>, Vec<_>) = api
+            .operations
+            .iter()
+            .partition(|(selector, _)| selector.value.starts_with("tag:"));
         let selected = tags
             .into_iter()
             .chain(operations)
             .map(|(selector, settings)| (select(selector, description, diagnostics), settings))
             .collect();
-        Self { defaults: &config.defaults, api, document, selected }
+        Self {
+            defaults: &config.defaults,
+            api,
+            document,
+            selected,
+        }
     }
 
     pub(super) fn effective(
@@ -108,7 +115,12 @@ impl<'a> Layers<'a> {
             .iter()
             .map(|node| {
                 let (settings, found) = config::settings(node);
-                diagnostics.extend(found.into_iter().filter(|found| !diagnostics.contains(found)).collect::<Vec<_>>());
+                diagnostics.extend(
+                    found
+                        .into_iter()
+                        .filter(|found| !diagnostics.contains(found))
+                        .collect::<Vec<_>>(),
+                );
                 settings
             })
             .collect();
@@ -128,7 +140,12 @@ impl<'a> Layers<'a> {
 
     /// Which of `selected` are tags: those that stand first.
     fn order(&self) -> impl Iterator<Item = bool> {
-        let tags = self.api.operations.iter().filter(|(selector, _)| selector.value.starts_with("tag:")).count();
+        let tags = self
+            .api
+            .operations
+            .iter()
+            .filter(|(selector, _)| selector.value.starts_with("tag:"))
+            .count();
         (0..self.selected.len()).map(move |at| at < tags)
     }
 }
@@ -141,29 +158,47 @@ fn select(
 ) -> Vec<usize> {
     let matching = |matches: &dyn Fn(&Operation) -> bool| -> Vec<usize> {
         let operations = description.operations.iter().enumerate();
-        operations.filter(|(_, operation)| matches(operation)).map(|(index, _)| index).collect()
+        operations
+            .filter(|(_, operation)| matches(operation))
+            .map(|(index, _)| index)
+            .collect()
     };
     let text = selector.value.as_str();
     let (found, known): (_, Vec<String>) = if let Some(tag) = text.strip_prefix("tag:") {
-        let known = description.operations.iter().flat_map(|operation| &operation.tags);
+        let known = description
+            .operations
+            .iter()
+            .flat_map(|operation| &operation.tags);
         let known = known.map(|tag| format!("tag:{tag}")).collect();
-        (matching(&|operation| operation.tags.iter().any(|known| known == tag)), known)
+        (
+            matching(&|operation| operation.tags.iter().any(|known| known == tag)),
+            known,
+        )
     } else if let Some((method, template)) = text.split_once(' ') {
         let template = template.trim();
         let known = |operation: &Operation| format!("{} {}", operation.method, operation.template);
-        let found = matching(&|operation| operation.method.as_str() == method && operation.template.text == template);
+        let found = matching(&|operation| {
+            operation.method.as_str() == method && operation.template.text == template
+        });
         (found, description.operations.iter().map(known).collect())
     } else {
-        let known = description.operations.iter().map(|operation| operation.id.to_string()).collect();
+        let known = description
+            .operations
+            .iter()
+            .map(|operation| operation.id.to_string())
+            .collect();
         (matching(&|operation| *operation.id == *text), known)
     };
     if found.is_empty() {
         let message = format!("the description has no operation `{text}`");
         let mut diagnostic = Diagnostic::error(selector.span, message);
-        let suggestion = fortress_model::diagnostic::did_you_mean(text, known.iter().map(String::as_str));
+        let suggestion =
+            fortress_model::diagnostic::did_you_mean(text, known.iter().map(String::as_str));
         diagnostic = match suggestion {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic.help("name it by operationId, by `METHOD /template`, or as `tag:NAME`"),
+            None => {
+                diagnostic.help("name it by operationId, by `METHOD /template`, or as `tag:NAME`")
+            }
         };
         diagnostics.push(diagnostic);
     }

@@ -20,7 +20,10 @@ use crate::upstream::{EndpointPlan, TlsPlan, UpstreamPlan, client_tls};
 pub(crate) type Credentials = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Compiles an upstream.
-pub(super) fn upstream(upstream: &Upstream, diagnostics: &mut Vec<Diagnostic>) -> Option<UpstreamPlan> {
+pub(super) fn upstream(
+    upstream: &Upstream,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<UpstreamPlan> {
     let roots = roots(upstream, diagnostics)?;
     let credentials = match &upstream.tls.certificate {
         None => None,
@@ -29,8 +32,15 @@ pub(super) fn upstream(upstream: &Upstream, diagnostics: &mut Vec<Diagnostic>) -
     let config = match client_tls(roots, credentials, upstream.http2) {
         Ok(config) => Arc::new(config),
         Err(error) => {
-            let span = upstream.tls.certificate.as_ref().map(|certificate| certificate.chain.span);
-            diagnostics.push(Diagnostic::error(span, format!("the client certificate cannot be used: {error}")));
+            let span = upstream
+                .tls
+                .certificate
+                .as_ref()
+                .map(|certificate| certificate.chain.span);
+            diagnostics.push(Diagnostic::error(
+                span,
+                format!("the client certificate cannot be used: {error}"),
+            ));
             return None;
         }
     };
@@ -43,7 +53,11 @@ pub(super) fn upstream(upstream: &Upstream, diagnostics: &mut Vec<Diagnostic>) -
         }
         endpoints.push(Arc::new(plan));
     }
-    Some(UpstreamPlan { endpoints, schedule, timeouts: upstream.timeouts.clone() })
+    Some(UpstreamPlan {
+        endpoints,
+        schedule,
+        timeouts: upstream.timeouts.clone(),
+    })
 }
 
 fn endpoint_plan(
@@ -55,7 +69,10 @@ fn endpoint_plan(
     let origin = &endpoint.url.value;
     let authority = authority(origin);
     let Ok(authority) = HeaderValue::from_str(&authority) else {
-        diagnostics.push(Diagnostic::error(endpoint.url.span, format!("`{authority}` is no host")));
+        diagnostics.push(Diagnostic::error(
+            endpoint.url.span,
+            format!("`{authority}` is no host"),
+        ));
         return None;
     };
     let tls = if origin.tls {
@@ -64,10 +81,16 @@ fn endpoint_plan(
             None => (origin.host.clone(), endpoint.url.span),
         };
         let Ok(server_name) = ServerName::try_from(name.clone()) else {
-            diagnostics.push(Diagnostic::error(span, format!("`{name}` is no server name")));
+            diagnostics.push(Diagnostic::error(
+                span,
+                format!("`{name}` is no server name"),
+            ));
             return None;
         };
-        Some(TlsPlan { config: Arc::clone(config), server_name })
+        Some(TlsPlan {
+            config: Arc::clone(config),
+            server_name,
+        })
     } else {
         None
     };
@@ -84,9 +107,17 @@ fn endpoint_plan(
 
 /// Host and port as a client writes them: the default port is left out.
 fn authority(origin: &Origin) -> String {
-    let host = if origin.host.contains(':') { format!("[{}]", origin.host) } else { origin.host.clone() };
+    let host = if origin.host.contains(':') {
+        format!("[{}]", origin.host)
+    } else {
+        origin.host.clone()
+    };
     let default = if origin.tls { 443 } else { 80 };
-    if origin.port == default { host } else { format!("{host}:{}", origin.port) }
+    if origin.port == default {
+        host
+    } else {
+        format!("{host}:{}", origin.port)
+    }
 }
 
 /// Connections may be shared where address and TLS settings are equal.
@@ -103,21 +134,36 @@ fn key(upstream: &Upstream, origin: &Origin) -> String {
         origin.port,
         upstream.http2,
         path(&tls.ca),
-        tls.server_name.as_ref().map_or("", |name| name.value.as_str()),
-        tls.certificate.as_ref().map_or(String::new(), |certificate| certificate.chain.value.display().to_string()),
+        tls.server_name
+            .as_ref()
+            .map_or("", |name| name.value.as_str()),
+        tls.certificate
+            .as_ref()
+            .map_or(String::new(), |certificate| certificate
+                .chain
+                .value
+                .display()
+                .to_string()),
     )
 }
 
 fn roots(upstream: &Upstream, diagnostics: &mut Vec<Diagnostic>) -> Option<RootCertStore> {
-    if !upstream.endpoints.iter().any(|endpoint| endpoint.url.value.tls) {
+    if !upstream
+        .endpoints
+        .iter()
+        .any(|endpoint| endpoint.url.value.tls)
+    {
         return Some(RootCertStore::empty());
     }
     let Some(file) = &upstream.tls.ca else {
         let roots = machine_roots();
         if roots.is_empty() {
             let span = upstream.endpoints.first().map(|endpoint| endpoint.url.span);
-            let message = "this machine has no trusted certificates, so no https upstream can be verified";
-            diagnostics.push(Diagnostic::error(span, message).help("name them: upstream.tls.ca: file:ca.pem"));
+            let message =
+                "this machine has no trusted certificates, so no https upstream can be verified";
+            diagnostics.push(
+                Diagnostic::error(span, message).help("name them: upstream.tls.ca: file:ca.pem"),
+            );
             return None;
         }
         return Some(roots);
@@ -152,24 +198,37 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read(path)?;
     CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("`{}` is not a PEM file of certificates: {error}", path.display()))
+        .map_err(|error| {
+            format!(
+                "`{}` is not a PEM file of certificates: {error}",
+                path.display()
+            )
+        })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read `{}`: {}", path.display(), said(&error)))
+    std::fs::read(path)
+        .map_err(|error| format!("cannot read `{}`: {}", path.display(), said(&error)))
 }
 
 fn said(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".into(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        "there is no such file".into()
+    } else {
+        error.to_string()
     }
 }
 
-fn credentials(certificate: &Certificate, diagnostics: &mut Vec<Diagnostic>) -> Option<Credentials> {
+fn credentials(
+    certificate: &Certificate,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Credentials> {
     let chain = match certificates(&certificate.chain.value) {
         Ok(chain) if chain.is_empty() => {
-            let message = format!("`{}` holds no certificate", certificate.chain.value.display());
+            let message = format!(
+                "`{}` holds no certificate",
+                certificate.chain.value.display()
+            );
             diagnostics.push(Diagnostic::error(certificate.chain.span, message));
             None
         }
@@ -181,8 +240,12 @@ fn credentials(certificate: &Certificate, diagnostics: &mut Vec<Diagnostic>) -> 
     };
     let key = read(&certificate.key.value).and_then(|pem| {
         // The parser's own error could show a piece of the key.
-        PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|_| format!("`{}` holds no private key in PEM", certificate.key.value.display()))
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+            format!(
+                "`{}` holds no private key in PEM",
+                certificate.key.value.display()
+            )
+        })
     });
     match key {
         Ok(key) => Some((chain?, key)),
@@ -194,7 +257,11 @@ fn credentials(certificate: &Certificate, diagnostics: &mut Vec<Diagnostic>) -> 
 }
 
 /// A listener's TLS.
-pub(crate) fn server(tls: &Tls, http2: Http2, diagnostics: &mut Vec<Diagnostic>) -> Option<Arc<ServerConfig>> {
+pub(crate) fn server(
+    tls: &Tls,
+    http2: Http2,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<ServerConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut keys = Vec::new();
     for certificate in &tls.certificates {
@@ -214,9 +281,14 @@ pub(crate) fn server(tls: &Tls, http2: Http2, diagnostics: &mut Vec<Diagnostic>)
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions);
     let mut config = match builder {
-        Ok(builder) => builder.with_no_client_auth().with_cert_resolver(Arc::new(by_name)),
+        Ok(builder) => builder
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(by_name)),
         Err(error) => {
-            diagnostics.push(Diagnostic::error(None, format!("TLS cannot be set up: {error}")));
+            diagnostics.push(Diagnostic::error(
+                None,
+                format!("TLS cannot be set up: {error}"),
+            ));
             return None;
         }
     };
@@ -252,9 +324,14 @@ impl ByName {
 
 /// The DNS names in a certificate's subject alternative names.
 fn names_of(key: &CertifiedKey) -> Vec<String> {
-    let Some(leaf) = key.cert.first() else { return Vec::new() };
+    let Some(leaf) = key.cert.first() else {
+        return Vec::new();
+    };
     match webpki::EndEntityCert::try_from(leaf) {
-        Ok(certificate) => certificate.valid_dns_names().map(str::to_ascii_lowercase).collect(),
+        Ok(certificate) => certificate
+            .valid_dns_names()
+            .map(str::to_ascii_lowercase)
+            .collect(),
         // It is still served to those who ask for no name, or for one that nothing else has.
         Err(_) => Vec::new(),
     }
@@ -262,10 +339,16 @@ fn names_of(key: &CertifiedKey) -> Vec<String> {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let key = hello.server_name().map(str::to_ascii_lowercase).and_then(|name| {
-            let wildcard = || name.split_once('.').and_then(|(_, suffix)| self.names.get(&format!("*.{suffix}")));
-            self.names.get(&name).or_else(wildcard)
-        });
+        let key = hello
+            .server_name()
+            .map(str::to_ascii_lowercase)
+            .and_then(|name| {
+                let wildcard = || {
+                    name.split_once('.')
+                        .and_then(|(_, suffix)| self.names.get(&format!("*.{suffix}")))
+                };
+                self.names.get(&name).or_else(wildcard)
+            });
         Some(Arc::clone(key.unwrap_or(&self.default)))
     }
 }

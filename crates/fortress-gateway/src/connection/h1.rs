@@ -16,8 +16,9 @@ use tokio::{
 use super::{Context, Io, operations, write_all};
 use crate::{
     h1::{
-        self, CONTINUE, ChunkedDecoder, Framing, HeadBounds, Refused, RequestHead, ResponseFraming, ScanState, Target,
-        Version, parse_request, write_chunk, write_last_chunk, write_response_head,
+        self, CONTINUE, ChunkedDecoder, Framing, HeadBounds, Refused, RequestHead, ResponseFraming,
+        ScanState, Target, Version, parse_request, write_chunk, write_last_chunk,
+        write_response_head,
     },
     listen::Service,
     reply::{Reply, ReplyBody, Stream},
@@ -37,7 +38,11 @@ const LINGER_BYTES: usize = 256 << 10;
 
 /// Serves a connection to its end.
 pub(super) async fn run<I: Io>(context: Context, io: I) {
-    let mut wire = Wire { io, input: BytesMut::new(), output: BytesMut::new() };
+    let mut wire = Wire {
+        io,
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+    };
     let mut first = true;
     loop {
         match wire.head(&context, first).await {
@@ -49,7 +54,9 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
             Heard::Refused(refused) => {
                 let seen = wire.input.len();
                 let answer = serve::refuse_head(&context.worker, &context.arrival, refused, seen);
-                let sent = wire.send(&context, &Method::GET, Version::Http11, answer, false).await;
+                let sent = wire
+                    .send(&context, &Method::GET, Version::Http11, answer, false)
+                    .await;
                 if sent {
                     wire.linger().await;
                 }
@@ -80,7 +87,17 @@ enum Heard {
 
 /// One request and its answer; says whether another may follow.
 async fn exchange<I: Io>(context: &Context, wire: &mut Wire<I>, head: RequestHead) -> bool {
-    let RequestHead { method, target, host, version, headers, framing, keep_alive, expect_continue, bytes } = head;
+    let RequestHead {
+        method,
+        target,
+        host,
+        version,
+        headers,
+        framing,
+        keep_alive,
+        expect_continue,
+        bytes,
+    } = head;
     let target: Box<str> = match target {
         Target::Origin(text) => text,
         Target::Asterisk => "*".into(),
@@ -91,7 +108,9 @@ async fn exchange<I: Io>(context: &Context, wire: &mut Wire<I>, head: RequestHea
         left: match framing {
             Framing::None | Framing::Length(0) => Left::Nothing,
             Framing::Length(length) => Left::Length(length),
-            Framing::Chunked => Left::Chunked(Box::new(ChunkedDecoder::for_request(&HeadBounds::from(&context.bounds)))),
+            Framing::Chunked => Left::Chunked(Box::new(ChunkedDecoder::for_request(
+                &HeadBounds::from(&context.bounds),
+            ))),
         },
         owes_continue: expect_continue,
         patience: context.bounds.write_time,
@@ -110,17 +129,25 @@ async fn exchange<I: Io>(context: &Context, wire: &mut Wire<I>, head: RequestHea
         bytes,
     };
     let answer = match &context.plan.service {
-        Service::Apis { .. } => serve::serve(&context.worker, &context.arrival, head, &mut body).await,
-        Service::Redirect { port } => {
-            Answer { reply: operations::redirect(&head, *port), record: Recorder::none(&context.worker) }
+        Service::Apis { .. } => {
+            serve::serve(&context.worker, &context.arrival, head, &mut body).await
         }
-        Service::Operations => {
-            Answer { reply: operations::answer(&context.worker, &head), record: Recorder::none(&context.worker) }
-        }
+        Service::Redirect { port } => Answer {
+            reply: operations::redirect(&head, *port),
+            record: Recorder::none(&context.worker),
+        },
+        Service::Operations => Answer {
+            reply: operations::answer(&context.worker, &head),
+            record: Recorder::none(&context.worker),
+        },
     };
     let unread = !matches!(body.left, Left::Nothing);
-    let keep_alive = keep_alive && !unread && !context.worker.is_stopping();
-    let sent = wire.send(context, &announced_method, version, answer, keep_alive).await;
+    let until_close = version == Version::Http10
+        && matches!(&answer.reply.body, ReplyBody::Stream(stream) if stream.length.is_none());
+    let keep_alive = keep_alive && !unread && !until_close && !context.worker.is_stopping();
+    let sent = wire
+        .send(context, &announced_method, version, answer, keep_alive)
+        .await;
     if sent && unread {
         wire.linger().await;
     }
@@ -133,7 +160,11 @@ impl<I: Io> Wire<I> {
         let mut scan = ScanState::default();
         let mut begun = Instant::now();
         if self.input.is_empty() {
-            let patience = if first { context.bounds.head_time } else { context.bounds.idle_time };
+            let patience = if first {
+                context.bounds.head_time
+            } else {
+                context.bounds.idle_time
+            };
             context.idle.set(true);
             let read = tokio::time::timeout(patience, self.read()).await;
             context.idle.set(false);
@@ -154,9 +185,13 @@ impl<I: Io> Wire<I> {
             match tokio::time::timeout_at(begun + context.bounds.head_time, self.read()).await {
                 Ok(Ok(0) | Err(_)) => return Heard::Nothing,
                 Ok(Ok(_)) => {}
+                Err(_) if self.input.is_empty() => return Heard::Nothing,
                 Err(_) => {
                     let detail = format!("no whole head within {:?}", context.bounds.head_time);
-                    return Heard::Refused(Refused { reason: Reason::HeadTimeout, detail });
+                    return Heard::Refused(Refused {
+                        reason: Reason::HeadTimeout,
+                        detail,
+                    });
                 }
             }
         }
@@ -177,18 +212,33 @@ impl<I: Io> Wire<I> {
         keep_alive: bool,
     ) -> bool {
         let Answer { reply, mut record } = answer;
-        let Reply { status, headers, body } = reply;
+        let Reply {
+            status,
+            headers,
+            body,
+        } = reply;
         let framing = framing(status, method, version, &body);
         self.output.clear();
         let date = context.worker.date();
-        write_response_head(&mut self.output, version, status, &headers, framing, &date, keep_alive);
+        write_response_head(
+            &mut self.output,
+            version,
+            status,
+            &headers,
+            framing,
+            &date,
+            keep_alive,
+        );
         let patience = context.bounds.write_time;
         let sent = match body {
-            ReplyBody::Empty { .. } => write_all(&mut self.io, &self.output, patience).await.is_ok(),
+            ReplyBody::Empty { .. } => write_all(&mut self.io, &self.output, patience)
+                .await
+                .is_ok(),
             ReplyBody::Full(bytes) => self.send_whole(&bytes, patience, &mut record).await,
             ReplyBody::Stream(stream) => {
                 let chunked = framing == ResponseFraming::Chunked;
-                self.send_stream(stream, chunked, patience, &mut record).await
+                self.send_stream(stream, chunked, patience, &mut record)
+                    .await
             }
         };
         if !sent {
@@ -197,12 +247,19 @@ impl<I: Io> Wire<I> {
         sent
     }
 
-    async fn send_whole(&mut self, bytes: &Bytes, patience: Duration, record: &mut Recorder) -> bool {
+    async fn send_whole(
+        &mut self,
+        bytes: &Bytes,
+        patience: Duration,
+        record: &mut Recorder,
+    ) -> bool {
         let joined = bytes.len() <= READ;
         if joined {
             self.output.extend_from_slice(bytes);
         }
-        let mut sent = write_all(&mut self.io, &self.output, patience).await.is_ok();
+        let mut sent = write_all(&mut self.io, &self.output, patience)
+            .await
+            .is_ok();
         if sent && !joined {
             sent = write_all(&mut self.io, bytes, patience).await.is_ok();
         }
@@ -227,7 +284,10 @@ impl<I: Io> Wire<I> {
                     } else {
                         self.output.extend_from_slice(&piece);
                     }
-                    if write_all(&mut self.io, &self.output, patience).await.is_err() {
+                    if write_all(&mut self.io, &self.output, patience)
+                        .await
+                        .is_err()
+                    {
                         return false;
                     }
                     record.sent(piece.len());
@@ -237,12 +297,15 @@ impl<I: Io> Wire<I> {
                     if chunked {
                         write_last_chunk(&mut self.output);
                     }
-                    return write_all(&mut self.io, &self.output, patience).await.is_ok();
+                    return write_all(&mut self.io, &self.output, patience)
+                        .await
+                        .is_ok();
                 }
                 Err(error) => {
                     // The status is out: all that is left is to let the client see the break.
                     if let Some(decision) = record.decision() {
-                        let denial = decision.fail(error.reason(), format!("after the head was sent: {error}"));
+                        let denial = decision
+                            .fail(error.reason(), format!("after the head was sent: {error}"));
                         tracing::debug!(detail = denial.detail, "a streamed response broke off");
                     }
                     return false;
@@ -268,15 +331,20 @@ impl<I: Io> Wire<I> {
     }
 }
 
-fn framing(status: StatusCode, method: &Method, version: Version, body: &ReplyBody) -> ResponseFraming {
+fn framing(
+    status: StatusCode,
+    method: &Method,
+    version: Version,
+    body: &ReplyBody,
+) -> ResponseFraming {
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return ResponseFraming::None;
     }
     let length = |length: usize| ResponseFraming::Length(u64::try_from(length).unwrap_or(u64::MAX));
     match body {
-        ReplyBody::Empty { announced: Some(announced) } if method == Method::HEAD => {
-            ResponseFraming::Length(*announced)
-        }
+        ReplyBody::Empty {
+            announced: Some(announced),
+        } if method == Method::HEAD => ResponseFraming::Length(*announced),
         ReplyBody::Empty { .. } if method == Method::HEAD => ResponseFraming::None,
         ReplyBody::Empty { .. } => ResponseFraming::Length(0),
         ReplyBody::Full(bytes) => length(bytes.len()),
@@ -293,7 +361,15 @@ pub(super) fn whole(reply: &Reply, date: &[u8]) -> BytesMut {
     let framing = framing(reply.status, &Method::GET, Version::Http11, &reply.body);
     let mut headers = reply.headers.clone();
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    write_response_head(&mut out, Version::Http11, reply.status, &headers, framing, date, false);
+    write_response_head(
+        &mut out,
+        Version::Http11,
+        reply.status,
+        &headers,
+        framing,
+        date,
+        false,
+    );
     if let ReplyBody::Full(bytes) = &reply.body {
         out.extend_from_slice(bytes);
     }
@@ -338,7 +414,9 @@ impl<I: Io> RequestBody for Body<'_, I> {
                 }
             }
             if std::mem::take(&mut self.owes_continue)
-                && write_all(&mut self.wire.io, CONTINUE, self.patience).await.is_err()
+                && write_all(&mut self.wire.io, CONTINUE, self.patience)
+                    .await
+                    .is_err()
             {
                 return Err(BodyError::Incomplete);
             }
@@ -357,7 +435,9 @@ impl<I: Io> Body<'_, I> {
         match &mut self.left {
             Left::Nothing => Ok(Bytes::new()),
             Left::Length(left) => {
-                let have = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let have = input
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 let piece = input.split_to(have).freeze();
                 *left -= u64::try_from(have).unwrap_or_default();
                 if *left == 0 {

@@ -57,11 +57,17 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(Some(usize::try_from(bounds.resets).unwrap_or(usize::MAX)))
+        .max_pending_accept_reset_streams(Some(
+            usize::try_from(bounds.resets).unwrap_or(usize::MAX),
+        ))
         .max_local_error_reset_streams(Some(usize::try_from(bounds.resets).unwrap_or(usize::MAX)))
         .keep_alive_interval(Some(bounds.idle_time.max(Duration::from_secs(2)) / 2))
         .keep_alive_timeout(Duration::from_secs(10));
-    let streams = Rc::new(Streams { open: Cell::new(0), replying: Cell::new(0), last: Cell::new(Instant::now()) });
+    let streams = Rc::new(Streams {
+        open: Cell::new(0),
+        replying: Cell::new(0),
+        last: Cell::new(Instant::now()),
+    });
     let context = Rc::new(context);
     let service = service_fn({
         let (context, streams) = (Rc::clone(&context), Rc::clone(&streams));
@@ -120,12 +126,17 @@ impl Streams {
     fn enter(this: &Rc<Self>) -> Entered {
         this.open.set(this.open.get() + 1);
         this.last.set(Instant::now());
-        Entered { streams: Rc::clone(this), replying: false }
+        Entered {
+            streams: Rc::clone(this),
+            replying: false,
+        }
     }
 
     fn look(&self, context: &Context, written: &Progress) -> Look {
         let bounds = &context.bounds;
-        if self.replying.get() > 0 && written.last().max(self.last.get()).elapsed() > bounds.write_time {
+        if self.replying.get() > 0
+            && written.last().max(self.last.get()).elapsed() > bounds.write_time
+        {
             return Look::Stuck;
         }
         let silent = self.last.get().elapsed();
@@ -157,13 +168,19 @@ impl Drop for Entered {
         let streams = &self.streams;
         streams.open.set(streams.open.get().saturating_sub(1));
         if self.replying {
-            streams.replying.set(streams.replying.get().saturating_sub(1));
+            streams
+                .replying
+                .set(streams.replying.get().saturating_sub(1));
         }
         streams.last.set(Instant::now());
     }
 }
 
-async fn exchange(context: &Context, request: Request<Incoming>, mut entered: Entered) -> Response<Sent> {
+async fn exchange(
+    context: &Context,
+    request: Request<Incoming>,
+    mut entered: Entered,
+) -> Response<Sent> {
     let (parts, incoming) = request.into_parts();
     let head_request = parts.method == Method::HEAD;
     let answer = match head(context, parts) {
@@ -179,7 +196,10 @@ async fn exchange(context: &Context, request: Request<Incoming>, mut entered: En
 
 /// The request in the terms of HTTP/1.1, held to the same rules.
 fn head(context: &Context, parts: http::request::Parts) -> Result<Head, Refused> {
-    let refused = |reason, detail: &str| Refused { reason, detail: detail.into() };
+    let refused = |reason, detail: &str| Refused {
+        reason,
+        detail: detail.into(),
+    };
     let bounds = &context.bounds;
     let target: Box<str> = match parts.uri.path_and_query() {
         Some(target) if target.as_str() == "*" => "*".into(),
@@ -196,20 +216,44 @@ fn head(context: &Context, parts: http::request::Parts) -> Result<Head, Refused>
     let host = host(&parts.uri, &headers)?;
     headers.remove(header::HOST);
     join_cookies(&mut headers);
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() + target.len();
-    Ok(Head { method: parts.method, target, host: host.as_str().into(), headers, version: "HTTP/2", bytes })
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum::<usize>()
+        + target.len();
+    Ok(Head {
+        method: parts.method,
+        target,
+        host: host.as_str().into(),
+        headers,
+        version: "HTTP/2",
+        bytes,
+    })
 }
 
 /// `:authority`, to which a `Host` must be equal (RFC 9113, section 8.3.1).
 fn host(uri: &http::Uri, headers: &HeaderMap) -> Result<Authority, Refused> {
     let mut fields = headers.get_all(header::HOST).iter();
-    let field = fields.next().map(|value| Authority::parse(value.as_bytes())).transpose()?;
+    let field = fields
+        .next()
+        .map(|value| Authority::parse(value.as_bytes()))
+        .transpose()?;
     if fields.next().is_some() {
-        return Err(Refused { reason: Reason::HostInvalid, detail: "two `Host` fields".into() });
+        return Err(Refused {
+            reason: Reason::HostInvalid,
+            detail: "two `Host` fields".into(),
+        });
     }
-    let default_port = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    let default_port = if uri.scheme_str() == Some("http") {
+        80
+    } else {
+        443
+    };
     match (uri.authority(), field) {
-        (None, None) => Err(Refused { reason: Reason::HostInvalid, detail: "no authority".into() }),
+        (None, None) => Err(Refused {
+            reason: Reason::HostInvalid,
+            detail: "no authority".into(),
+        }),
         (None, Some(host)) => Ok(host),
         (Some(authority), field) => {
             let authority = Authority::parse(authority.as_str().as_bytes())?;
@@ -227,7 +271,9 @@ fn host(uri: &http::Uri, headers: &HeaderMap) -> Result<Authority, Refused> {
 /// Cookies may come in several fields; upstreams get one (RFC 9113, section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::COOKIE).iter();
-    let (Some(first), Some(second)) = (values.next(), values.next()) else { return };
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        return;
+    };
     let mut joined = first.as_bytes().to_vec();
     for value in std::iter::once(second).chain(values) {
         joined.extend_from_slice(b"; ");
@@ -242,7 +288,11 @@ struct Received(Incoming);
 
 impl RequestBody for Received {
     fn announced(&self) -> Option<u64> {
-        if self.0.is_end_stream() { Some(0) } else { self.0.size_hint().exact() }
+        if self.0.is_end_stream() {
+            Some(0)
+        } else {
+            self.0.size_hint().exact()
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
@@ -268,7 +318,11 @@ impl RequestBody for Received {
 
 fn response(context: &Context, answer: Answer, head: bool, entered: Entered) -> Response<Sent> {
     let Answer { reply, record } = answer;
-    let Reply { status, mut headers, body } = reply;
+    let Reply {
+        status,
+        mut headers,
+        body,
+    } = reply;
     headers.remove(header::CONTENT_LENGTH);
     if !headers.contains_key(header::DATE)
         && let Ok(date) = HeaderValue::from_bytes(&context.worker.date())
@@ -288,7 +342,12 @@ fn response(context: &Context, answer: Answer, head: bool, entered: Entered) -> 
         ReplyBody::Full(bytes) => Source::Whole(bytes),
         ReplyBody::Stream(stream) => Source::Stream(next(stream)),
     };
-    let mut response = Response::new(Sent { source, record, done: false, _entered: entered });
+    let mut response = Response::new(Sent {
+        source,
+        record,
+        done: false,
+        _entered: entered,
+    });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
@@ -333,7 +392,11 @@ impl Body for Sent {
                 let bytes = std::mem::take(bytes);
                 this.done = true;
                 this.record.sent(bytes.len());
-                if bytes.is_empty() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(Frame::data(bytes)))) }
+                if bytes.is_empty() {
+                    Poll::Ready(None)
+                } else {
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
             }
             Source::Stream(future) => {
                 let (stream, piece) = match future.as_mut().poll(cx) {
@@ -353,8 +416,12 @@ impl Body for Sent {
                     Err(error) => {
                         this.done = true;
                         if let Some(decision) = this.record.decision() {
-                            let denial = decision.fail(error.reason(), format!("after the head was sent: {error}"));
-                            tracing::debug!(detail = denial.detail, "a streamed response broke off");
+                            let denial = decision
+                                .fail(error.reason(), format!("after the head was sent: {error}"));
+                            tracing::debug!(
+                                detail = denial.detail,
+                                "a streamed response broke off"
+                            );
                         }
                         Poll::Ready(Some(Err(error.into())))
                     }
@@ -369,7 +436,9 @@ impl Body for Sent {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or_default()),
+            Source::Whole(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or_default())
+            }
             Source::Stream(_) => SizeHint::default(),
         }
     }

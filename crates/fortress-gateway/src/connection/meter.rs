@@ -53,7 +53,11 @@ pub(super) struct Meter<I> {
 
 impl<I> Meter<I> {
     pub(super) fn new(io: I, bounds: &Bounds, written: Progress) -> Self {
-        Self { io, frames: Frames::new(bounds), written }
+        Self {
+            io,
+            frames: Frames::new(bounds),
+            written,
+        }
     }
 }
 
@@ -91,7 +95,9 @@ impl Frames {
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
             while self.filled < FRAME_HEADER {
-                let Some((byte, rest)) = bytes.split_first() else { return Ok(()) };
+                let Some((byte, rest)) = bytes.split_first() else {
+                    return Ok(());
+                };
                 if let Some(place) = self.header.get_mut(self.filled) {
                     *place = *byte;
                 }
@@ -143,26 +149,42 @@ impl Frames {
             self.cheap = 0;
         }
         self.cheap += cost;
-        if self.cheap > self.bound_cheap { Err("too many frames that carry nothing") } else { Ok(()) }
+        if self.cheap > self.bound_cheap {
+            Err("too many frames that carry nothing")
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Meter<I> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let new = buf.filled().get(before..).unwrap_or_default();
-                Poll::Ready(this.frames.see(new).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)))
+                Poll::Ready(
+                    this.frames
+                        .see(new)
+                        .map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why)),
+                )
             }
-            other => other,
+            other @ (Poll::Ready(Err(_)) | Poll::Pending) => other,
         }
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         if written.is_ready() {
@@ -210,11 +232,19 @@ mod tests {
 
     #[track_caller]
     fn check(frames: &[Vec<u8>], times: usize, expect: bool) {
-        let bounds = Bounds { resets: 10, continuations: 2, ..Bounds::default() };
+        let bounds = Bounds {
+            resets: 10,
+            continuations: 2,
+            ..Bounds::default()
+        };
         for size in [1, 7, 1000] {
             let mut meter = Frames::new(&bounds);
             let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-            (0..times).for_each(|_| frames.iter().for_each(|frame| bytes.extend_from_slice(frame)));
+            (0..times).for_each(|_| {
+                frames
+                    .iter()
+                    .for_each(|frame| bytes.extend_from_slice(frame))
+            });
             let seen = bytes.chunks(size).try_for_each(|piece| meter.see(piece));
             assert_eq!(seen.is_ok(), expect, "in pieces of {size}: {seen:?}");
         }
@@ -231,7 +261,20 @@ mod tests {
         check(&[frame(2, 0, 5)], 11, false);
         check(&[frame(0, 0, 0)], 11, false);
         check(&[frame(0, 0, 100)], 100, true);
-        check(&[frame(1, 0, 20), frame(9, 0, 20), frame(9, 4, 20)], 50, true);
-        check(&[frame(1, 0, 20), frame(9, 0, 0), frame(9, 0, 0), frame(9, 4, 0)], 1, false);
+        check(
+            &[frame(1, 0, 20), frame(9, 0, 20), frame(9, 4, 20)],
+            50,
+            true,
+        );
+        check(
+            &[
+                frame(1, 0, 20),
+                frame(9, 0, 0),
+                frame(9, 0, 0),
+                frame(9, 4, 0),
+            ],
+            1,
+            false,
+        );
     }
 }

@@ -23,7 +23,6 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    compile::Gateway,
     connections::Place,
     listen::{ListenerPlan, Service},
     reply,
@@ -31,11 +30,14 @@ use crate::{
     worker::{Recorder, Worker},
 };
 
+/// Whether a connection is idle, and its task.
+type Task = (Rc<Cell<bool>>, AbortHandle);
+
 /// A worker's open connections, so that a stop can end those that wait for nothing but a request.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
     next: Cell<u64>,
-    connections: RefCell<HashMap<u64, (Rc<Cell<bool>>, AbortHandle)>>,
+    connections: RefCell<HashMap<u64, Task>>,
 }
 
 impl Open {
@@ -85,10 +87,20 @@ struct Context {
 /// Starts to serve a connection, or refuses it.
 pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: SocketAddr) {
     let gateway = worker.gateway();
-    let Some(plan) = gateway.listeners.iter().find(|plan| plan.name == *name).cloned() else { return };
+    let Some(plan) = gateway
+        .listeners
+        .iter()
+        .find(|plan| plan.name == *name)
+        .cloned()
+    else {
+        return;
+    };
     let metrics = worker.shard.listener(name);
     let ip = peer.ip().to_canonical();
-    let trusted = gateway.trusted_proxies().iter().any(|network| network.contains(ip));
+    let trusted = gateway
+        .trusted_proxies()
+        .iter()
+        .any(|network| network.contains(ip));
     let arrival = Arrival {
         peer,
         listener: Arc::clone(name),
@@ -98,7 +110,11 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         // The operator must be able to look in while an attack is on.
         Service::Operations => None,
         Service::Apis { .. } | Service::Redirect { .. } => {
-            match worker.shared.connections.admit(ip, trusted, &gateway.bounds) {
+            match worker
+                .shared
+                .connections
+                .admit(ip, trusted, &gateway.bounds)
+            {
                 Ok(place) => Some(place),
                 Err(reason) => {
                     metrics.refuse(reason);
@@ -109,24 +125,40 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         }
     };
     let idle = Rc::new(Cell::new(false));
-    let context =
-        Context { worker: Rc::clone(worker), arrival, plan, bounds: gateway.bounds.clone(), idle: Rc::clone(&idle) };
+    let context = Context {
+        worker: Rc::clone(worker),
+        arrival,
+        plan,
+        bounds: gateway.bounds.clone(),
+        idle: Rc::clone(&idle),
+    };
     let id = worker.open.next.get();
     worker.open.next.set(id + 1);
-    let entry = Entry { worker: Rc::clone(worker), id };
+    let entry = Entry {
+        worker: Rc::clone(worker),
+        id,
+    };
     let open = metrics.open();
     let task = tokio::task::spawn_local(async move {
         let held: (Entry, Option<Place>, _) = (entry, place, open);
         run(context, tcp).await;
         drop(held);
     });
-    worker.open.connections.borrow_mut().insert(id, (idle, task.abort_handle()));
+    worker
+        .open
+        .connections
+        .borrow_mut()
+        .insert(id, (idle, task.abort_handle()));
 }
 
 /// Tells a client that there is no place, where that costs nothing: not under TLS.
 fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, reason: Reason) {
     let now = worker.now();
-    let mut decision = Decision::begin(worker.request_id(now), now, arrival.peer.ip().to_canonical());
+    let mut decision = Decision::begin(
+        worker.request_id(now),
+        now,
+        arrival.peer.ip().to_canonical(),
+    );
     decision.client_port = arrival.peer.port();
     decision.listener = Arc::clone(&arrival.listener);
     decision.tls = arrival.tls;
@@ -151,7 +183,9 @@ async fn run(context: Context, tcp: TcpStream) {
     }
     let plan = Arc::clone(&context.plan);
     match &plan.service {
-        Service::Apis { tls: Some(config), .. } => {
+        Service::Apis {
+            tls: Some(config), ..
+        } => {
             let metrics = context.worker.shard.listener(&plan.name);
             let accepting = TlsAcceptor::from(Arc::clone(config)).accept(tcp);
             match tokio::time::timeout(context.bounds.head_time, accepting).await {
@@ -170,14 +204,19 @@ async fn run(context: Context, tcp: TcpStream) {
                 Err(_) => metrics.handshake_failed(),
             }
         }
-        Service::Apis { tls: None, http2: Http2::PriorKnowledge } => {
+        Service::Apis {
+            tls: None,
+            http2: Http2::PriorKnowledge,
+        } => {
             match tokio::time::timeout(context.bounds.head_time, begins_with_preface(&tcp)).await {
                 Ok(true) => h2::run(context, tcp).await,
                 Ok(false) => h1::run(context, tcp).await,
                 Err(_) => {}
             }
         }
-        Service::Apis { tls: None, .. } | Service::Redirect { .. } | Service::Operations => h1::run(context, tcp).await,
+        Service::Apis { tls: None, .. } | Service::Redirect { .. } | Service::Operations => {
+            h1::run(context, tcp).await
+        }
     }
 }
 
@@ -201,7 +240,11 @@ async fn begins_with_preface(tcp: &TcpStream) -> bool {
 }
 
 /// Writes all, giving up when nothing moves for `patience`.
-async fn write_all(io: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], patience: Duration) -> Result<(), ()> {
+async fn write_all(
+    io: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    patience: Duration,
+) -> Result<(), ()> {
     while !bytes.is_empty() {
         match tokio::time::timeout(patience, io.write(bytes)).await {
             Ok(Ok(written)) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
@@ -218,8 +261,3 @@ async fn write_all(io: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], patienc
 trait Io: AsyncRead + AsyncWrite + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Io for T {}
-
-/// The snapshot that is in force for the next request.
-fn current(context: &Context) -> Arc<Gateway> {
-    context.worker.gateway()
-}

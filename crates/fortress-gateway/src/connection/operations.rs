@@ -18,21 +18,39 @@ use crate::{
 pub(super) fn answer(worker: &Rc<Worker>, head: &Head) -> Reply {
     let plain = "text/plain; charset=utf-8";
     if head.method != Method::GET && head.method != Method::HEAD {
-        let mut reply = text(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET and HEAD\n".into());
-        reply.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut reply = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            plain,
+            "only GET and HEAD\n".into(),
+        );
+        reply
+            .headers
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return reply;
     }
     let mut reply = match split_target(&head.target).0 {
-        "/metrics" => text(StatusCode::OK, metrics::CONTENT_TYPE, worker.shared.metrics.encode()),
+        "/metrics" => text(
+            StatusCode::OK,
+            metrics::CONTENT_TYPE,
+            worker.shared.metrics.encode(),
+        ),
         "/livez" => text(StatusCode::OK, plain, "ok\n".into()),
-        "/readyz" if worker.is_stopping() => text(StatusCode::SERVICE_UNAVAILABLE, plain, "stopping\n".into()),
+        "/readyz" if worker.is_stopping() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, plain, "stopping\n".into())
+        }
         "/readyz" => text(StatusCode::OK, plain, "ok\n".into()),
-        _ => text(StatusCode::NOT_FOUND, plain, "there are /metrics, /livez and /readyz\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            plain,
+            "there are /metrics, /livez and /readyz\n".into(),
+        ),
     };
     if head.method == Method::HEAD
         && let ReplyBody::Full(bytes) = &reply.body
     {
-        reply.body = ReplyBody::Empty { announced: u64::try_from(bytes.len()).ok() };
+        reply.body = ReplyBody::Empty {
+            announced: u64::try_from(bytes.len()).ok(),
+        };
     }
     reply
 }
@@ -41,15 +59,31 @@ pub(super) fn answer(worker: &Rc<Worker>, head: &Head) -> Reply {
 /// though by then a body has gone over the wire in the clear once.
 pub(super) fn redirect(head: &Head, port: u16) -> Reply {
     let name = route::host_name(&head.host);
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
-    let target = if head.target.starts_with('/') { &*head.target } else { "/" };
-    let mut reply = text(StatusCode::PERMANENT_REDIRECT, "text/plain; charset=utf-8", "use https\n".into());
+    let port = if port == 443 {
+        String::new()
+    } else {
+        format!(":{port}")
+    };
+    let target = if head.target.starts_with('/') {
+        &*head.target
+    } else {
+        "/"
+    };
+    let mut reply = text(
+        StatusCode::PERMANENT_REDIRECT,
+        "text/plain; charset=utf-8",
+        "use https\n".into(),
+    );
     match HeaderValue::from_str(&format!("https://{name}{port}{target}")) {
         Ok(location) => {
             reply.headers.insert(header::LOCATION, location);
             reply
         }
-        Err(_) => text(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "no such host\n".into()),
+        Err(_) => text(
+            StatusCode::BAD_REQUEST,
+            "text/plain; charset=utf-8",
+            "no such host\n".into(),
+        ),
     }
 }
 
@@ -57,6 +91,13 @@ fn text(status: StatusCode, content_type: &'static str, body: String) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Reply { status, headers, body: ReplyBody::Full(Bytes::from(body)) }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    Reply {
+        status,
+        headers,
+        body: ReplyBody::Full(Bytes::from(body)),
+    }
 }

@@ -24,7 +24,10 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
-    const ANONYMOUS: Self = Self { verified: None, alternative: None };
+    const ANONYMOUS: Self = Self {
+        verified: None,
+        alternative: None,
+    };
 
     /// The verified token, if one was shown.
     pub(crate) fn verified(&self) -> Option<&Verified> {
@@ -55,11 +58,21 @@ pub(crate) async fn check(
         match satisfy(alternative, headers, decision.received).await {
             Ok(Some((identity, verified))) => {
                 decision.principal = Some(record(identity, &verified));
-                return Ok(Principal { verified: Some(verified), alternative: Some(index) });
+                return Ok(Principal {
+                    verified: Some(verified),
+                    alternative: Some(index),
+                });
             }
-            Ok(None) => return Ok(Principal { verified: None, alternative: Some(index) }),
+            Ok(None) => {
+                return Ok(Principal {
+                    verified: None,
+                    alternative: Some(index),
+                });
+            }
             Err(refusal) => {
-                let nearer = nearest.as_ref().is_none_or(|best| refusal.rank() > best.rank());
+                let nearer = nearest
+                    .as_ref()
+                    .is_none_or(|best| refusal.rank() > best.rank());
                 if nearer {
                     nearest = Some(refusal);
                 }
@@ -81,14 +94,17 @@ struct Refusal {
 
 impl Refusal {
     /// How near the credential came: a missing one tells the least.
-    fn rank(&self) -> u8 {
-        match self.reason {
-            Reason::CredentialMissing => 0,
-            Reason::CredentialMalformed => 1,
-            Reason::CredentialInvalid => 2,
-            Reason::CredentialExpired => 3,
-            _ => 4,
-        }
+    fn rank(&self) -> usize {
+        const FARTHEST_FIRST: [Reason; 4] = [
+            Reason::CredentialMissing,
+            Reason::CredentialMalformed,
+            Reason::CredentialInvalid,
+            Reason::CredentialExpired,
+        ];
+        let place = FARTHEST_FIRST
+            .iter()
+            .position(|reason| *reason == self.reason);
+        place.unwrap_or(FARTHEST_FIRST.len())
     }
 }
 
@@ -124,8 +140,14 @@ async fn satisfy<'a>(
 }
 
 fn present(credential: &CredentialPlan, headers: &HeaderMap) -> Result<String, Refusal> {
-    let missing = |detail: &str| Refusal { reason: Reason::CredentialMissing, detail: detail.into() };
-    let malformed = |detail: &str| Refusal { reason: Reason::CredentialMalformed, detail: detail.into() };
+    let missing = |detail: &str| Refusal {
+        reason: Reason::CredentialMissing,
+        detail: detail.into(),
+    };
+    let malformed = |detail: &str| Refusal {
+        reason: Reason::CredentialMalformed,
+        detail: detail.into(),
+    };
     let name = match &credential.place {
         Place::Bearer => header::AUTHORIZATION,
         Place::Header(name) => name.clone(),
@@ -160,22 +182,38 @@ fn present(credential: &CredentialPlan, headers: &HeaderMap) -> Result<String, R
     }
 }
 
-async fn verify(identity: &Arc<IdentityPlan>, token: &str, now: Timestamp) -> Result<Arc<Verified>, Refusal> {
-    let refusal = |error: &TokenError| Refusal { reason: error.reason(), detail: error.to_string() };
+async fn verify(
+    identity: &Arc<IdentityPlan>,
+    token: &str,
+    now: Timestamp,
+) -> Result<Arc<Verified>, Refusal> {
+    let refusal = |error: &TokenError| Refusal {
+        reason: error.reason(),
+        detail: error.to_string(),
+    };
     let unavailable = || Refusal {
         reason: Reason::KeysUnavailable,
         detail: format!("the keys of `{}` could not be had", identity.name),
     };
     let keys = match identity.keys.current() {
         Some(keys) => keys,
-        None => identity.keys.refreshed(None).await.ok_or_else(unavailable)?,
+        None => identity
+            .keys
+            .refreshed(None)
+            .await
+            .ok_or_else(unavailable)?,
     };
-    match identity.verifier.verify_cached(token, &keys.set, now, &identity.cache) {
+    match identity
+        .verifier
+        .verify_cached(token, &keys.set, now, &identity.cache)
+    {
         Ok(verified) => Ok(verified),
         Err(unknown @ TokenError::UnknownKey { .. }) => {
             // The issuer may have rotated its keys: ask once, together with all who wait.
             let fresh = identity.keys.refreshed(Some(keys.generation)).await;
-            let Some(fresh) = fresh else { return Err(refusal(&unknown)) };
+            let Some(fresh) = fresh else {
+                return Err(refusal(&unknown));
+            };
             identity
                 .verifier
                 .verify_cached(token, &fresh.set, now, &identity.cache)

@@ -24,7 +24,10 @@ pub(crate) fn check(
     };
     // Any alternative will do that the same credential satisfies: `security` is a list of ORs, and
     // two entries may differ in their scopes alone.
-    let permitted = match principal.alternative().and_then(|index| alternatives.get(index)) {
+    let permitted = match principal
+        .alternative()
+        .and_then(|index| alternatives.get(index))
+    {
         None => missing(principal, &plan.require_scopes),
         Some(satisfied) => alternatives
             .iter()
@@ -34,14 +37,22 @@ pub(crate) fn check(
             .flatten(),
     };
     if let Some(scope) = permitted {
-        decision.refuse(Reason::ScopeInsufficient, format!("scope `{scope}` is missing"))?;
+        decision.refuse(
+            Reason::ScopeInsufficient,
+            format!("scope `{scope}` is missing"),
+        )?;
     }
     Ok(Permit(()))
 }
 
 /// The first scope that the principal lacks.
-fn missing<'a>(principal: &Principal, demanded: impl IntoIterator<Item = &'a String>) -> Option<&'a str> {
-    let held = principal.verified().map_or(&[][..], |verified| &verified.scopes);
+fn missing<'a>(
+    principal: &Principal,
+    demanded: impl IntoIterator<Item = &'a String>,
+) -> Option<&'a str> {
+    let held = principal
+        .verified()
+        .map_or(&[][..], |verified| &verified.scopes);
     demanded
         .into_iter()
         .map(String::as_str)

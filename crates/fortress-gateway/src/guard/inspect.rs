@@ -54,15 +54,27 @@ pub(crate) async fn check(
     if let Some((description, operation)) = plan.operation() {
         let mut found = Vec::new();
         let content_type = single_content_type(&request.headers);
-        operation.check_body(&description.schemas, content_type.as_deref(), &body, &plan.policy, &mut found);
+        operation.check_body(
+            &description.schemas,
+            content_type.as_deref(),
+            &body,
+            &plan.policy,
+            &mut found,
+        );
         refuse_all(decision, found)?;
     }
     Ok(Inspected { request, body })
 }
 
-fn parameters(decision: &mut Decision, routed: &Routed, request: &mut Request) -> Result<(), Denial> {
+fn parameters(
+    decision: &mut Decision,
+    routed: &Routed,
+    request: &mut Request,
+) -> Result<(), Denial> {
     let plan = routed.plan();
-    let Some((description, operation)) = plan.operation() else { return Ok(()) };
+    let Some((description, operation)) = plan.operation() else {
+        return Ok(());
+    };
     let mut found = Vec::new();
     let outcome = {
         let parts = RequestParts {
@@ -86,7 +98,7 @@ fn parameters(decision: &mut Decision, routed: &Routed, request: &mut Request) -
 }
 
 /// Records every violation; the first one that is enforced ends the request.
-fn refuse_all(decision: &mut Decision, found: Vec<Violation>) -> Result<(), Denial> {
+pub(crate) fn refuse_all(decision: &mut Decision, found: Vec<Violation>) -> Result<(), Denial> {
     let mut verdict = Ok(());
     for violation in found {
         let detail = if violation.location.is_empty() {
@@ -116,14 +128,21 @@ fn single_content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Reads the body whole. What cannot be read cannot be forwarded: these refusals hold in any mode.
-async fn read(decision: &mut Decision, bounds: &Bounds, wire: &mut impl RequestBody) -> Result<Bytes, Denial> {
-    let too_large =
-        |decision: &mut Decision| decision.fail(Reason::BodyTooLarge, format!("over {} bytes", bounds.body));
+async fn read(
+    decision: &mut Decision,
+    bounds: &Bounds,
+    wire: &mut impl RequestBody,
+) -> Result<Bytes, Denial> {
+    let too_large = |decision: &mut Decision| {
+        decision.fail(Reason::BodyTooLarge, format!("over {} bytes", bounds.body))
+    };
     let announced = wire.announced();
     if announced == Some(0) {
         return Ok(Bytes::new());
     }
-    if announced.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > bounds.body)) {
+    if announced
+        .is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > bounds.body))
+    {
         return Err(too_large(decision));
     }
     let started = Instant::now();
@@ -131,14 +150,19 @@ async fn read(decision: &mut Decision, bounds: &Bounds, wire: &mut impl RequestB
     let mut rest = BytesMut::new();
     let mut received = 0_usize;
     loop {
-        let allowed = u64::try_from(received).unwrap_or(u64::MAX).checked_div(bounds.body_rate).unwrap_or_default();
+        let allowed = u64::try_from(received)
+            .unwrap_or(u64::MAX)
+            .checked_div(bounds.body_rate)
+            .unwrap_or_default();
         let deadline = started + GRACE + Duration::from_secs(allowed);
         let piece = match tokio::time::timeout_at(deadline, wire.next()).await {
             Err(_) => {
                 let detail = format!("{received} bytes in {:?}", started.elapsed());
                 return Err(decision.fail(Reason::BodyTimeout, detail));
             }
-            Ok(Err(BodyError::Framing(reason, detail))) => return Err(decision.fail(reason, detail)),
+            Ok(Err(BodyError::Framing(reason, detail))) => {
+                return Err(decision.fail(reason, detail));
+            }
             Ok(Err(BodyError::Incomplete)) => {
                 let detail = format!("the client closed after {received} bytes");
                 return Err(decision.fail(Reason::BodyIncomplete, detail));
@@ -184,13 +208,19 @@ fn decoded(
     headers.remove(header::CONTENT_ENCODING);
     // What clients accept is between them and the gateway: an encoded answer could not be checked.
     headers.remove(header::ACCEPT_ENCODING);
-    let Some(coding) = coding.filter(|_| !raw.is_empty()) else { return Ok(raw) };
-    let bounds = decode::Limits { size: plan.bounds.body, expansion: plan.bounds.expansion };
+    let Some(coding) = coding.filter(|_| !raw.is_empty()) else {
+        return Ok(raw);
+    };
+    let bounds = decode::Limits {
+        size: plan.bounds.body,
+        expansion: plan.bounds.expansion,
+    };
     match decode::decode(coding, &raw, bounds) {
         Ok(body) => Ok(Bytes::from(body)),
-        Err(decode::DecodeError::TooLarge) => {
-            Err(decision.fail(Reason::BodyTooLarge, format!("over {} bytes when decoded", plan.bounds.body)))
-        }
+        Err(decode::DecodeError::TooLarge) => Err(decision.fail(
+            Reason::BodyTooLarge,
+            format!("over {} bytes when decoded", plan.bounds.body),
+        )),
         Err(error) => Err(decision.fail(Reason::ContentEncodingInvalid, error.to_string())),
     }
 }

@@ -281,18 +281,13 @@ const FAULTS: &[Reason] = &[
     Reason::UpstreamUnreachable,
     Reason::UpstreamTimeout,
     Reason::UpstreamBroken,
-    Reason::GatewayStopping,
     Reason::GatewayFault,
 ];
 
 /// A defect is high; what answers a risk of access or data is medium, unless honest clients cause
 /// it every day; the rest is low.
 fn severity(reason: Reason) -> (u32, &'static str) {
-    const EVERYDAY: &[Reason] = &[
-        Reason::CredentialMissing,
-        Reason::CredentialExpired,
-        Reason::GatewayStopping,
-    ];
+    const EVERYDAY: &[Reason] = &[Reason::CredentialMissing, Reason::CredentialExpired];
     if reason == Reason::GatewayFault {
         return (4, "High");
     }

@@ -13,11 +13,16 @@ use super::{
     EndpointPlan, Incoming, Outgoing, UpstreamBody, UpstreamError, connect::Stream, pool::Pool,
 };
 use crate::h1::{
-    ChunkedDecoder, Framing, HeadBounds, ResponseFraming, ResponseHead, ScanState, parse_response, write_request_head,
+    ChunkedDecoder, Framing, HeadBounds, ResponseFraming, ResponseHead, ScanState, parse_response,
+    write_request_head,
 };
 
 /// What an upstream's response head may hold.
-const RESPONSE_HEAD: HeadBounds = HeadBounds { head: 64 << 10, headers: 200, uri: 0 };
+const RESPONSE_HEAD: HeadBounds = HeadBounds {
+    head: 64 << 10,
+    headers: 200,
+    uri: 0,
+};
 /// Interim (1xx) answers that are skipped before the final one.
 const INTERIM: usize = 8;
 /// Bytes asked for at a time.
@@ -32,7 +37,11 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, buffer: BytesMut::new(), fresh: true }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            fresh: true,
+        }
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -65,10 +74,16 @@ pub(super) async fn exchange(
             if keep_alive && connection.buffer.is_empty() {
                 pool.put(&endpoint.key, connection);
             }
-            return Ok(Incoming { status: head.status, headers: head.headers, body: UpstreamBody::Empty });
+            return Ok(Incoming {
+                status: head.status,
+                headers: head.headers,
+                body: UpstreamBody::Empty,
+            });
         }
         ResponseFraming::Length(length) => Remaining::Length(length),
-        ResponseFraming::Chunked => Remaining::Chunked(ChunkedDecoder::for_response(&RESPONSE_HEAD)),
+        ResponseFraming::Chunked => {
+            Remaining::Chunked(ChunkedDecoder::for_response(&RESPONSE_HEAD))
+        }
         ResponseFraming::UntilClose => Remaining::UntilClose,
     };
     let body = Body {
@@ -82,7 +97,11 @@ pub(super) async fn exchange(
         key: Arc::clone(&endpoint.key),
         pool: Rc::clone(pool),
     };
-    Ok(Incoming { status: head.status, headers: head.headers, body: UpstreamBody::H1(Box::new(body)) })
+    Ok(Incoming {
+        status: head.status,
+        headers: head.headers,
+        body: UpstreamBody::H1(Box::new(body)),
+    })
 }
 
 /// Writes the request. Gives `true` if the upstream stopped reading before the end but may have
@@ -105,7 +124,14 @@ async fn write(
         0 if !expects_body(&request.method) => Framing::None,
         _ => Framing::Length(length),
     };
-    write_request_head(&mut out, &request.method, path, request.query.as_deref(), &request.headers, framing);
+    write_request_head(
+        &mut out,
+        &request.method,
+        path,
+        request.query.as_deref(),
+        &request.headers,
+        framing,
+    );
     let written = if request.body.len() <= READ {
         out.extend_from_slice(&request.body);
         connection.stream.write_all(&out).await
@@ -131,7 +157,10 @@ fn expects_body(method: &Method) -> bool {
     [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
-async fn read_head(connection: &mut Connection, method: &Method) -> Result<ResponseHead, UpstreamError> {
+async fn read_head(
+    connection: &mut Connection,
+    method: &Method,
+) -> Result<ResponseHead, UpstreamError> {
     let mut scan = ScanState::default();
     let mut interim = 0;
     let mut seen = false;
@@ -154,7 +183,11 @@ async fn read_head(connection: &mut Connection, method: &Method) -> Result<Respo
         }
         match connection.read().await {
             Ok(0) | Err(_) if !connection.fresh && !seen => return Err(UpstreamError::Stale),
-            Ok(0) => return Err(UpstreamError::Broken("the connection was closed before an answer".into())),
+            Ok(0) => {
+                return Err(UpstreamError::Broken(
+                    "the connection was closed before an answer".into(),
+                ));
+            }
             Ok(_) => {}
             Err(error) => return Err(UpstreamError::Broken(error.to_string())),
         }
@@ -186,7 +219,9 @@ impl Body {
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         loop {
-            let Some(connection) = self.connection.as_mut() else { return Ok(None) };
+            let Some(connection) = self.connection.as_mut() else {
+                return Ok(None);
+            };
             if !connection.buffer.is_empty() {
                 let (piece, done) = take(&mut self.remaining, &mut connection.buffer)?;
                 if done {
@@ -199,15 +234,25 @@ impl Body {
                     return Ok(None);
                 }
             }
-            let Some(connection) = self.connection.as_mut() else { return Ok(None) };
+            let Some(connection) = self.connection.as_mut() else {
+                return Ok(None);
+            };
             match connection.read().await {
                 Ok(0) if matches!(self.remaining, Remaining::UntilClose) => {
                     self.connection = None;
                     return Ok(None);
                 }
-                Ok(0) => return Err(UpstreamError::Broken("the connection was closed mid-body".into())),
+                Ok(0) => {
+                    return Err(UpstreamError::Broken(
+                        "the connection was closed mid-body".into(),
+                    ));
+                }
                 Ok(_) => {}
-                Err(error) => return Err(UpstreamError::Broken(format!("broke off mid-body: {error}"))),
+                Err(error) => {
+                    return Err(UpstreamError::Broken(format!(
+                        "broke off mid-body: {error}"
+                    )));
+                }
             }
         }
     }
@@ -226,7 +271,9 @@ impl Body {
 fn take(remaining: &mut Remaining, buffer: &mut BytesMut) -> Result<(Bytes, bool), UpstreamError> {
     match remaining {
         Remaining::Length(length) => {
-            let have = buffer.len().min(usize::try_from(*length).unwrap_or(usize::MAX));
+            let have = buffer
+                .len()
+                .min(usize::try_from(*length).unwrap_or(usize::MAX));
             let piece = buffer.split_to(have).freeze();
             *length -= u64::try_from(have).unwrap_or_default();
             Ok((piece, *length == 0))

@@ -54,18 +54,29 @@ impl Sender {
         } else {
             UpstreamBody::H2(Box::new(Body(body)))
         };
-        Ok(Incoming { status: head.status, headers: head.headers, body })
+        Ok(Incoming {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
     }
 }
 
-fn outgoing(endpoint: &EndpointPlan, request: &Outgoing) -> Result<Request<Full<Bytes>>, UpstreamError> {
+fn outgoing(
+    endpoint: &EndpointPlan,
+    request: &Outgoing,
+) -> Result<Request<Full<Bytes>>, UpstreamError> {
     let mut target = format!("{}{}", endpoint.prefix, request.path.as_str());
     if let Some(query) = &request.query {
         target.push('?');
         target.push_str(query);
     }
     let uri = Uri::builder()
-        .scheme(if endpoint.tls.is_some() { "https" } else { "http" })
+        .scheme(if endpoint.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        })
         .authority(endpoint.authority.as_bytes())
         .path_and_query(target)
         .build()
@@ -87,7 +98,9 @@ impl Body {
         loop {
             match self.0.frame().await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(UpstreamError::Broken(format!("broke off: {error}"))),
+                Some(Err(error)) => {
+                    return Err(UpstreamError::Broken(format!("broke off: {error}")));
+                }
                 Some(Ok(frame)) => {
                     // Trailers are dropped: nothing checks them.
                     if let Ok(data) = frame.into_data() {

@@ -27,7 +27,7 @@ use crate::{path::NormalizedPath, serve::Cleared};
 
 /// Where an API's requests go, compiled.
 #[derive(Debug, Default)]
-pub struct UpstreamPlan {
+pub(crate) struct UpstreamPlan {
     pub(crate) endpoints: Vec<Arc<EndpointPlan>>,
     /// Indices into `endpoints`, each as often as its weight says.
     pub(crate) schedule: Vec<usize>,
@@ -64,9 +64,6 @@ pub(crate) struct Outgoing {
     /// Without the endpoint's prefix.
     pub(crate) path: NormalizedPath,
     pub(crate) query: Option<Box<str>>,
-    /// What the client asked for. The upstream is told in `X-Forwarded-Host`; its `Host` is its own.
-    pub(crate) host: Box<str>,
-    pub(crate) tls: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -74,8 +71,14 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Sending it twice means the same as sending it once (RFC 9110, section 9.2.2).
     fn idempotent(&self) -> bool {
-        [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE]
-            .contains(&self.method)
+        [
+            Method::GET,
+            Method::HEAD,
+            Method::OPTIONS,
+            Method::PUT,
+            Method::DELETE,
+        ]
+        .contains(&self.method)
     }
 }
 
@@ -97,7 +100,10 @@ pub(crate) enum UpstreamBody {
 
 impl UpstreamBody {
     /// The next piece, or `None` at the end. `wait` bounds the time until it comes.
-    pub(crate) async fn chunk(&mut self, deadline: Instant) -> Result<Option<Bytes>, UpstreamError> {
+    pub(crate) async fn chunk(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Option<Bytes>, UpstreamError> {
         let next = async {
             match self {
                 Self::Empty => Ok(None),
@@ -163,13 +169,24 @@ impl Upstreams {
     /// # Errors
     /// [`UpstreamError`]. A connection that turns out to be stale is replaced once, if nothing was
     /// received and the request may be repeated; an endpoint that cannot be reached is skipped.
-    pub(crate) async fn send(&self, plan: &UpstreamPlan, cleared: Cleared) -> Result<Incoming, UpstreamError> {
+    pub(crate) async fn send(
+        &self,
+        plan: &UpstreamPlan,
+        cleared: Cleared,
+    ) -> Result<Incoming, UpstreamError> {
         let mut request = cleared.into_outgoing();
         let deadline = Instant::now() + plan.timeouts.total;
-        let mut last = UpstreamError::Unreachable { endpoint: "upstream".into(), cause: "no endpoint".into() };
+        let mut last = UpstreamError::Unreachable {
+            endpoint: "upstream".into(),
+            cause: "no endpoint".into(),
+        };
         for attempt in 0..plan.endpoints.len().min(ATTEMPTS) {
-            let Some(endpoint) = self.choose(plan, attempt) else { break };
-            request.headers.insert(header::HOST, endpoint.authority.clone());
+            let Some(endpoint) = self.choose(plan, attempt) else {
+                break;
+            };
+            request
+                .headers
+                .insert(header::HOST, endpoint.authority.clone());
             match tokio::time::timeout_at(deadline, self.send_to(endpoint, plan, &request)).await {
                 Ok(Err(unreachable @ UpstreamError::Unreachable { .. })) => last = unreachable,
                 Ok(done) => return done,
@@ -200,13 +217,28 @@ impl Upstreams {
             return self.send_h2(endpoint, plan, request).await;
         }
         while let Some(connection) = self.idle.take(&endpoint.key) {
-            match h1::exchange(connection, endpoint, request, plan.timeouts.first_byte, &self.idle).await {
+            match h1::exchange(
+                connection,
+                endpoint,
+                request,
+                plan.timeouts.first_byte,
+                &self.idle,
+            )
+            .await
+            {
                 Err(UpstreamError::Stale) if request.idempotent() => {}
                 done => return done,
             }
         }
         let stream = within(plan.timeouts.connect, endpoint, connect::connect(endpoint)).await?;
-        h1::exchange(h1::Connection::new(stream), endpoint, request, plan.timeouts.first_byte, &self.idle).await
+        h1::exchange(
+            h1::Connection::new(stream),
+            endpoint,
+            request,
+            plan.timeouts.first_byte,
+            &self.idle,
+        )
+        .await
     }
 
     async fn send_h2(
@@ -217,15 +249,22 @@ impl Upstreams {
     ) -> Result<Incoming, UpstreamError> {
         let known = self.multiplexed.borrow().get(&endpoint.key).cloned();
         if let Some(sender) = known.filter(h2::Sender::is_ready) {
-            match sender.exchange(endpoint, request, plan.timeouts.first_byte).await {
+            match sender
+                .exchange(endpoint, request, plan.timeouts.first_byte)
+                .await
+            {
                 Err(UpstreamError::Stale) if request.idempotent() => {}
                 done => return done,
             }
         }
         let stream = within(plan.timeouts.connect, endpoint, connect::connect(endpoint)).await?;
         let sender = within(plan.timeouts.connect, endpoint, h2::handshake(stream)).await?;
-        self.multiplexed.borrow_mut().insert(Arc::clone(&endpoint.key), sender.clone());
-        sender.exchange(endpoint, request, plan.timeouts.first_byte).await
+        self.multiplexed
+            .borrow_mut()
+            .insert(Arc::clone(&endpoint.key), sender.clone());
+        sender
+            .exchange(endpoint, request, plan.timeouts.first_byte)
+            .await
     }
 
     /// Closes what has been idle for too long.
@@ -247,7 +286,10 @@ async fn within<T>(
         Ok(Err(cause)) => cause,
         Err(_) => format!("no connection within {limit:?}"),
     };
-    Err(UpstreamError::Unreachable { endpoint: format!("{}:{}", endpoint.host, endpoint.port), cause })
+    Err(UpstreamError::Unreachable {
+        endpoint: format!("{}:{}", endpoint.host, endpoint.port),
+        cause,
+    })
 }
 
 /// One GET outside any client's request, on a connection of its own: for the issuers' keys.
@@ -258,18 +300,32 @@ pub(crate) async fn get(
     uri: &http::Uri,
     tls: Option<&Arc<rustls::ClientConfig>>,
 ) -> Result<Incoming, UpstreamError> {
-    let wrong = |why: &str| UpstreamError::Unreachable { endpoint: uri.to_string(), cause: why.into() };
+    let wrong = |why: &str| UpstreamError::Unreachable {
+        endpoint: uri.to_string(),
+        cause: why.into(),
+    };
     let host = uri.host().ok_or_else(|| wrong("the URL has no host"))?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let bare = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let https = uri.scheme_str() == Some("https");
     let tls = if https {
         let config = tls.ok_or_else(|| wrong("TLS cannot be set up"))?;
-        let server_name = bare.clone().try_into().map_err(|_| wrong("the URL's host is no server name"))?;
-        Some(TlsPlan { config: Arc::clone(config), server_name })
+        let server_name = bare
+            .clone()
+            .try_into()
+            .map_err(|_| wrong("the URL's host is no server name"))?;
+        Some(TlsPlan {
+            config: Arc::clone(config),
+            server_name,
+        })
     } else {
         None
     };
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let path = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
     let (path, query) = crate::path::split_target(path);
     let endpoint = EndpointPlan {
         key: Arc::from(""),
@@ -288,15 +344,21 @@ pub(crate) async fn get(
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let request = Outgoing {
         method: Method::GET,
-        path: NormalizedPath::parse(path, crate::path::Semicolons::Refused).map_err(|refused| wrong(&refused.detail))?,
+        path: NormalizedPath::parse(path, crate::path::Semicolons::Refused)
+            .map_err(|refused| wrong(&refused.detail))?,
         query: query.map(Box::from),
-        host: Box::from(""),
-        tls: https,
         headers,
         body: Bytes::new(),
     };
     let timeouts = Timeouts::default();
     let stream = within(timeouts.connect, &endpoint, connect::connect(&endpoint)).await?;
     let connection = h1::Connection::new(stream);
-    h1::exchange(connection, &endpoint, &request, timeouts.first_byte, &Rc::default()).await
+    h1::exchange(
+        connection,
+        &endpoint,
+        &request,
+        timeouts.first_byte,
+        &Rc::default(),
+    )
+    .await
 }

@@ -12,9 +12,12 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Idle connections kept per endpoint and worker.
 const KEPT: usize = 256;
 
+/// A connection, and since when it waits.
+type Idle = (Connection, Instant);
+
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: RefCell<HashMap<Arc<str>, Vec<(Connection, Instant)>>>,
+    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
 }
 
 impl Pool {

@@ -1,0 +1,365 @@
+//! A gateway, an upstream that remembers what it got, and tokens.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fortress_auth::{
+    Algorithm,
+    sign::{SigningKey, key_set},
+};
+use fortress_gateway::{KeyRing, Server, compile};
+use fortress_model::{Clock, Diagnostic, Severity, SystemClock, config};
+
+/// An upstream that answers every request as it is told, and remembers it.
+pub struct Upstream {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Received>>>,
+    answer: Arc<Mutex<Vec<u8>>>,
+}
+
+/// A request as the upstream got it.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+pub const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+impl Upstream {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let answer = Arc::new(Mutex::new(EMPTY.to_vec()));
+        let (requests, reply) = (Arc::clone(&seen), Arc::clone(&answer));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (requests, reply) = (Arc::clone(&requests), Arc::clone(&reply));
+                thread::spawn(move || while exchange(&stream, &requests, &reply).is_some() {});
+            }
+        });
+        Self {
+            address,
+            seen,
+            answer,
+        }
+    }
+
+    /// Answers with these bytes from now on.
+    pub fn answers(&self, bytes: &[u8]) {
+        *self.answer.lock().unwrap() = bytes.to_vec();
+    }
+
+    /// What came since the last call.
+    pub fn received(&self) -> Vec<Received> {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+fn exchange(
+    mut stream: &TcpStream,
+    seen: &Mutex<Vec<Received>>,
+    answer: &Mutex<Vec<u8>>,
+) -> Option<()> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        read_some(stream, &mut bytes)?;
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut received = Received {
+        head,
+        body: Vec::new(),
+    };
+    let length: usize = received
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    assert!(
+        received.header("transfer-encoding").is_none(),
+        "the gateway sends held bodies with a length"
+    );
+    while bytes.len() < end + length {
+        read_some(stream, &mut bytes)?;
+    }
+    received.body = bytes[end..].to_vec();
+    assert_eq!(
+        received.body.len(),
+        length,
+        "bytes that belong to no request"
+    );
+    seen.lock().unwrap().push(received);
+    let reply = answer.lock().unwrap().clone();
+    stream.write_all(&reply).ok()
+}
+
+fn read_some(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
+    let mut piece = [0; 64 << 10];
+    match stream.read(&mut piece) {
+        Ok(0) | Err(_) => None,
+        Ok(read) => {
+            bytes.extend_from_slice(&piece[..read]);
+            Some(())
+        }
+    }
+}
+
+/// A gateway with its files.
+pub struct Gateway {
+    pub directory: tempfile::TempDir,
+    server: Option<Server>,
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Gateway {
+    /// Starts a gateway from files: `fortress.yaml`, and whatever it names.
+    pub fn start(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        std::fs::write(directory.path().join("jwks.json"), Tokens::shared().jwks()).unwrap();
+        let (config, mut sources, diagnostics) =
+            config::load(&directory.path().join("fortress.yaml"), &|_| None);
+        let config = config.unwrap_or_else(|| panic!("{}", render(&diagnostics, &sources)));
+        let keys = KeyRing::default();
+        let compiled = compile(&config, &mut sources, &keys, 1);
+        let gateway = compiled
+            .gateway
+            .unwrap_or_else(|| panic!("{}", render(&compiled.diagnostics, &sources)));
+        let server = Server::start(gateway, &config, keys, 1).unwrap();
+        let addresses = server
+            .listening()
+            .iter()
+            .map(|listening| listening.address)
+            .collect();
+        Self {
+            directory,
+            server: Some(server),
+            addresses,
+        }
+    }
+
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.directory.path().join("journal.ndjson")
+    }
+
+    /// The journal's event for a request, as soon as it is there.
+    pub fn event(&self, request_id: &str) -> serde_json::Value {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            if let Some(line) = lines(&self.journal())
+                .into_iter()
+                .find(|line| line.contains(request_id))
+            {
+                return serde_json::from_str(&line).unwrap();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!(
+            "no event for {request_id} in {}",
+            std::fs::read_to_string(self.journal()).unwrap_or_default()
+        );
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+    }
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+pub fn render(diagnostics: &[Diagnostic], sources: &fortress_model::Sources) -> String {
+    diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .map(|diagnostic| {
+            let place = diagnostic.span.and_then(|span| sources.position(span));
+            format!(
+                "{place:?}: {} ({:?})\n",
+                diagnostic.message, diagnostic.help
+            )
+        })
+        .collect()
+}
+
+/// A response as it came over the wire.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        Received {
+            head: self.head.clone(),
+            body: Vec::new(),
+        }
+        .header(name)?;
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub fn code(&self) -> Option<String> {
+        let problem: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        Some(problem.get("code")?.as_str()?.to_owned())
+    }
+}
+
+/// Sends bytes on a connection of their own and reads everything that comes back.
+pub fn send(address: SocketAddr, bytes: &[u8]) -> Vec<Response> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(8)))
+        .unwrap();
+    let mut sender = stream.try_clone().unwrap();
+    let head = bytes.starts_with(b"HEAD ");
+    let bytes = bytes.to_vec();
+    let writer = thread::spawn(move || sender.write_all(&bytes).is_ok());
+    let mut received = Vec::new();
+    let mut responses = Vec::new();
+    // A connection that stays open after the last whole response is in step, and is closed here.
+    loop {
+        match read_some(&stream, &mut received) {
+            None => break,
+            Some(()) => {
+                while let Some(response) = take_response(&mut received, head) {
+                    responses.push(response);
+                }
+                if received.is_empty() && !responses.is_empty() {
+                    stream
+                        .set_read_timeout(Some(Duration::from_millis(40)))
+                        .unwrap();
+                }
+            }
+        }
+    }
+    assert!(
+        received.is_empty(),
+        "bytes that are no response: {:?}",
+        String::from_utf8_lossy(&received)
+    );
+    drop(writer.join());
+    responses
+}
+
+fn take_response(bytes: &mut Vec<u8>, to_head: bool) -> Option<Response> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    assert!(head.starts_with("HTTP/1.1 "), "no response: {head}");
+    let status: u16 = head[9..12].parse().unwrap();
+    let received = Received {
+        head: head.clone(),
+        body: Vec::new(),
+    };
+    if status == 100 {
+        bytes.drain(..end);
+        return take_response(bytes, to_head);
+    }
+    let body = if received.header("transfer-encoding") == Some("chunked") {
+        let (body, used) = unchunk(&bytes[end..])?;
+        bytes.drain(..end + used);
+        body
+    } else {
+        let announced = received.header("content-length").filter(|_| !to_head);
+        let length: usize = announced.map_or(0, |length| length.parse().unwrap());
+        let body = bytes.get(end..end + length)?.to_vec();
+        bytes.drain(..end + length);
+        body
+    };
+    Some(Response { status, head, body })
+}
+
+fn unchunk(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let whole = bytes.len();
+    let mut body = Vec::new();
+    loop {
+        let line = bytes.windows(2).position(|window| window == b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).unwrap(), 16).unwrap();
+        bytes = &bytes[line + 2..];
+        body.extend_from_slice(bytes.get(..size)?);
+        bytes = bytes.get(size + 2..)?;
+        if size == 0 {
+            return Some((body, whole - bytes.len()));
+        }
+    }
+}
+
+/// Makes tokens that the gateways of these tests accept, and some that they do not.
+pub struct Tokens {
+    key: SigningKey,
+    stranger: SigningKey,
+}
+
+impl Tokens {
+    pub fn shared() -> &'static Self {
+        static TOKENS: std::sync::LazyLock<Tokens> = std::sync::LazyLock::new(|| Tokens {
+            key: SigningKey::generate(Algorithm::Es256, "test").unwrap(),
+            stranger: SigningKey::generate(Algorithm::Es256, "test").unwrap(),
+        });
+        &TOKENS
+    }
+
+    fn jwks(&self) -> String {
+        key_set(&[&self.key])
+    }
+
+    /// `alice scope=a,b expires=-60 aud=… iss=… typ=… key=stranger`; the rest is `alice`'s.
+    pub fn make(&self, wish: &str) -> String {
+        let now = SystemClock.now().seconds();
+        let (mut subject, mut scope, mut expires) = ("alice", String::new(), 600_i64);
+        let (mut audience, mut issuer, mut key, mut token_type) =
+            ("test", "https://idp.test", &self.key, "JWT");
+        for word in wish.split_whitespace() {
+            match word.split_once('=') {
+                None => subject = word,
+                Some(("scope", list)) => scope = list.replace(',', " "),
+                Some(("expires", seconds)) => expires = seconds.parse().unwrap(),
+                Some(("aud", value)) => audience = value,
+                Some(("iss", value)) => issuer = value,
+                Some(("typ", value)) => token_type = value,
+                Some(("key", "stranger")) => key = &self.stranger,
+                Some(other) => panic!("unknown wish {other:?}"),
+            }
+        }
+        let expires = i64::try_from(now).unwrap() + expires;
+        let claims = format!(
+            r#"{{"iss":"{issuer}","aud":"{audience}","sub":"{subject}","exp":{expires},"iat":{},"scope":"{scope}"}}"#,
+            now - 3600,
+        );
+        key.sign_raw(key.header(token_type).as_bytes(), claims.as_bytes())
+            .unwrap()
+    }
+}
