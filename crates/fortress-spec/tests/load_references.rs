@@ -265,12 +265,31 @@ fn siblings_of_references() {
         "required: true",
         "warning openapi.yaml:6:56 `required` beside `$ref` is ignored",
     );
+    with(V30, "description: d", "ok");
     with(
         V30,
-        "description: d",
-        "warning openapi.yaml:6:56 `description` beside `$ref` is ignored",
+        "required: true",
+        "warning openapi.yaml:6:56 `required` beside `$ref` is ignored",
     );
     with(V30, "x-a: d", "ok");
+}
+
+#[test]
+fn siblings_of_references_to_schemas() {
+    let rest = "components:\n  schemas: {A: {type: string}}\n";
+    let with = |head: &str, expect: &str| {
+        check(
+            head,
+            "{$ref: '#/components/schemas/A', maxLength: 3, description: d}",
+            rest,
+            expect,
+        );
+    };
+    with(V31, "ok");
+    with(
+        V30,
+        "warning openapi.yaml:6:91 `maxLength` beside `$ref` is ignored (in a schema put the reference inside `allOf",
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use fortress_model::{
     diagnostic::{Diagnostic, Severity},
-    document::{Format, Node, SourceId, Sources, Span, Value, read},
+    document::{Format, Member, Node, SourceId, Sources, Span, Value, read},
 };
 
 use super::{
@@ -21,7 +21,10 @@ use super::{
     pointer::Index,
     swagger, uri,
 };
-use crate::schema::{Base, NodeKey, Place, Resolve};
+use crate::{
+    description::Dialect,
+    schema::{Base, NodeKey, Place, Resolve},
+};
 
 /// How many references may follow each other before something that is not one.
 const LONGEST_CHAIN: usize = 64;
@@ -76,8 +79,8 @@ pub(super) struct Resolver<'d> {
     files: &'d dyn Files,
     sources: RefCell<&'d mut Sources>,
     root: PathBuf,
-    /// Every file that was tried; `None` for one that could not be read.
-    opened: RefCell<HashMap<PathBuf, Option<Base>>>,
+    /// Every file that was tried, with why it could not be read.
+    opened: RefCell<HashMap<PathBuf, Result<Base, String>>>,
     read: RefCell<Vec<PathBuf>>,
     bytes: Cell<usize>,
     resources: RefCell<Vec<Resource<'d>>>,
@@ -130,7 +133,7 @@ impl<'d> Resolver<'d> {
             )]
         })?;
         let base = self.add(&path, written, text)?;
-        self.opened.borrow_mut().insert(path, Some(base));
+        self.opened.borrow_mut().insert(path, Ok(base));
         self.place(base).ok_or_else(Vec::new)
     }
 
@@ -178,25 +181,37 @@ impl<'d> Resolver<'d> {
         )
     }
 
-    /// Follows each reference in the parts of the description that operations share, used or not,
-    /// and warns of those that lead nowhere. To be called when the operations are compiled, so that
-    /// what they use is an error first.
-    pub(super) fn check_shared(&self) {
+    /// Follows each reference of the description itself, used or not, and warns of those that lead
+    /// nowhere, and, by the rules of 3.0, of what stands beside one. To be called when the operations
+    /// are compiled, so that what they use is an error first.
+    pub(super) fn check_references(&self, dialect: Dialect) {
         let Some(root) = self.place(Base(0)) else {
             return;
         };
-        let mut pending: Vec<_> = ["components", "definitions", "parameters", "responses"]
+        let shared = ["components", "definitions", "parameters", "responses"];
+        let mut pending: Vec<_> = shared
             .into_iter()
-            .filter_map(|key| Some((root.get(key)?, key)))
-            .map(|(place, key)| (place, Members::of(key).unwrap_or(Members::Keywords)))
+            .filter_map(|key| Some((root.get(key)?, Members::of(key)?)))
             .collect();
+        // A path item's own `$ref` may have siblings; what is inside a path item is like the rest.
+        for item in root
+            .get("paths")
+            .iter()
+            .flat_map(|paths| paths.node.members())
+        {
+            pending.extend(inside(root.at(&item.value), Members::Keywords));
+        }
         while let Some((place, members)) = pending.pop() {
             if let (Members::Keywords, Some(reference)) = (members, place.node.get("$ref"))
                 && let Some(text) = reference.as_str()
-                && let Err(mut found) = self.target(place.base, text, reference.span)
             {
-                found.severity = Severity::Warning;
-                self.found.borrow_mut().push(found);
+                if let Err(mut found) = self.target(place.base, text, reference.span) {
+                    found.severity = Severity::Warning;
+                    self.found.borrow_mut().push(found);
+                }
+                if dialect == Dialect::V30 {
+                    self.found.borrow_mut().extend(ignored(place.node));
+                }
             }
             pending.extend(inside(self.enter(place), members));
         }
@@ -298,38 +313,36 @@ impl<'d> Resolver<'d> {
         self.open(&uri::file(&path, &file), reference, span)
     }
 
-    /// Reads a file, if it was not read before.
+    /// The document at a path, read if it was not yet.
     fn open(&self, path: &Path, reference: &str, span: Span) -> Result<Base, Diagnostic> {
-        let failed = |why: String| {
+        let known = self.opened.borrow().get(path).cloned();
+        let opened = known.unwrap_or_else(|| {
+            let opened = self.open_first(path);
+            if opened.is_ok() && uri::is_outside(&self.root, path) {
+                self.found.borrow_mut().push(Diagnostic::warning(
+                    span,
+                    format!("`{reference}` lies outside the description's directory"),
+                ));
+            }
+            let path = path.to_path_buf();
+            self.opened.borrow_mut().insert(path, opened.clone());
+            opened
+        });
+        opened.map_err(|why| {
             Diagnostic::error(span, format!("cannot read `{reference}`: {why}"))
                 .help("references are relative to the file that they stand in")
-        };
-        if let Some(opened) = self.opened.borrow().get(path) {
-            return opened.ok_or_else(|| failed(format!("`{}` is not readable", path.display())));
+        })
+    }
+
+    fn open_first(&self, path: &Path) -> Result<Base, String> {
+        if self.read.borrow().len() >= MAX_FILES {
+            return Err(format!("a description may have at most {MAX_FILES} files"));
         }
-        if self.opened.borrow().len() >= MAX_FILES {
-            return Err(failed(format!(
-                "a description may have at most {MAX_FILES} files"
-            )));
-        }
-        self.opened.borrow_mut().insert(path.to_path_buf(), None);
-        let text = self
-            .files
-            .read(path)
-            .map_err(|error| failed(error.to_string()))?;
+        let text = self.files.read(path).map_err(|error| error.to_string())?;
         let base = self.add(path, path, text).map_err(|found| {
             self.found.borrow_mut().extend(found);
-            failed("it does not parse".to_owned())
+            "it does not parse".to_owned()
         })?;
-        if uri::is_outside(&self.root, path) {
-            self.found.borrow_mut().push(Diagnostic::warning(
-                span,
-                format!("`{reference}` lies outside the description's directory"),
-            ));
-        }
-        self.opened
-            .borrow_mut()
-            .insert(path.to_path_buf(), Some(base));
         if self.anchors.get()
             && let Some(place) = self.place(base)
         {
@@ -513,10 +526,12 @@ impl<'d> Resolver<'d> {
             dynamic_anchors: HashMap::new(),
         })?;
         self.by_node.borrow_mut().insert(place.key(), base);
-        match absolute {
-            Some(absolute) => self.by_uri.borrow_mut().insert(absolute, base),
-            None => self.opened.borrow_mut().insert(path, Some(base)).flatten(),
-        };
+        if let Some(absolute) = absolute {
+            self.by_uri.borrow_mut().insert(absolute, base);
+        } else {
+            // A file of that name keeps it.
+            self.opened.borrow_mut().entry(path).or_insert(Ok(base));
+        }
         Some(base)
     }
 }
@@ -542,6 +557,21 @@ impl Members {
             _ => Some(Self::Keywords),
         }
     }
+}
+
+/// What stands beside a `$ref` of 3.0 and looks as if it had an effect.
+fn ignored(node: &Node) -> impl Iterator<Item = Diagnostic> {
+    let has_effect = |member: &&Member| {
+        !matches!(
+            &*member.key,
+            "$ref" | "summary" | "description" | "title" | "example" | "examples" | "deprecated"
+        ) && !member.key.starts_with("x-")
+    };
+    node.members().iter().filter(has_effect).map(|member| {
+        let message = format!("`{}` beside `$ref` is ignored", member.key);
+        Diagnostic::warning(member.key_span, message)
+            .help("in a schema put the reference inside `allOf: [{ $ref: … }]`, then both count")
+    })
 }
 
 /// What stands directly inside a node, as far as it is part of the description.

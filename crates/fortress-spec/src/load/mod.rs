@@ -59,7 +59,7 @@ pub fn load(root: &Path, files: &dyn Files, sources: &mut Sources) -> Loaded {
     let mut diagnostics = Vec::new();
     let mut description = read(&resolver, root, &mut diagnostics);
     if let Some(description) = &mut description {
-        resolver.check_shared();
+        resolver.check_references(description.dialect);
         description.files = resolver.files_read();
     }
     diagnostics.extend(resolver.into_found());

@@ -10,9 +10,7 @@ use fortress_model::{
 use super::{Reader, keys, parameter::Declared};
 use crate::{
     body::{RequestBody, Responses},
-    description::{
-        Dialect, KeyLocation, Operation, PathTemplate, Requirement, Security, SecurityScheme,
-    },
+    description::{KeyLocation, Operation, PathTemplate, Requirement, Security, SecurityScheme},
     parameter::Parameters,
     schema::Place,
 };
@@ -233,9 +231,10 @@ impl<'a> Reader<'a, '_> {
             return Some(place);
         }
         for member in place.node.members() {
-            let documentation =
-                self.dialect == Dialect::V31 && matches!(&*member.key, "summary" | "description");
-            if *member.key != *"$ref" && !documentation && !member.key.starts_with("x-") {
+            // In 3.1 these two replace the target's; in 3.0 they are ignored. Neither has any effect
+            // on what is checked.
+            let documentation = matches!(&*member.key, "$ref" | "summary" | "description");
+            if !documentation && !member.key.starts_with("x-") {
                 self.warn(
                     member.key_span,
                     format!("`{}` beside `$ref` is ignored", member.key),

@@ -96,7 +96,9 @@ fn segment(raw: &str, names: &mut Vec<Arc<str>>) -> Result<Segment, String> {
     }
     Ok(match <[Part; 1]>::try_from(parts) {
         Ok([Part::Literal(text)]) if matches!(&*text, "." | "..") => {
-            return Err(format!("has the segment `{text}`, which no request can have"));
+            return Err(format!(
+                "has the segment `{text}`, which no request can have"
+            ));
         }
         Ok([Part::Literal(text)]) => Segment::Literal(text),
         Ok(parts) => Segment::Pattern(parts.into()),
