@@ -55,7 +55,17 @@ impl Reader<'_> {
             .get("security")
             .map(|entry| self.security(&entry, identities))
             .unwrap_or_default();
-        let settings = self.settings(&fields, Level::Wide);
+        let mut settings = self.settings(&fields, Level::Wide);
+        if let Some(entry) = fields.get("public") {
+            if matches!(spec, Some(None)) {
+                let span = entry.node.span;
+                settings.public = self.boolean(&entry).map(|value| Spanned { value, span });
+            } else {
+                let message = format!("`{}` is for an API without a description", entry.path);
+                let help = "mark the operations: `operations: { NAME: { public: true } }`";
+                self.error(entry.place, message, help);
+            }
+        }
         let operations = fields
             .get("operations")
             .map(|entry| self.operations(&entry))

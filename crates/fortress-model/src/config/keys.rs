@@ -359,6 +359,11 @@ static API: Block = Block {
                 "Security scheme of the description → entry of `identity`; needed only where the match is not the only one possible.",
             ),
             Key::new(
+                "public",
+                Kind::Bool,
+                "With `spec: none`: no request needs a credential.",
+            ),
+            Key::new(
                 "operations",
                 Kind::Map("operation", &Kind::Block(&OPERATION)),
                 "By operationId, `METHOD /template`, or `tag:NAME`.",
@@ -368,7 +373,7 @@ static API: Block = Block {
     ],
     later: &[
         "limits", "waf", "cors", "redact", "permit", "owner", "cache", "on_fault", "policies",
-        "public", "require", "discover",
+        "require", "discover",
     ],
 };
 

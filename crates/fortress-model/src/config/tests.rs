@@ -242,6 +242,25 @@ fn files_that_are_read_are_watched() {
 }
 
 #[test]
+fn an_api_without_a_description_can_be_public() {
+    let public = |spec: &str| {
+        format!(
+            "version: 1\n{LISTEN}\napis: {{ orders: {{ spec: {spec}, public: true, upstream: http://a }} }}\n"
+        )
+    };
+    let config = fine(&public("none"));
+    assert!(config.apis[0].settings.public.as_ref().unwrap().value);
+    let (config, _, found) = try_load(public("openapi.yaml").as_bytes());
+    assert!(config.is_none());
+    assert!(
+        found
+            .iter()
+            .any(|found| found.message.contains("`apis.orders.public`")),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn mistakes_are_told_all_at_once_and_in_order() {
     let text = "version: 2\nlisten:\n  - { address: 8080, tsl: 1 }\napis:\n  a b: { spec: x.yaml }\nidentity:\n  idp: { isuer: x }\nisten: 1\n";
     let (config, sources, diagnostics) = try_load(text.as_bytes());
