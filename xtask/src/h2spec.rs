@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
     let configuration = format!(
         "version: 1\nlisten:\n  - {{ address: \"{address}\", \
          tls: {{ certificates: [{{ chain: \"file:{}\", key: \"file:{}\" }}] }} }}\n\
-         apis:\n  orders: {{ spec: none, upstream: \"http://{upstream_address}\" }}\n",
+         apis:\n  orders: {{ spec: none, public: true, upstream: \"http://{upstream_address}\" }}\n",
         certificate.chain.display(),
         certificate.key.display(),
     );

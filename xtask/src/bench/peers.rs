@@ -293,7 +293,7 @@ fn fortress(stage: &Stage, binary: Option<&Path>) -> Result<Peer> {
     let bare = format!(
         "version: 1\nlisten:\n  - {{ address: \"{plain}\" }}\n  \
          - {{ address: \"{tls}\", tls: {{ certificates: [{{ chain: \"file:{}\", key: \"file:{}\" }}] }} }}\n\
-         apis:\n  orders: {{ spec: none, upstream: \"http://{}\" }}\n",
+         apis:\n  orders: {{ spec: none, public: true, upstream: \"http://{}\" }}\n",
         stage.certificate.chain.display(),
         stage.certificate.key.display(),
         stage.upstream,
