@@ -1,10 +1,7 @@
 //! Swagger 2.0: what becomes of each of its words.
 
-#[path = "load_support/mod.rs"]
-mod support;
-
+use crate::support::{check_files, description, load_files, messages};
 use fortress_spec::{ApiDescription, Security, SecurityScheme};
-use support::{check_files, description, load_files, messages};
 
 const HEAD: &str = "swagger: '2.0'\ninfo: {title: T, version: '1'}\n";
 

@@ -1,10 +1,7 @@
 //! Whatever is done to a description, the loader answers; it never panics.
 
-#[path = "load_support/mod.rs"]
-mod support;
-
+use crate::support::load_files;
 use proptest::prelude::*;
-use support::load_files;
 
 const OPENAPI: &str = r##"openapi: 3.1.0
 info: {title: T, version: '1'}

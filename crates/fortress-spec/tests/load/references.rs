@@ -1,11 +1,8 @@
 //! Where references lead, and which are refused.
 
-#[path = "load_support/mod.rs"]
-mod support;
-
+use crate::support::{check_files, description, load_files, messages};
 use fortress_model::document::Sources;
 use fortress_spec::{Disk, load};
-use support::{check_files, description, load_files, messages};
 
 const V30: &str = "openapi: 3.0.3\ninfo: {title: T, version: '1'}\n";
 const V31: &str = "openapi: 3.1.0\ninfo: {title: T, version: '1'}\n";

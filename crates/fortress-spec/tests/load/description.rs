@@ -1,10 +1,7 @@
 //! What the loader accepts, what it refuses, and where it says so.
 
-#[path = "load_support/mod.rs"]
-mod support;
-
+use crate::support::{check_files, description, load_files, messages};
 use fortress_spec::{Dialect, KeyLocation, Security, SecurityScheme};
-use support::{check_files, description, load_files, messages};
 
 const HEAD: &str = "openapi: 3.1.0\ninfo: {title: T, version: '1'}\n";
 

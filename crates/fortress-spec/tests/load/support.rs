@@ -11,10 +11,10 @@ use fortress_spec::{ApiDescription, Files, Loaded, load};
 
 /// Files by path.
 #[derive(Debug, Default)]
-pub struct Memory(HashMap<PathBuf, String>);
+pub(crate) struct Memory(HashMap<PathBuf, String>);
 
 impl Memory {
-    pub fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let owned = |(path, text): &(&str, &str)| (PathBuf::from(path), (*text).to_owned());
         Self(files.iter().map(owned).collect())
     }
@@ -28,7 +28,7 @@ impl Files for Memory {
 }
 
 /// Loads the first of `files`.
-pub fn load_files(files: &[(&str, &str)]) -> (Loaded, Sources) {
+pub(crate) fn load_files(files: &[(&str, &str)]) -> (Loaded, Sources) {
     let mut sources = Sources::default();
     let loaded = load(Path::new(files[0].0), &Memory::new(files), &mut sources);
     let failed = loaded
@@ -40,7 +40,7 @@ pub fn load_files(files: &[(&str, &str)]) -> (Loaded, Sources) {
 }
 
 /// The messages, each as `error openapi.yaml:3:4 message (help)`.
-pub fn messages(loaded: &Loaded, sources: &Sources) -> Vec<String> {
+pub(crate) fn messages(loaded: &Loaded, sources: &Sources) -> Vec<String> {
     let show = |diagnostic: &fortress_model::diagnostic::Diagnostic| {
         let severity = match diagnostic.severity {
             Severity::Error => "error",
@@ -58,7 +58,7 @@ pub fn messages(loaded: &Loaded, sources: &Sources) -> Vec<String> {
 
 /// Loads files that must be right.
 #[track_caller]
-pub fn description(files: &[(&str, &str)]) -> ApiDescription {
+pub(crate) fn description(files: &[(&str, &str)]) -> ApiDescription {
     let (loaded, sources) = load_files(files);
     let messages = messages(&loaded, &sources);
     loaded
@@ -68,7 +68,7 @@ pub fn description(files: &[(&str, &str)]) -> ApiDescription {
 
 /// Loads files, and demands exactly one message that contains `expect`; or none for `ok`.
 #[track_caller]
-pub fn check_files(files: &[(&str, &str)], expect: &str) {
+pub(crate) fn check_files(files: &[(&str, &str)], expect: &str) {
     let (loaded, sources) = load_files(files);
     let messages = messages(&loaded, &sources);
     if expect == "ok" {
