@@ -1,9 +1,9 @@
 //! `fortress attack`: sends what the description forbids, with Fortress in front and without, and
 //! shows what was stopped.
 
+mod campaign;
+
 use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,23 +11,15 @@ use std::{
 
 use anyhow::{Context, Result};
 use fortress_audit::attack::{
-    Count, Credential, Kind, Pace, Plan, Reach, Report, Subject, Target, Through, Tokens, Verdict,
-    Wrong, plan, run as send, target,
+    Count, Kind, Pace, Plan, Reach, Report, Target, Through, Verdict, plan, run as send, target,
 };
-use fortress_gateway::{Exposed, KeyRing, compile};
-use fortress_model::{
-    Bounds, Severity,
-    config::{self, Api, Config, Cookies, JwksSource, RequestUndeclared, Serve},
-};
-use fortress_spec::Policy;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     command::{self, End, Usage},
-    demo::state::State,
-    environment,
     screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, grouped, safe},
 };
+use campaign::Campaign;
 
 pub(crate) const EXAMPLES: &str = "Examples:
   fortress attack                                    the running demo
@@ -198,204 +190,6 @@ fn progress(screen: &Screen, title: &str, total: usize) -> ProgressBar {
     bar
 }
 
-/// What is attacked.
-struct Campaign {
-    target: String,
-    tokens: Tokens,
-    /// Each API, with the host that it answers to and its upstream.
-    subjects: Vec<(Subject, Option<String>, String)>,
-}
-
-impl Campaign {
-    fn find(flags: &Flags) -> Result<Self> {
-        let state = match &flags.config {
-            Some(_) => None,
-            None => State::read()?,
-        };
-        let (path, mut tokens, demo) = match state {
-            Some(state) => (state.config, state.tokens, Some(state.fortress)),
-            None => {
-                let path = flags
-                    .config
-                    .clone()
-                    .unwrap_or_else(|| PathBuf::from("fortress.yaml"));
-                if flags.config.is_none() && !path.exists() {
-                    return Err(Usage("no demo is running and there is no fortress.yaml here; name one, or start `fortress demo`".into()).into());
-                }
-                (path, Tokens::default(), None)
-            }
-        };
-        for (number, reference) in flags.token.iter().enumerate() {
-            let (name, token) = secret(reference)?;
-            tokens.genuine.insert(number, Credential { name, token });
-        }
-        if let Some(reference) = &flags.expired_token {
-            tokens.wrong.push((Wrong::Expired, secret(reference)?.1));
-        }
-        let (config, mut sources, diagnostics) = config::load(&path, &environment::variable);
-        let Some(config) = config else {
-            anyhow::bail!(
-                "`{}` has {} errors; see `fortress check`",
-                path.display(),
-                diagnostics.len()
-            );
-        };
-        let compiled = compile(&config, &mut sources, &KeyRing::default(), 0);
-        if compiled
-            .diagnostics
-            .iter()
-            .any(|found| found.severity == Severity::Error)
-        {
-            anyhow::bail!("`{}` has errors; see `fortress check`", path.display());
-        }
-        if tokens.keys.is_none() {
-            tokens.keys = keys(&config);
-        }
-        let target = match (&flags.target, demo) {
-            (Some(target), _) => target.clone(),
-            (None, Some(demo)) => demo,
-            (None, None) => listener(&config).ok_or_else(|| {
-                Usage(
-                    "the configuration has no listener for APIs; name the target with --target URL"
-                        .into(),
-                )
-            })?,
-        };
-        let mut subjects = Vec::new();
-        for (name, description) in &compiled.descriptions {
-            let Some(api) = config.apis.iter().find(|api| api.name.value == *name) else {
-                continue;
-            };
-            let public: BTreeSet<String> = compiled
-                .exposures
-                .iter()
-                .filter(|exposure| exposure.api == *name && exposure.access == Exposed::Public)
-                .map(|exposure| exposure.operation.clone())
-                .collect();
-            let bounds = bounds(&config, api);
-            let subject = Subject {
-                description: Arc::clone(description),
-                base_path: api.base_path.as_ref().map(|path| path.value.clone()),
-                public,
-                policy: policy(&bounds),
-                bounds,
-                tokens: tokens.clone(),
-                limit: flags.limit,
-            };
-            subjects.push((subject, host(api), upstream(api)));
-        }
-        if subjects.is_empty() {
-            return Err(Usage(
-                "no API of the configuration has a description to make attacks from".into(),
-            )
-            .into());
-        }
-        Ok(Self {
-            target,
-            tokens,
-            subjects,
-        })
-    }
-
-    fn names(&self) -> Vec<(String, String)> {
-        self.tokens
-            .genuine
-            .iter()
-            .map(|credential| (credential.name.clone(), credential.token.clone()))
-            .collect()
-    }
-}
-
-/// The name and value of an `env:NAME`. A literal would be in the shell's history and in every
-/// process list.
-fn secret(reference: &str) -> Result<(String, String)> {
-    let Some(name) = reference.strip_prefix("env:") else {
-        return Err(
-            Usage("a token is given as env:NAME, the variable that holds it".into()).into(),
-        );
-    };
-    match environment::variable(name) {
-        Some(value) if !value.trim().is_empty() => Ok((name.to_owned(), value.trim().to_owned())),
-        Some(_) | None => Err(Usage(format!("the variable `{name}` is not set")).into()),
-    }
-}
-
-fn keys(config: &Config) -> Option<String> {
-    config
-        .identity
-        .iter()
-        .find_map(|identity| match &identity.jwks.value {
-            JwksSource::File(path) => std::fs::read_to_string(path).ok(),
-            JwksSource::Url(_) => None,
-        })
-}
-
-/// The first listener for APIs, as a URL that reaches it from here.
-fn listener(config: &Config) -> Option<String> {
-    config
-        .listen
-        .iter()
-        .find_map(|listener| match &listener.serve {
-            Serve::Apis { tls, .. } => {
-                let mut address: SocketAddr = listener.address.value;
-                if address.ip().is_unspecified() {
-                    address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-                }
-                Some(format!(
-                    "{}://{address}",
-                    if tls.is_some() { "https" } else { "http" }
-                ))
-            }
-            Serve::RedirectHttps | Serve::Operations => None,
-        })
-}
-
-fn host(api: &Api) -> Option<String> {
-    api.hosts.first().map(|host| match host.strip_prefix("*.") {
-        Some(domain) => format!("www.{domain}"),
-        None => host.clone(),
-    })
-}
-
-fn upstream(api: &Api) -> String {
-    api.upstream
-        .endpoints
-        .first()
-        .map(|endpoint| {
-            let origin = &endpoint.url.value;
-            let host = if origin.host.contains(':') {
-                format!("[{}]", origin.host)
-            } else {
-                origin.host.clone()
-            };
-            format!(
-                "{}://{host}:{}",
-                if origin.tls { "https" } else { "http" },
-                origin.port
-            )
-        })
-        .unwrap_or_default()
-}
-
-fn bounds(config: &Config, api: &Api) -> Bounds {
-    let mut bounds = Bounds::default();
-    config.defaults.bounds.apply(&mut bounds);
-    api.settings.bounds.apply(&mut bounds);
-    bounds
-}
-
-/// What the description forbids, whatever the configuration allows: the difference is a finding.
-fn policy(bounds: &Bounds) -> Policy {
-    Policy {
-        undeclared: RequestUndeclared::Refuse,
-        cookies: Cookies::Allow,
-        depth: bounds.depth,
-        properties: bounds.properties,
-        items: bounds.items,
-        parts: bounds.parts,
-    }
-}
-
 /// Findings of one kind that are shown.
 const SHOWN: usize = 3;
 
@@ -496,17 +290,7 @@ mod tests {
                 .to_string();
         assert_eq!(
             shown,
-            "API1   broken object level authorization               0 of 24        24 of 24"
-        );
-    }
-
-    #[test]
-    fn tokens_come_from_the_environment_alone() {
-        assert!(secret("eyJhbGciOi").unwrap_err().is::<Usage>());
-        assert!(
-            secret("env:FORTRESS_TEST_NO_SUCH_VARIABLE")
-                .unwrap_err()
-                .is::<Usage>()
+            "API1   broken object level authorization                0 of 24        24 of 24"
         );
     }
 }

@@ -26,9 +26,9 @@ pub(crate) const EXAMPLES: &str = "Examples:
   fortress explain --last --journal /var/log/fortress/journal.ndjson";
 
 #[derive(Debug, clap::Args)]
-#[group(id = "which", required = true, multiple = false, args = ["request", "last"])]
 pub(crate) struct Flags {
     /// The request's id, as the problem or the journal gives it, or the beginning of it
+    #[arg(required_unless_present = "last", conflicts_with = "last")]
     request: Option<String>,
     /// The last request that was refused; if none was, the last one
     #[arg(long)]
@@ -108,13 +108,10 @@ fn journal(flags: &Flags) -> Result<PathBuf> {
 
 /// The whole view.
 fn view(event: &Value) -> String {
-    let own = &event["unmapped"]["fortress"];
+    let own = event.pointer("/unmapped/fortress").unwrap_or(&Value::Null);
     let mut lines = vec![title(event, own), circumstances(event, own), String::new()];
     lines.extend(stages(event, own));
-    let notes = own["notes"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let notes = list(own, "notes");
     for note in notes {
         lines.push(format!(
             "  {QUIET}·{QUIET:#} {}",
@@ -139,11 +136,27 @@ fn number(value: &Value, pointer: &str) -> u64 {
         .unwrap_or_default()
 }
 
+fn flag(value: &Value, key: &str) -> bool {
+    value.get(key).and_then(Value::as_bool).unwrap_or_default()
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
 fn title(event: &Value, own: &Value) -> String {
     let method = text(own, "/method");
     let path = text(event, "/http_request/url/path");
     let status = number(event, "/http_response/code");
-    let request = safe(&format!("{method} {path}"));
+    let request = if method.is_empty() {
+        String::from("(no readable request line)")
+    } else {
+        safe(&format!("{method} {path}"))
+    };
     let verdict = match text(own, "/outcome") {
         "denied" => format!(
             "{BAD}refused {status}{BAD:#} · {} · OWASP {} · {}",
@@ -199,19 +212,14 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
         .position(|stage| stage.name() == last)
         .unwrap_or_default();
     let denied = text(own, "/outcome") == "denied";
-    let findings = own["findings"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let findings = list(own, "findings");
     let mut lines = Vec::new();
     for (index, stage) in Stage::ALL.iter().enumerate() {
         let here: Vec<&Value> = findings
             .iter()
             .filter(|finding| text(finding, "/stage") == stage.name())
             .collect();
-        let enforced = here
-            .iter()
-            .any(|finding| finding["enforced"] == Value::Bool(true));
+        let enforced = here.iter().any(|finding| flag(finding, "enforced"));
         let mark = if enforced || (denied && index == reached) {
             format!("{BAD}✗{BAD:#}")
         } else if index > reached {
@@ -244,7 +252,7 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
 }
 
 fn told(finding: &Value) -> String {
-    let monitored = if finding["enforced"] == Value::Bool(true) {
+    let monitored = if flag(finding, "enforced") {
         ""
     } else {
         " (would have been refused; monitored)"
@@ -264,11 +272,7 @@ fn about(stage: Stage, event: &Value, own: &Value) -> String {
         Stage::Parse => format!(
             "{}{}, head {} B, body {} B",
             safe(text(event, "/http_request/version")),
-            if own["tls"] == Value::Bool(true) {
-                " over TLS"
-            } else {
-                ""
-            },
+            if flag(own, "tls") { " over TLS" } else { "" },
             bytes("/head_bytes"),
             bytes("/request_bytes"),
         ),
@@ -299,8 +303,9 @@ fn credential(event: &Value, principal: &Value) -> String {
         parts.push(safe(text(principal, "/method")));
     }
     let at = number(event, "/time") / 1_000;
-    if let Some(left) = principal["expires"]
-        .as_u64()
+    if let Some(left) = principal
+        .get("expires")
+        .and_then(Value::as_u64)
         .map(|expires| expires.saturating_sub(at))
     {
         parts.push(match left {
@@ -328,7 +333,9 @@ fn advice(own: &Value) -> Vec<String> {
     let operation = text(own, "/operation");
     if let Some(key) = remedy(*reason).filter(|_| !operation.is_empty()) {
         lines.push(String::new());
-        lines.push(String::from("If this is legitimate traffic:"));
+        lines.push(String::from(
+            "If this is legitimate traffic, mend the description, or open this operation:",
+        ));
         let operation = if operation.contains([' ', '{']) {
             format!("\"{operation}\"")
         } else {

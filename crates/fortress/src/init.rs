@@ -1,9 +1,10 @@
 //! `fortress init`: from an OpenAPI description to a fortress.yaml that `check` accepts, once what
 //! only people know is filled in, and to a picture of what the description leaves open.
 
+mod compose;
+
 use std::{
     collections::HashSet,
-    fmt::Write as _,
     io::{BufRead, Write as _},
     path::{Path, PathBuf},
 };
@@ -14,6 +15,8 @@ use fortress_spec::{
     ApiDescription, Disk, KeyLocation, Operation, Posture, Requirement, Security, SecurityScheme,
 };
 use serde_json::json;
+
+use compose::{comment, compose};
 
 use crate::{
     check::Checked,
@@ -79,25 +82,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
         ))
         .into());
     }
-    let mut sources = Sources::default();
-    std::fs::metadata(&flags.spec)
-        .with_context(|| format!("cannot read `{}`", flags.spec.display()))?;
-    let loaded = fortress_spec::load(&flags.spec, &Disk, &mut sources);
-    let errors: Vec<_> = loaded
-        .diagnostics
-        .into_iter()
-        .filter(|diagnostic| diagnostic.severity == Severity::Error)
-        .collect();
-    let Some(description) = loaded.description.filter(|_| errors.is_empty()) else {
-        if screen.is_json() {
-            let errors: Vec<String> = errors.iter().map(|error| error.message.clone()).collect();
-            screen.line(json!({ "errors": errors }).to_string());
-        } else {
-            screen.line(
-                diagnostic::render(&errors, &sources, screen.has_colour(), screen.width())
-                    .trim_end(),
-            );
-        }
+    let Some(description) = describe(flags, screen)? else {
         return Ok(End::Findings);
     };
     let mut answers = Answers::of(flags);
@@ -115,17 +100,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     let posture = description.posture();
     let open = Open::find(&description, &posture, &answers);
     let text = compose(flags, &description, &answers, &open)?;
-    if let Some(directory) = flags
-        .output
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty())
-    {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make `{}`", directory.display()))?;
-    }
-    std::fs::write(&flags.output, text)
-        .with_context(|| format!("cannot write `{}`", flags.output.display()))?;
-
+    write(&flags.output, &text)?;
     let needed = needed(&answers, &open);
     let checked = Checked::read(&flags.output);
     if screen.is_json() {
@@ -149,6 +124,39 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     } else {
         End::Findings
     })
+}
+
+/// Reads the description; without one, says why.
+fn describe(flags: &Flags, screen: &Screen) -> Result<Option<ApiDescription>> {
+    let spec = &flags.spec;
+    std::fs::metadata(spec).with_context(|| format!("cannot read `{}`", spec.display()))?;
+    let mut sources = Sources::default();
+    let loaded = fortress_spec::load(spec, &Disk, &mut sources);
+    let errors: Vec<_> = loaded
+        .diagnostics
+        .into_iter()
+        .filter(|diagnostic| diagnostic.severity == Severity::Error)
+        .collect();
+    if errors.is_empty() && loaded.description.is_some() {
+        return Ok(loaded.description);
+    }
+    if screen.is_json() {
+        let errors: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+        screen.line(json!({ "errors": errors }).to_string());
+    } else {
+        let (colour, width) = (screen.has_colour(), screen.width());
+        screen.line(diagnostic::render(&errors, &sources, colour, width).trim_end());
+    }
+    Ok(None)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    if !directory.as_os_str().is_empty() {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make `{}`", directory.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// What only people know.
@@ -447,195 +455,6 @@ fn needed(answers: &Answers, open: &Open) -> Vec<Needed> {
     needed
 }
 
-/// The file.
-fn compose(
-    flags: &Flags,
-    description: &ApiDescription,
-    answers: &Answers,
-    open: &Open,
-) -> Result<String> {
-    let mut text = format!(
-        "# Fortress in front of {}.\n# What is not said here is said by the description, or is the default: see `fortress schema`.\nversion: 1\n\nlisten:\n",
-        comment(&format!("{} {}", description.title, description.version))
-    );
-    if flags.listen.ip().is_loopback() {
-        writeln!(
-            text,
-            "  # To serve others, listen on another address, with TLS:\n  #   - {{ address: 0.0.0.0:8443, tls: {{ certificates: [{{ chain: file:tls/cert.pem, key: file:tls/key.pem }}] }} }}"
-        )?;
-    }
-    writeln!(text, "  - address: {}", flags.listen)?;
-    writeln!(text, "\napis:\n  {}:", name(description))?;
-    writeln!(
-        text,
-        "    spec: {}",
-        scalar(&beside(&flags.output, &flags.spec))
-    )?;
-    match &answers.upstream {
-        Some(upstream) => writeln!(text, "    upstream: {}", scalar(upstream))?,
-        None => writeln!(
-            text,
-            "    upstream:            # fill in: where requests go, such as http://127.0.0.1:3000"
-        )?,
-    }
-    if open.protected > 0 && !answers.jwt_schemes.is_empty() {
-        let pairs: Vec<String> = answers
-            .jwt_schemes
-            .iter()
-            .map(|scheme| format!("{}: idp", scalar(scheme)))
-            .collect();
-        writeln!(text, "    security: {{ {} }}", pairs.join(", "))?;
-    }
-    operations(&mut text, answers, open)?;
-    if open.protected > 0 {
-        identity(&mut text, flags, answers)?;
-    }
-    text.push_str("\njournal:\n  - { file: journal.ndjson, format: ocsf }\n");
-    Ok(text)
-}
-
-fn operations(text: &mut String, answers: &Answers, open: &Open) -> Result<()> {
-    let any = !open.marked.is_empty() || !open.undeclared.is_empty() || !open.unverified.is_empty();
-    if !any {
-        return Ok(());
-    }
-    // A mapping of comments alone would be null.
-    if open.marked.is_empty() {
-        writeln!(text, "    # operations:")?;
-    } else {
-        writeln!(text, "    operations:")?;
-        writeln!(text, "      # Anyone may call these.")?;
-        let tags: Vec<&String> = answers
-            .public
-            .iter()
-            .filter(|name| name.starts_with("tag:"))
-            .collect();
-        for tag in tags {
-            writeln!(text, "      {}: {{ public: true }}", scalar(tag))?;
-        }
-        for operation in &open.marked {
-            writeln!(text, "      {}: {{ public: true }}", scalar(operation))?;
-        }
-    }
-    if !open.undeclared.is_empty() {
-        writeln!(
-            text,
-            "      # fill in: these have no `security` in the description. Add it there, or, if anyone may\n      # call an operation, take away its `#`."
-        )?;
-        for operation in &open.undeclared {
-            writeln!(text, "      # {}: {{ public: true }}", scalar(operation))?;
-        }
-    }
-    if !open.unverified.is_empty() {
-        writeln!(
-            text,
-            "      # fill in: these are behind a scheme that this version cannot verify. To leave that to the\n      # upstream, take away the `#`; if it is an API key that carries a JWT, say\n      # `security: {{ SCHEME: idp }}` above."
-        )?;
-        for (operation, scheme) in &open.unverified {
-            writeln!(
-                text,
-                "      # {}: {{ public: true }}   # {}",
-                scalar(operation),
-                comment(scheme)
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn identity(text: &mut String, flags: &Flags, answers: &Answers) -> Result<()> {
-    writeln!(text, "\nidentity:\n  idp:")?;
-    match &answers.issuer {
-        Some(issuer) => writeln!(text, "    issuer: {}", scalar(issuer))?,
-        None => writeln!(
-            text,
-            "    issuer:              # fill in: who issues the tokens, exactly as in their `iss`"
-        )?,
-    }
-    match &answers.audience {
-        Some(audience) => writeln!(text, "    audience: {}", scalar(audience))?,
-        None => writeln!(
-            text,
-            "    audience:            # fill in: what stands in their `aud` for this API"
-        )?,
-    }
-    match &answers.jwks {
-        Some(jwks) if jwks.contains("://") => writeln!(text, "    jwks: {}", scalar(jwks))?,
-        Some(jwks) => {
-            let path = beside(
-                &flags.output,
-                Path::new(jwks.strip_prefix("file:").unwrap_or(jwks)),
-            );
-            writeln!(text, "    jwks: {}", scalar(&format!("file:{path}")))?;
-        }
-        None => writeln!(
-            text,
-            "    jwks:                # fill in: the issuer's public keys, as file:PATH or an https URL"
-        )?,
-    }
-    Ok(())
-}
-
-/// A path as the configuration names it: relative to the configuration's own directory, where it is
-/// below that, else absolute.
-fn beside(output: &Path, file: &Path) -> String {
-    let directory = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        Some(_) | None => return file.display().to_string(),
-    };
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (directory, file) = (absolute(directory), absolute(file));
-    file.strip_prefix(&directory)
-        .unwrap_or(&file)
-        .display()
-        .to_string()
-}
-
-/// The API's key in `apis`, from its title.
-fn name(description: &ApiDescription) -> String {
-    const LONGEST: usize = 32;
-    let mut name = String::new();
-    for word in description
-        .title
-        .replace('\'', "")
-        .split(|c: char| !c.is_ascii_alphanumeric())
-    {
-        if !name.is_empty() && name.len() + word.len() > LONGEST {
-            break;
-        }
-        name.extend(word.chars().take(LONGEST).map(|c| c.to_ascii_lowercase()));
-        name.push_str(if word.is_empty() { "" } else { "-" });
-    }
-    let name = name.trim_end_matches('-');
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        name.to_owned()
-    } else {
-        String::from("api")
-    }
-}
-
-/// A YAML scalar: plain where nothing could be misread, else in double quotes.
-fn scalar(text: &str) -> String {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c))
-        && !text.ends_with(':')
-        && !text.contains(": ")
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
-    if plain {
-        text.to_owned()
-    } else {
-        serde_json::Value::from(text).to_string()
-    }
-}
-
-/// Text that stays on its line.
-fn comment(text: &str) -> String {
-    safe(text).chars().take(100).collect()
-}
-
 fn machine(
     flags: &Flags,
     description: &ApiDescription,
@@ -753,43 +572,4 @@ fn show_next(screen: &Screen, flags: &Flags, needed: &[Needed], checked: &Checke
         "check"
     };
     screen.line(format!("\nfortress {next}{given}"));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scalars_mean_themselves() {
-        for (text, expect) in [
-            ("api_views.main.basic", "api_views.main.basic"),
-            ("repos/get", "repos/get"),
-            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
-            ("GET /users/{id}", "\"GET /users/{id}\""),
-            ("tag:a b", "\"tag:a b\""),
-            ("true", "\"true\""),
-            ("12", "\"12\""),
-            ("a: b", "\"a: b\""),
-            ("a#b", "\"a#b\""),
-            ("", "\"\""),
-        ] {
-            assert_eq!(scalar(text), expect);
-        }
-    }
-
-    #[test]
-    fn files_are_named_from_the_configuration() {
-        assert_eq!(
-            beside(Path::new("fortress.yaml"), Path::new("a/openapi.yaml")),
-            "a/openapi.yaml"
-        );
-        assert_eq!(
-            beside(Path::new("/x/fortress.yaml"), Path::new("/x/a/o.yaml")),
-            "a/o.yaml"
-        );
-        assert_eq!(
-            beside(Path::new("/x/y/fortress.yaml"), Path::new("/x/o.yaml")),
-            "/x/o.yaml"
-        );
-    }
 }

@@ -16,7 +16,6 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-#[allow(unused)]
 use super::{
     Attack, Judge, Message,
     send::{Answer, Failure, Target, Watch, send},

@@ -10,7 +10,6 @@ use fortress_spec::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-#[allow(unused)]
 use super::{Body, Request, plan::Subject};
 
 /// A request in the parts that a description speaks of.

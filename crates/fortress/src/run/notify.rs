@@ -74,7 +74,7 @@ mod tests {
         supervisor.ready("up\nand running");
         supervisor.reloading();
         supervisor.stopping();
-        let mut receive = || {
+        let receive = || {
             let mut buffer = [0; 256];
             let length = socket.recv(&mut buffer).unwrap();
             String::from_utf8(buffer[..length].to_vec()).unwrap()

@@ -45,7 +45,7 @@ fn the_last_refusal_is_explained_by_name_and_as_the_last() {
         .and_then(|rest| rest.split('"').next())
         .unwrap_or_else(|| panic!("no request id in {answer}"));
     let by_id = place
-        .run(&["explain", &id[..20], "--json"])
+        .run(&["explain", id.get(..20).expect("26 letters"), "--json"])
         .expect(0)
         .json();
     assert_eq!(by_id["metadata"]["uid"], id);
