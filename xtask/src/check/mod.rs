@@ -59,6 +59,10 @@ const RULES: &[Rule] = &[
         find: graph::pure_crates,
     },
     Rule {
+        name: "test-crates",
+        find: graph::test_crates_are_not_shipped,
+    },
+    Rule {
         name: "environment",
         find: code::environment,
     },
