@@ -1,4 +1,9 @@
 //! What checking a typical request costs, the route aside.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests may fail"
+)]
 
 use std::{hint::black_box, io, path::Path};
 
@@ -32,7 +37,9 @@ impl Files for One {
 
 fn api() -> ApiDescription {
     let mut sources = Sources::default();
-    load(Path::new("api.json"), &One, &mut sources).description.expect("a description")
+    load(Path::new("api.json"), &One, &mut sources)
+        .description
+        .expect("a description")
 }
 
 fn main() {
@@ -45,7 +52,11 @@ fn parameters(bencher: divan::Bencher<'_, '_>) {
     let api = api();
     let headers = HeaderMap::new();
     let values = [("id", "123e4567-e89b-42d3-a456-426614174000")];
-    let request = RequestParts { path_values: &values, query: Some("limit=20&sort=asc"), headers: &headers };
+    let request = RequestParts {
+        path_values: &values,
+        query: Some("limit=20&sort=asc"),
+        headers: &headers,
+    };
     bencher.bench_local(|| {
         let mut found = Vec::new();
         api.operations[0].check_parameters(&api.schemas, black_box(&request), &POLICY, &mut found);
@@ -59,7 +70,13 @@ fn body(bencher: divan::Bencher<'_, '_>) {
     let api = api();
     bencher.bench_local(|| {
         let mut found = Vec::new();
-        api.operations[0].check_body(&api.schemas, Some(b"application/json"), black_box(BODY.as_bytes()), &POLICY, &mut found);
+        api.operations[0].check_body(
+            &api.schemas,
+            Some(b"application/json"),
+            black_box(BODY.as_bytes()),
+            &POLICY,
+            &mut found,
+        );
         assert!(found.is_empty());
     });
 }
@@ -70,7 +87,14 @@ fn response(bencher: divan::Bencher<'_, '_>) {
     let api = api();
     bencher.bench_local(|| {
         let mut found = Vec::new();
-        api.operations[0].check_response(&api.schemas, 200, Some(b"application/json"), black_box(BODY.as_bytes()), ResponseUndeclared::Drop, &mut found);
+        api.operations[0].check_response(
+            &api.schemas,
+            200,
+            Some(b"application/json"),
+            black_box(BODY.as_bytes()),
+            ResponseUndeclared::Drop,
+            &mut found,
+        );
         assert!(found.is_empty());
     });
 }

@@ -101,7 +101,14 @@ impl Operation {
         policy: &Policy,
         found: &mut Vec<Violation>,
     ) {
-        body::check_request(self.body.as_ref(), schemas, content_type, content, policy, found);
+        body::check_request(
+            self.body.as_ref(),
+            schemas,
+            content_type,
+            content,
+            policy,
+            found,
+        );
     }
 
     /// Checks a response, already decoded from its `Content-Encoding`. A body of 204, 304 and of any
@@ -173,10 +180,15 @@ pub(crate) fn report(
         }
     }
     // Without any declared object there is nothing to look for; the usual case for parameters.
-    if undeclared == RequestUndeclared::Refuse && !verdict.incomplete && document.member_count() > 0 {
+    if undeclared == RequestUndeclared::Refuse && !verdict.incomplete && document.member_count() > 0
+    {
         for index in schema::undeclared(document, &verdict.trail) {
             let location = schema::location(document, index);
-            add(reasons.undeclared, &location, "the property is not declared");
+            add(
+                reasons.undeclared,
+                &location,
+                "the property is not declared",
+            );
         }
     }
     for fault in &verdict.faults {

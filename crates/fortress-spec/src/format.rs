@@ -30,7 +30,15 @@ pub fn named(name: &str) -> Option<Format> {
     if let Some(format) = NumberFormat::named(name) {
         return Some(Format::Number(format));
     }
-    let silent = ["password", "binary", "commonmark", "html", "markdown", "file", "string"];
+    let silent = [
+        "password",
+        "binary",
+        "commonmark",
+        "html",
+        "markdown",
+        "file",
+        "string",
+    ];
     silent.contains(&name).then_some(Format::NotAsserted)
 }
 
@@ -159,7 +167,9 @@ impl StringFormat {
             Self::Uuid => uuid(text),
             Self::Email => network::email(text, network::Alphabet::Ascii),
             Self::IdnEmail => network::email(text, network::Alphabet::Unicode),
-            Self::Uri => network::uri(text, network::Alphabet::Ascii) == Some(network::Kind::Absolute),
+            Self::Uri => {
+                network::uri(text, network::Alphabet::Ascii) == Some(network::Kind::Absolute)
+            }
             Self::UriReference => network::uri(text, network::Alphabet::Ascii).is_some(),
             Self::Iri => {
                 network::uri(text, network::Alphabet::Unicode) == Some(network::Kind::Absolute)
@@ -283,13 +293,33 @@ mod tests {
     fn identifiers_and_encodings() {
         check(
             "uuid",
-            &["2eb8aa08-aa98-11ea-b4aa-73b441d16380", "2EB8AA08-AA98-11EA-B4AA-73B441D16380"],
-            &["", "2eb8aa08aa9811eab4aa73b441d16380", "2eb8aa08-aa98-11ea-b4aa-73b441d1638", "{2eb8aa08-aa98-11ea-b4aa-73b441d16380}"],
+            &[
+                "2eb8aa08-aa98-11ea-b4aa-73b441d16380",
+                "2EB8AA08-AA98-11EA-B4AA-73B441D16380",
+            ],
+            &[
+                "",
+                "2eb8aa08aa9811eab4aa73b441d16380",
+                "2eb8aa08-aa98-11ea-b4aa-73b441d1638",
+                "{2eb8aa08-aa98-11ea-b4aa-73b441d16380}",
+            ],
         );
-        check("byte", &["", "YQ==", "YWI=", "YWJj", "+/+/"], &["YQ", "YQ=", "Y===", "Y Q=", "-_==", "====", "YWJj\n"]);
+        check(
+            "byte",
+            &["", "YQ==", "YWI=", "YWJj", "+/+/"],
+            &["YQ", "YQ=", "Y===", "Y Q=", "-_==", "====", "YWJj\n"],
+        );
         check("base64url", &["", "YQ", "YQ==", "-_8"], &["Y", "+/", "YQ="]);
-        check("json-pointer", &["", "/", "/a~0b/~1", "//"], &["a", "/~", "/~2", "#/a"]);
-        check("relative-json-pointer", &["0", "1/a", "0#", "120/b"], &["", "/a", "01", "-1/a", "+1/a", "0##"]);
+        check(
+            "json-pointer",
+            &["", "/", "/a~0b/~1", "//"],
+            &["a", "/~", "/~2", "#/a"],
+        );
+        check(
+            "relative-json-pointer",
+            &["0", "1/a", "0#", "120/b"],
+            &["", "/a", "01", "-1/a", "+1/a", "0##"],
+        );
         check("regex", &["^a+$", r"\d"], &["(", r"^\Z"]);
         check("char", &["a", "é"], &["", "ab"]);
         check("decimal", &["1.5", "-0.001"], &["1,5", "NaN", "", "0x1"]);
@@ -297,8 +327,31 @@ mod tests {
 
     #[test]
     fn addresses() {
-        check("ipv4", &["1.2.3.4", "255.255.255.255"], &["1.2.3", "01.2.3.4", "256.1.1.1", "1.2.3.4/8", "0x7f.1.1.1", "1.2.3.4 ", "١.2.3.4"]);
-        check("ipv6", &["::", "::1", "2001:db8::ff00:42:8329", "::ffff:1.2.3.4"], &["1.2.3.4", ":::", "12345::", "fe80::1%eth0", "1:2:3:4:5:6:7:8:9", "::1/64"]);
+        check(
+            "ipv4",
+            &["1.2.3.4", "255.255.255.255"],
+            &[
+                "1.2.3",
+                "01.2.3.4",
+                "256.1.1.1",
+                "1.2.3.4/8",
+                "0x7f.1.1.1",
+                "1.2.3.4 ",
+                "١.2.3.4",
+            ],
+        );
+        check(
+            "ipv6",
+            &["::", "::1", "2001:db8::ff00:42:8329", "::ffff:1.2.3.4"],
+            &[
+                "1.2.3.4",
+                ":::",
+                "12345::",
+                "fe80::1%eth0",
+                "1:2:3:4:5:6:7:8:9",
+                "::1/64",
+            ],
+        );
     }
 
     #[test]
@@ -309,8 +362,14 @@ mod tests {
             };
             format.matches(Decimal::parse(text).expect("a number"), text)
         };
-        assert!(check("int32", "2147483647") && check("int32", "-2147483648") && check("int32", "1.0"));
-        assert!(!check("int32", "2147483648") && !check("int32", "-2147483649") && !check("int32", "1.5"));
+        assert!(
+            check("int32", "2147483647") && check("int32", "-2147483648") && check("int32", "1.0")
+        );
+        assert!(
+            !check("int32", "2147483648")
+                && !check("int32", "-2147483649")
+                && !check("int32", "1.5")
+        );
         assert!(check("int64", "9223372036854775807") && !check("int64", "9223372036854775808"));
         assert!(check("float", "3.4e38") && !check("float", "3.5e38"));
         assert!(check("double", "1e308") && check("uint8", "255") && !check("uint8", "-1"));

@@ -163,16 +163,18 @@ impl<'a> Translation<'a> {
 
     /// A quantifier, or braces that stand for themselves.
     fn braces(&mut self) -> Translated<()> {
-        let ahead: String = self.rest.clone().take_while(|next| *next != '}').take(24).collect();
+        let ahead: String = self
+            .rest
+            .clone()
+            .take_while(|next| *next != '}')
+            .take(24)
+            .collect();
         let closed = self.rest.clone().nth(ahead.chars().count()) == Some('}');
         let mut parts = ahead.split(',');
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         let (low, high, more) = (parts.next().unwrap_or(""), parts.next(), parts.next());
-        let quantifier = closed
-            && !low.is_empty()
-            && digits(low)
-            && high.is_none_or(digits)
-            && more.is_none();
+        let quantifier =
+            closed && !low.is_empty() && digits(low) && high.is_none_or(digits) && more.is_none();
         if !quantifier {
             return self.literal('{');
         }
@@ -302,8 +304,11 @@ impl<'a> Translation<'a> {
     fn unicode(&mut self) -> Translated<Piece> {
         if self.rest.next_if_eq(&'{').is_some() {
             let digits: String = self.rest.by_ref().take_while(|next| *next != '}').collect();
-            let code = u32::from_str_radix(&digits, 16).ok().filter(|code| *code <= 0x10_ffff);
-            let code = code.ok_or_else(|| PatternError("`\\u{…}` is not a code point".to_owned()))?;
+            let code = u32::from_str_radix(&digits, 16)
+                .ok()
+                .filter(|code| *code <= 0x10_ffff);
+            let code =
+                code.ok_or_else(|| PatternError("`\\u{…}` is not a code point".to_owned()))?;
             return Ok(Piece::of(code));
         }
         let first = self.hex(4)?;
@@ -315,7 +320,9 @@ impl<'a> Translation<'a> {
             let digits: String = ahead.by_ref().take(4).collect();
             if let Ok(second @ 0xdc00..=0xdfff) = u32::from_str_radix(&digits, 16) {
                 self.rest = ahead;
-                return Ok(Piece::Code(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)));
+                return Ok(Piece::Code(
+                    0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00),
+                ));
             }
         }
         Ok(Piece::of(first))
@@ -337,7 +344,11 @@ impl<'a> Translation<'a> {
     fn class(&mut self) -> Translated<()> {
         let negated = self.rest.next_if_eq(&'^').is_some();
         if self.rest.next_if_eq(&']').is_some() {
-            return self.push(if negated { r"[\x{0}-\x{10ffff}]" } else { r"[^\x{0}-\x{10ffff}]" });
+            return self.push(if negated {
+                r"[\x{0}-\x{10ffff}]"
+            } else {
+                r"[^\x{0}-\x{10ffff}]"
+            });
         }
         let (mut members, mut empty) = (String::new(), true);
         std::mem::swap(&mut members, &mut self.out);
@@ -359,7 +370,10 @@ impl<'a> Translation<'a> {
                     begins = false;
                 }
                 '\\' => {
-                    begins = !self.rest.peek().is_some_and(|next| "dDwWsSpP".contains(*next));
+                    begins = !self
+                        .rest
+                        .peek()
+                        .is_some_and(|next| "dDwWsSpP".contains(*next));
                     let any = self.class_escape()?;
                     begins &= any;
                     empty &= !any;
@@ -377,7 +391,11 @@ impl<'a> Translation<'a> {
             self.out.push('^');
         }
         if empty {
-            self.out.push_str(if negated { r"[^\x{0}-\x{10ffff}]" } else { r"^\x{0}-\x{10ffff}" });
+            self.out.push_str(if negated {
+                r"[^\x{0}-\x{10ffff}]"
+            } else {
+                r"^\x{0}-\x{10ffff}"
+            });
         } else {
             self.out.push_str(&members);
         }
@@ -452,7 +470,11 @@ mod tests {
             assert_eq!(compiled.matches(text), Some(true), "{pattern} and {text:?}");
         }
         for text in other {
-            assert_eq!(compiled.matches(text), Some(false), "{pattern} but {text:?}");
+            assert_eq!(
+                compiled.matches(text),
+                Some(false),
+                "{pattern} but {text:?}"
+            );
         }
     }
 
@@ -470,7 +492,11 @@ mod tests {
         check(r"^\d+$", &["0123456789"], &["٣", "a", ""]);
         check(r"^\w$", &["a", "_", "0"], &["é", "-"]);
         check(r"^\W$", &["é", "-"], &["a"]);
-        check(r"^\s$", &["\u{a0}", "\u{feff}", "\u{2029}", "\t"], &["\u{180e}", "a"]);
+        check(
+            r"^\s$",
+            &["\u{a0}", "\u{feff}", "\u{2029}", "\t"],
+            &["\u{180e}", "a"],
+        );
         check(r"^\S$", &["\u{180e}", "a"], &["\u{feff}"]);
         check(r"\bé", &["aé"], &["é"]);
         check("^.$", &["a", "😀"], &["\n", "\r", "\u{2028}", "ab"]);
@@ -529,7 +555,21 @@ mod tests {
     #[test]
     fn what_cannot_be_compiled() {
         for pattern in [
-            "(", ")", "[", "a**", "*", r"\", r"\Z", r"\a", r"\u12", r"\x1", r"\p{Nope}", r"\c1", "(?<n", "(?x)", "[b-a]",
+            "(",
+            ")",
+            "[",
+            "a**",
+            "*",
+            r"\",
+            r"\Z",
+            r"\a",
+            r"\u12",
+            r"\x1",
+            r"\p{Nope}",
+            r"\c1",
+            "(?<n",
+            "(?x)",
+            "[b-a]",
             "a{2,1}",
         ] {
             assert!(Pattern::new(pattern).is_err(), "{pattern}");

@@ -13,10 +13,20 @@ fn undeclared_properties() {
     let plain = r#"{"type":"object","properties":{"a":{"type":"integer"},"n":{"type":"object","properties":{"x":{"type":"string"}}}}}"#;
     Api::body(V30, plain, "")
         .accepts(&["{}", r#"{"a":1}"#, r#"{"a":1,"n":{"x":"y"}}"#])
-        .refuses("body.undeclared", &[r#"{"b":1}"#, r#"{"a":1,"b":1}"#, r#"{"n":{"y":1}}"#, r#"{"\u0062":1}"#, r#"{"A":1}"#]);
+        .refuses(
+            "body.undeclared",
+            &[
+                r#"{"b":1}"#,
+                r#"{"a":1,"b":1}"#,
+                r#"{"n":{"y":1}}"#,
+                r#"{"\u0062":1}"#,
+                r#"{"A":1}"#,
+            ],
+        );
     let open = r#"{"type":"object","properties":{"a":{}},"additionalProperties":true}"#;
     Api::body(V30, open, "").accepts(&[r#"{"b":{"c":1}}"#]);
-    let typed = r#"{"type":"object","properties":{"a":{}},"additionalProperties":{"type":"integer"}}"#;
+    let typed =
+        r#"{"type":"object","properties":{"a":{}},"additionalProperties":{"type":"integer"}}"#;
     Api::body(V30, typed, "")
         .accepts(&[r#"{"b":1}"#])
         .refuses("body.invalid", &[r#"{"b":"x"}"#]);
@@ -24,12 +34,17 @@ fn undeclared_properties() {
     Api::body(V30, r#"{"type":"object","additionalProperties":false}"#, "")
         .accepts(&["{}"])
         .refuses("body.undeclared", &[r#"{"b":1}"#]);
-    Api::body(V31, r#"{"patternProperties":{"^x-":{"type":"string"}}}"#, "")
-        .accepts(&[r#"{"x-a":"b"}"#])
-        .refuses("body.undeclared", &[r#"{"y":"b"}"#]);
+    Api::body(
+        V31,
+        r#"{"patternProperties":{"^x-":{"type":"string"}}}"#,
+        "",
+    )
+    .accepts(&[r#"{"x-a":"b"}"#])
+    .refuses("body.undeclared", &[r#"{"y":"b"}"#]);
     let mut lax = Api::body(V30, plain, "");
     lax.policy.undeclared = RequestUndeclared::Allow;
-    lax.accepts(&[r#"{"b":1,"n":{"y":1}}"#]).refuses("body.invalid", &[r#"{"a":"x"}"#]);
+    lax.accepts(&[r#"{"b":1,"n":{"y":1}}"#])
+        .refuses("body.invalid", &[r#"{"a":"x"}"#]);
 }
 
 #[test]
@@ -47,7 +62,10 @@ fn undeclared_through_branches() {
     let one = r#"{"oneOf":[{"properties":{"a":{},"k":{"enum":["a"]}},"required":["k"]},{"properties":{"b":{},"k":{"enum":["b"]}},"required":["k"]}]}"#;
     Api::body(V30, one, "")
         .accepts(&[r#"{"k":"a","a":1}"#, r#"{"k":"b","b":1}"#])
-        .refuses("body.undeclared", &[r#"{"k":"a","b":1}"#, r#"{"k":"b","b":1,"a":1}"#]);
+        .refuses(
+            "body.undeclared",
+            &[r#"{"k":"a","b":1}"#, r#"{"k":"b","b":1,"a":1}"#],
+        );
     // The place counts, not the schema that leads to it.
     let nested = r#"{"allOf":[{"properties":{"n":{"properties":{"x":{}}}}},{"properties":{"n":{"properties":{"y":{}}}}}]}"#;
     Api::body(V30, nested, "")
@@ -65,9 +83,13 @@ fn undeclared_through_branches() {
     Api::body(V31, dependent, "")
         .accepts(&[r#"{"k":1,"a":1}"#])
         .refuses("body.undeclared", &[r#"{"a":1}"#]);
-    Api::body(V31, r#"{"properties":{"a":{}},"unevaluatedProperties":{"type":"integer"}}"#, "")
-        .accepts(&[r#"{"a":"x","b":1}"#])
-        .refuses("body.invalid", &[r#"{"b":"x"}"#]);
+    Api::body(
+        V31,
+        r#"{"properties":{"a":{}},"unevaluatedProperties":{"type":"integer"}}"#,
+        "",
+    )
+    .accepts(&[r#"{"a":"x","b":1}"#])
+    .refuses("body.invalid", &[r#"{"b":"x"}"#]);
     let items = r#"{"type":"array","items":{"type":"object","properties":{"a":{}}}}"#;
     Api::body(V30, items, "")
         .accepts(&[r#"[{"a":1},{}]"#])
@@ -90,12 +112,18 @@ fn read_only_and_write_only() {
     let schema = r#"{"type":"object","required":["id","name","secret"],"properties":{"id":{"type":"integer","readOnly":true},"name":{"type":"string"},"secret":{"type":"string","writeOnly":true}}}"#;
     Api::body(V30, schema, "")
         .accepts(&[r#"{"name":"n","secret":"s"}"#])
-        .refuses("body.read_only", &[r#"{"id":1,"name":"n","secret":"s"}"#, r#"{"id":"x"}"#])
+        .refuses(
+            "body.read_only",
+            &[r#"{"id":1,"name":"n","secret":"s"}"#, r#"{"id":"x"}"#],
+        )
         .refuses("body.invalid", &[r#"{"name":"n"}"#]);
     let split = r#"{"allOf":[{"properties":{"id":{"readOnly":true},"n":{"properties":{"at":{"readOnly":true}}}}},{"required":["id"]}]}"#;
     Api::body(V30, split, "")
         .accepts(&["{}", r#"{"n":{}}"#])
-        .refuses("body.read_only", &[r#"{"n":{"at":1}}"#, r#"{"n":{"\u0061t":1}}"#]);
+        .refuses(
+            "body.read_only",
+            &[r#"{"n":{"at":1}}"#, r#"{"n":{"\u0061t":1}}"#],
+        );
     let mut lax = Api::body(V30, schema, "");
     lax.policy.undeclared = RequestUndeclared::Allow;
     lax.refuses("body.read_only", &[r#"{"id":1,"name":"n","secret":"s"}"#]);
@@ -103,19 +131,35 @@ fn read_only_and_write_only() {
 
 #[test]
 fn openapi_3_0() {
-    Api::body(V30, r#"{"type":"string","nullable":true}"#, "").accepts(&["null", "\"a\""]).refuses("body.invalid", &["1"]);
-    Api::body(V30, r#"{"type":"string","nullable":true,"enum":["a"]}"#, "").accepts(&["null", "\"a\""]).refuses("body.invalid", &["\"b\""]);
+    Api::body(V30, r#"{"type":"string","nullable":true}"#, "")
+        .accepts(&["null", "\"a\""])
+        .refuses("body.invalid", &["1"]);
+    Api::body(V30, r#"{"type":"string","nullable":true,"enum":["a"]}"#, "")
+        .accepts(&["null", "\"a\""])
+        .refuses("body.invalid", &["\"b\""]);
     Api::body(V30, r#"{"type":"string"}"#, "").refuses("body.invalid", &["null"]);
-    Api::body(V31, r#"{"type":["string","null"]}"#, "").accepts(&["null", "\"a\""]).refuses("body.invalid", &["1"]);
+    Api::body(V31, r#"{"type":["string","null"]}"#, "")
+        .accepts(&["null", "\"a\""])
+        .refuses("body.invalid", &["1"]);
     Api::body(V31, r#"{"type":"string","nullable":true}"#, "").refuses("body.invalid", &["null"]);
     Api::body(V30, r#"{"type":"number","minimum":1,"exclusiveMinimum":true,"maximum":3,"exclusiveMaximum":true}"#, "")
         .accepts(&["1.001", "2", "2.999"]).refuses("body.invalid", &["1", "1.0", "3", "0", "4"]);
-    Api::body(V30, r#"{"type":"number","minimum":1,"exclusiveMinimum":false}"#, "").accepts(&["1"]).refuses("body.invalid", &["0.99"]);
-    Api::body(V31, r#"{"exclusiveMinimum":1}"#, "").accepts(&["1.1", "\"x\""]).refuses("body.invalid", &["1"]);
+    Api::body(
+        V30,
+        r#"{"type":"number","minimum":1,"exclusiveMinimum":false}"#,
+        "",
+    )
+    .accepts(&["1"])
+    .refuses("body.invalid", &["0.99"]);
+    Api::body(V31, r#"{"exclusiveMinimum":1}"#, "")
+        .accepts(&["1.1", "\"x\""])
+        .refuses("body.invalid", &["1"]);
     // Siblings of `$ref` are ignored in 3.0 and count in 3.1.
     let sibling = r##"{"$ref":"#/components/schemas/S","maxLength":1}"##;
     Api::body(V30, sibling, r#""S":{"type":"string"}"#).accepts(&["\"ab\""]);
-    Api::body(V31, sibling, r#""S":{"type":"string"}"#).accepts(&["\"a\""]).refuses("body.invalid", &["\"ab\"", "1"]);
+    Api::body(V31, sibling, r#""S":{"type":"string"}"#)
+        .accepts(&["\"a\""])
+        .refuses("body.invalid", &["\"ab\"", "1"]);
 }
 
 #[test]
@@ -123,8 +167,21 @@ fn discriminators() {
     let schemas = r##""Cat":{"type":"object","required":["kind"],"properties":{"kind":{"type":"string"},"purr":{"type":"boolean"}}},"Dog":{"type":"object","required":["kind"],"properties":{"kind":{"type":"string"},"bark":{"type":"boolean"}}}"##;
     let implicit = r##"{"oneOf":[{"$ref":"#/components/schemas/Cat"},{"$ref":"#/components/schemas/Dog"}],"discriminator":{"propertyName":"kind"}}"##;
     Api::body(V30, implicit, schemas)
-        .accepts(&[r#"{"kind":"Cat","purr":true}"#, r#"{"kind":"Dog","bark":true}"#, r#"{"kind":"Dog"}"#])
-        .refuses("body.invalid", &[r#"{"kind":"Cow"}"#, r#"{"purr":true}"#, r#"{"kind":1}"#, "{}", r#"{"kind":"Cat","purr":1}"#])
+        .accepts(&[
+            r#"{"kind":"Cat","purr":true}"#,
+            r#"{"kind":"Dog","bark":true}"#,
+            r#"{"kind":"Dog"}"#,
+        ])
+        .refuses(
+            "body.invalid",
+            &[
+                r#"{"kind":"Cow"}"#,
+                r#"{"purr":true}"#,
+                r#"{"kind":1}"#,
+                "{}",
+                r#"{"kind":"Cat","purr":1}"#,
+            ],
+        )
         .refuses("body.undeclared", &[r#"{"kind":"Cat","bark":true}"#]);
     let mapped = r##"{"oneOf":[{"$ref":"#/components/schemas/Cat"},{"$ref":"#/components/schemas/Dog"}],"discriminator":{"propertyName":"kind","mapping":{"c":"#/components/schemas/Cat","d":"Dog"}}}"##;
     Api::body(V31, mapped, schemas)
@@ -133,8 +190,17 @@ fn discriminators() {
     let base = r##""Pet":{"type":"object","required":["kind"],"properties":{"kind":{"type":"string"}},"discriminator":{"propertyName":"kind"}},"Cat":{"allOf":[{"$ref":"#/components/schemas/Pet"},{"properties":{"purr":{"type":"boolean"}}}]}"##;
     Api::body(V30, r##"{"$ref":"#/components/schemas/Pet"}"##, base)
         .accepts(&[r#"{"kind":"Cat","purr":true}"#, r#"{"kind":"Pet"}"#])
-        .refuses("body.invalid", &[r#"{"kind":"Dog"}"#, r#"{"kind":"Cat","purr":1}"#, "{}"])
-        .refuses("body.undeclared", &[r#"{"kind":"Pet","purr":true}"#, r#"{"kind":"Cat","bark":1}"#]);
+        .refuses(
+            "body.invalid",
+            &[r#"{"kind":"Dog"}"#, r#"{"kind":"Cat","purr":1}"#, "{}"],
+        )
+        .refuses(
+            "body.undeclared",
+            &[
+                r#"{"kind":"Pet","purr":true}"#,
+                r#"{"kind":"Cat","bark":1}"#,
+            ],
+        );
 }
 
 #[test]
@@ -153,28 +219,67 @@ fn cyclic_schemas() {
 #[test]
 fn the_strict_reader_guards_every_body() {
     let api = Api::body(V30, r#"{"type":"object"}"#, "");
-    api.refuses("body.duplicate_key", &[r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"\u0061":2}}"#])
-        .refuses("body.malformed", &["{", "{} x", "\u{feff}{}", r#"{"a":1e400}"#, r#"{"a":NaN}"#, r#"{"a":"\ud800"}"#, " "])
-        .refuses("body.missing", &[""]);
-    assert_eq!(code(&api.send(Some("application/json"), b"{\"a\":\"\xff\"}")), "body.malformed");
+    api.refuses(
+        "body.duplicate_key",
+        &[r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"\u0061":2}}"#],
+    )
+    .refuses(
+        "body.malformed",
+        &[
+            "{",
+            "{} x",
+            "\u{feff}{}",
+            r#"{"a":1e400}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":"\ud800"}"#,
+            " ",
+        ],
+    )
+    .refuses("body.missing", &[""]);
+    assert_eq!(
+        code(&api.send(Some("application/json"), b"{\"a\":\"\xff\"}")),
+        "body.malformed"
+    );
     let deep = format!("{}1{}", "{\"a\":".repeat(33), "}".repeat(33));
     let fits = format!("{}1{}", "{\"a\":".repeat(32), "}".repeat(32));
     api.refuses("body.too_complex", &[&deep]).accepts(&[&fits]);
     let many: Vec<_> = (0..1_001).map(|n| format!("\"k{n}\":0")).collect();
     api.refuses("body.too_complex", &[&format!("{{{}}}", many.join(","))]);
     let items = |count: usize| format!("{{\"a\":[{}]}}", vec!["0"; count].join(","));
-    api.refuses("body.too_complex", &[&items(10_001)]).accepts(&[&items(10_000)]);
+    api.refuses("body.too_complex", &[&items(10_001)])
+        .accepts(&[&items(10_000)]);
 }
 
 #[test]
 fn numbers_are_exact() {
-    Api::body(V30, r#"{"type":"integer","maximum":9007199254740993}"#, "").accepts(&["9007199254740993"]).refuses("body.invalid", &["9007199254740994"]);
-    Api::body(V30, r#"{"type":"number","multipleOf":0.1}"#, "").accepts(&["0.3", "1.1", "100000.7"]).refuses("body.invalid", &["0.35"]);
-    Api::body(V30, r#"{"type":"integer"}"#, "").accepts(&["1.0", "1e2"]).refuses("body.invalid", &["1.5", "\"1\"", "true"]);
-    Api::body(V30, r#"{"type":"integer","format":"int32"}"#, "").accepts(&["2147483647"]).refuses("body.invalid", &["2147483648"]);
-    Api::body(V30, r#"{"enum":[1,"a",{"b":[1]}]}"#, "").accepts(&["1.0", "\"a\"", r#"{"b":[1.0]}"#]).refuses("body.invalid", &["2", "\"1\"", r#"{"b":[2]}"#]);
-    Api::body(V30, r#"{"type":"string","minLength":2,"maxLength":2}"#, "").accepts(&["\"😀é\""]).refuses("body.invalid", &["\"😀\"", "\"abc\""]);
-    Api::body(V30, r#"{"type":"array","uniqueItems":true}"#, "").accepts(&["[1,2]", r#"[{"a":1},{"a":2}]"#]).refuses("body.invalid", &["[1,1.0]", r#"[{"a":1,"b":2},{"b":2,"a":1}]"#, "[1,2,3,4,5,6,7,8,9,10,10.0]"]);
+    Api::body(V30, r#"{"type":"integer","maximum":9007199254740993}"#, "")
+        .accepts(&["9007199254740993"])
+        .refuses("body.invalid", &["9007199254740994"]);
+    Api::body(V30, r#"{"type":"number","multipleOf":0.1}"#, "")
+        .accepts(&["0.3", "1.1", "100000.7"])
+        .refuses("body.invalid", &["0.35"]);
+    Api::body(V30, r#"{"type":"integer"}"#, "")
+        .accepts(&["1.0", "1e2"])
+        .refuses("body.invalid", &["1.5", "\"1\"", "true"]);
+    Api::body(V30, r#"{"type":"integer","format":"int32"}"#, "")
+        .accepts(&["2147483647"])
+        .refuses("body.invalid", &["2147483648"]);
+    Api::body(V30, r#"{"enum":[1,"a",{"b":[1]}]}"#, "")
+        .accepts(&["1.0", "\"a\"", r#"{"b":[1.0]}"#])
+        .refuses("body.invalid", &["2", "\"1\"", r#"{"b":[2]}"#]);
+    Api::body(V30, r#"{"type":"string","minLength":2,"maxLength":2}"#, "")
+        .accepts(&["\"😀é\""])
+        .refuses("body.invalid", &["\"😀\"", "\"abc\""]);
+    Api::body(V30, r#"{"type":"array","uniqueItems":true}"#, "")
+        .accepts(&["[1,2]", r#"[{"a":1},{"a":2}]"#])
+        .refuses(
+            "body.invalid",
+            &[
+                "[1,1.0]",
+                r#"[{"a":1,"b":2},{"b":2,"a":1}]"#,
+                "[1,2,3,4,5,6,7,8,9,10,10.0]",
+            ],
+        );
 }
 
 #[test]
@@ -184,10 +289,22 @@ fn media_types() {
         (Some("application/json"), ""),
         (Some("Application/JSON; charset=UTF-8"), ""),
         (Some("application/json;charset=\"utf-8\""), ""),
-        (Some("application/json; charset=latin1"), "charset.undeclared"),
-        (Some("application/json; charset=utf-16"), "charset.undeclared"),
-        (Some("application/json; charset=utf-8; charset=utf-8"), "content_type.undeclared"),
-        (Some("application/json, text/plain"), "content_type.undeclared"),
+        (
+            Some("application/json; charset=latin1"),
+            "charset.undeclared",
+        ),
+        (
+            Some("application/json; charset=utf-16"),
+            "charset.undeclared",
+        ),
+        (
+            Some("application/json; charset=utf-8; charset=utf-8"),
+            "content_type.undeclared",
+        ),
+        (
+            Some("application/json, text/plain"),
+            "content_type.undeclared",
+        ),
         (Some("text/plain"), "content_type.undeclared"),
         (Some("application/problem+json"), "content_type.undeclared"),
         (Some("*/*"), "content_type.undeclared"),
@@ -195,19 +312,32 @@ fn media_types() {
         (Some(""), "content_type.undeclared"),
         (None, "content_type.undeclared"),
     ] {
-        assert_eq!(code(&api.send(content_type, "{}")), expect, "{content_type:?}");
+        assert_eq!(
+            code(&api.send(content_type, "{}")),
+            expect,
+            "{content_type:?}"
+        );
     }
     let none = Api::operation(V30, r#""summary":"s""#, "");
-    assert_eq!(code(&none.send(Some("application/json"), "{}")), "body.unexpected");
+    assert_eq!(
+        code(&none.send(Some("application/json"), "{}")),
+        "body.unexpected"
+    );
     assert_eq!(code(&none.send(None, "")), "");
     let ranges = r#""requestBody":{"content":{"*/*":{"schema":{"type":"integer"}},"application/*":{"schema":{"type":"string"}},"application/vnd.a+json":{"schema":{"type":"boolean"}},"text/plain":{"schema":{"type":"string","maxLength":3}}}}"#;
     let api = Api::operation(V30, ranges, "");
     assert_eq!(code(&api.send(Some("application/json"), "\"a\"")), "");
-    assert_eq!(code(&api.send(Some("application/vnd.b+json"), "true")), "body.invalid");
+    assert_eq!(
+        code(&api.send(Some("application/vnd.b+json"), "true")),
+        "body.invalid"
+    );
     assert_eq!(code(&api.send(Some("application/vnd.a+json"), "true")), "");
     assert_eq!(code(&api.send(Some("text/plain"), "abc")), "");
     assert_eq!(code(&api.send(Some("text/plain"), "abcd")), "body.invalid");
-    assert_eq!(code(&api.send(Some("text/plain"), b"\xff")), "body.malformed");
+    assert_eq!(
+        code(&api.send(Some("text/plain"), b"\xff")),
+        "body.malformed"
+    );
     assert_eq!(code(&api.send(Some("image/png"), b"\x89PNG")), "");
     assert_eq!(code(&api.send(None, "")), "");
 }
@@ -215,10 +345,13 @@ fn media_types() {
 #[test]
 fn urlencoded_forms() {
     let form = |schema: &str, more: &str| {
-        let members = format!(r#""requestBody":{{"content":{{"application/x-www-form-urlencoded":{{"schema":{schema}{more}}}}}}}"#);
+        let members = format!(
+            r#""requestBody":{{"content":{{"application/x-www-form-urlencoded":{{"schema":{schema}{more}}}}}}}"#
+        );
         Api::operation(V30, &members, "")
     };
-    let send = |api: &Api, body: &str| code(&api.send(Some("application/x-www-form-urlencoded"), body));
+    let send =
+        |api: &Api, body: &str| code(&api.send(Some("application/x-www-form-urlencoded"), body));
     let schema = r#"{"type":"object","required":["a"],"properties":{"a":{"type":"integer"},"t":{"type":"array","items":{"type":"string"}},"o":{"type":"object","properties":{"k":{"type":"integer"}}},"f":{"type":"boolean"}}}"#;
     let api = form(schema, "");
     for (body, expect) in [
@@ -246,7 +379,10 @@ fn urlencoded_forms() {
     ] {
         assert_eq!(send(&api, body), expect, "{body}");
     }
-    let listed = form(schema, r#","encoding":{"t":{"style":"form","explode":false}}"#);
+    let listed = form(
+        schema,
+        r#","encoding":{"t":{"style":"form","explode":false}}"#,
+    );
     assert_eq!(send(&listed, "a=1&t=x,y"), "");
     assert_eq!(send(&listed, "a=1&t=x&t=y"), "body.duplicate_key");
 }
@@ -265,17 +401,66 @@ fn multipart_forms() {
         code(&api.send(Some("multipart/form-data; boundary=B"), body))
     };
     assert_eq!(send(&[n]), "");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\nPNG"]), "");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: text/html\r\n\r\nPNG"]), "content_type.undeclared");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"file\"\r\nContent-Type: image/gif\r\n\r\n12345678901"]), "body.invalid");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"meta\"\r\nContent-Type: application/json\r\n\r\n{\"k\":\"v\"}"]), "");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"meta\"\r\n\r\n{\"k\":\"v\",\"k\":1}"]), "body.duplicate_key");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"meta\"\r\n\r\n{\"z\":1}"]), "body.undeclared");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"tags\"\r\n\r\na", "Content-Disposition: form-data; name=\"tags\"\r\n\r\nb"]), "");
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\nPNG"
+        ]),
+        ""
+    );
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: text/html\r\n\r\nPNG"
+        ]),
+        "content_type.undeclared"
+    );
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"file\"\r\nContent-Type: image/gif\r\n\r\n12345678901"
+        ]),
+        "body.invalid"
+    );
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"meta\"\r\nContent-Type: application/json\r\n\r\n{\"k\":\"v\"}"
+        ]),
+        ""
+    );
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"meta\"\r\n\r\n{\"k\":\"v\",\"k\":1}"
+        ]),
+        "body.duplicate_key"
+    );
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"meta\"\r\n\r\n{\"z\":1}"
+        ]),
+        "body.undeclared"
+    );
+    assert_eq!(
+        send(&[
+            n,
+            "Content-Disposition: form-data; name=\"tags\"\r\n\r\na",
+            "Content-Disposition: form-data; name=\"tags\"\r\n\r\nb"
+        ]),
+        ""
+    );
     assert_eq!(send(&[n, n]), "body.duplicate_key");
     assert_eq!(send(&[]), "body.invalid");
-    assert_eq!(send(&["Content-Disposition: form-data; name=\"tags\"\r\n\r\na"]), "body.invalid");
-    assert_eq!(send(&[n, "Content-Disposition: form-data; name=\"z\"\r\n\r\na"]), "body.undeclared");
+    assert_eq!(
+        send(&["Content-Disposition: form-data; name=\"tags\"\r\n\r\na"]),
+        "body.invalid"
+    );
+    assert_eq!(
+        send(&[n, "Content-Disposition: form-data; name=\"z\"\r\n\r\na"]),
+        "body.undeclared"
+    );
     for part in [
         "Content-Disposition: form-data\r\n\r\n5",
         "Content-Disposition: form-data; name=\"\"\r\n\r\n5",
@@ -292,15 +477,38 @@ fn multipart_forms() {
     }
     for (content_type, body) in [
         ("multipart/form-data", format!("--B\r\n{n}\r\n--B--\r\n")),
-        ("multipart/form-data; boundary=\"a\u{1}\"", format!("--B\r\n{n}\r\n--B--\r\n")),
-        ("multipart/form-data; boundary=B", format!("x\r\n--B\r\n{n}\r\n--B--\r\n")),
-        ("multipart/form-data; boundary=B", format!("--B\r\n{n}\r\n--B--\r\ntail")),
+        (
+            "multipart/form-data; boundary=\"a\u{1}\"",
+            format!("--B\r\n{n}\r\n--B--\r\n"),
+        ),
+        (
+            "multipart/form-data; boundary=B",
+            format!("x\r\n--B\r\n{n}\r\n--B--\r\n"),
+        ),
+        (
+            "multipart/form-data; boundary=B",
+            format!("--B\r\n{n}\r\n--B--\r\ntail"),
+        ),
         ("multipart/form-data; boundary=B", format!("--B\r\n{n}\r\n")),
-        ("multipart/form-data; boundary=B", format!("--B\n{n}\n--B--\n")),
-        ("multipart/form-data; boundary=B", format!("--Bx\r\n{n}\r\n--B--\r\n")),
+        (
+            "multipart/form-data; boundary=B",
+            format!("--B\n{n}\n--B--\n"),
+        ),
+        (
+            "multipart/form-data; boundary=B",
+            format!("--Bx\r\n{n}\r\n--B--\r\n"),
+        ),
     ] {
-        let expect = if content_type.contains('\u{1}') { "content_type.undeclared" } else { "body.malformed" };
-        assert_eq!(code(&api.send(Some(content_type), &body)), expect, "{content_type} {body}");
+        let expect = if content_type.contains('\u{1}') {
+            "content_type.undeclared"
+        } else {
+            "body.malformed"
+        };
+        assert_eq!(
+            code(&api.send(Some(content_type), &body)),
+            expect,
+            "{content_type} {body}"
+        );
     }
 }
 
@@ -308,12 +516,21 @@ fn multipart_forms() {
 fn messages_say_where_and_what_was_expected() {
     let schema = r#"{"type":"object","properties":{"items":{"type":"array","items":{"type":"object","properties":{"name":{"type":"string"}}}}}}"#;
     let api = Api::body(V30, schema, "");
-    let found = api.send(Some("application/json"), r#"{"items":[{"name":"a"},{"name":5}]}"#);
+    let found = api.send(
+        Some("application/json"),
+        r#"{"items":[{"name":"a"},{"name":5}]}"#,
+    );
     assert_eq!(found[0].location, "body.items[1].name");
     assert_eq!(found[0].detail, "expected a string, found a number");
-    let found = api.send(Some("application/json"), r#"{"items":[{"secret\u0007":1}]}"#);
+    let found = api.send(
+        Some("application/json"),
+        r#"{"items":[{"secret\u0007":1}]}"#,
+    );
     assert_eq!(found[0].location, "body.items[0].secret\u{fffd}");
-    let found = api.send(Some("application/json"), format!("{{\"items\":[{}]}}", vec!["1"; 100].join(",")));
+    let found = api.send(
+        Some("application/json"),
+        format!("{{\"items\":[{}]}}", vec!["1"; 100].join(",")),
+    );
     assert_eq!(found.len(), 16);
     let one = r#"{"oneOf":[{"type":"object","required":["a"],"properties":{"a":{"type":"object","properties":{"b":{"type":"integer"}}}}},{"type":"object","required":["z"],"properties":{"z":{}}}]}"#;
     let found = Api::body(V30, one, "").send(Some("application/json"), r#"{"a":{"b":"x"}}"#);
@@ -332,7 +549,12 @@ fn examples_are_valid() {
         r#"{"allOf":[{"required":["a"]},{"properties":{"a":{"type":"boolean"}}}]}"#,
     ] {
         let api = Api::body(V31, schema, "");
-        let id = api.first().body.as_ref().and_then(|body| body.media_types().next()).and_then(|media| media.schema);
+        let id = api
+            .first()
+            .body
+            .as_ref()
+            .and_then(|body| body.media_types().next())
+            .and_then(|media| media.schema);
         let example = api.description.schemas.example(id.expect("a schema"));
         if schema.contains("0.5") || schema.contains("const") {
             // Found or not, but never invalid.

@@ -1,4 +1,9 @@
 //! Parameters in every place and style.
+#![expect(
+    clippy::expect_used,
+    clippy::too_many_lines,
+    reason = "tests may fail, and tables may be long"
+)]
 
 mod check_support;
 
@@ -13,29 +18,92 @@ fn typed_coercion() {
         .takes(&["", "p=5", "p=-5", "p=0", "%70=5"])
         .rejects(
             "parameter.invalid",
-            &["p=5x", "p=%2B5", "p=+5", "p=0x5", "p=5.0", "p=05", "p=%205", "p=5%20", "p=", "p", "p=5e1", "p=true", "p=null", "p=٥", "p=1,2", "p=99999999999999999999"],
+            &[
+                "p=5x",
+                "p=%2B5",
+                "p=+5",
+                "p=0x5",
+                "p=5.0",
+                "p=05",
+                "p=%205",
+                "p=5%20",
+                "p=",
+                "p",
+                "p=5e1",
+                "p=true",
+                "p=null",
+                "p=٥",
+                "p=1,2",
+                "p=99999999999999999999",
+            ],
         );
-    Api::query(r#""schema":{"type":"number"}"#).takes(&["p=5", "p=5.0", "p=-1e3"]).rejects("parameter.invalid", &["p=5.", "p=.5", "p=NaN", "p=1e999", "p=Infinity"]);
-    Api::query(r#""schema":{"type":"boolean"}"#).takes(&["p=true", "p=false"]).rejects("parameter.invalid", &["p=True", "p=1", "p=yes", "p="]);
-    Api::query(r#""schema":{"type":"string","maxLength":3}"#).takes(&["p=", "p", "p=abc", "p=12", "p=a+b", "p=a%20b"]).rejects("parameter.invalid", &["p=abcd"]);
-    Api::query(r#""schema":{"type":"string","enum":["a","b"]}"#).takes(&["p=a", "p=%61"]).rejects("parameter.invalid", &["p=c", "p=A"]);
-    Api::query(r#""schema":{"oneOf":[{"type":"integer"},{"type":"string","enum":["all"]}]}"#).takes(&["p=5", "p=all"]).rejects("parameter.invalid", &["p=some", "p=5.5"]);
-    Api::query(r#""schema":{"anyOf":[{"type":"integer","maximum":9},{"type":"string","pattern":"^1"}]}"#).takes(&["p=5", "p=12"]).rejects("parameter.invalid", &["p=22"]);
+    Api::query(r#""schema":{"type":"number"}"#)
+        .takes(&["p=5", "p=5.0", "p=-1e3"])
+        .rejects(
+            "parameter.invalid",
+            &["p=5.", "p=.5", "p=NaN", "p=1e999", "p=Infinity"],
+        );
+    Api::query(r#""schema":{"type":"boolean"}"#)
+        .takes(&["p=true", "p=false"])
+        .rejects("parameter.invalid", &["p=True", "p=1", "p=yes", "p="]);
+    Api::query(r#""schema":{"type":"string","maxLength":3}"#)
+        .takes(&["p=", "p", "p=abc", "p=12", "p=a+b", "p=a%20b"])
+        .rejects("parameter.invalid", &["p=abcd"]);
+    Api::query(r#""schema":{"type":"string","enum":["a","b"]}"#)
+        .takes(&["p=a", "p=%61"])
+        .rejects("parameter.invalid", &["p=c", "p=A"]);
+    Api::query(r#""schema":{"oneOf":[{"type":"integer"},{"type":"string","enum":["all"]}]}"#)
+        .takes(&["p=5", "p=all"])
+        .rejects("parameter.invalid", &["p=some", "p=5.5"]);
+    Api::query(
+        r#""schema":{"anyOf":[{"type":"integer","maximum":9},{"type":"string","pattern":"^1"}]}"#,
+    )
+    .takes(&["p=5", "p=12"])
+    .rejects("parameter.invalid", &["p=22"]);
     Api::query(r#""schema":{}"#).takes(&["p=5", "p=x"]);
-    Api::query(r#""required":true,"schema":{"type":"string"}"#).takes(&["p=x"]).rejects("parameter.missing", &["", "&"]);
-    Api::query(r#""allowEmptyValue":true,"schema":{"type":"integer"}"#).takes(&["p=", "p", "p=5"]).rejects("parameter.invalid", &["p=x"]);
+    Api::query(r#""required":true,"schema":{"type":"string"}"#)
+        .takes(&["p=x"])
+        .rejects("parameter.missing", &["", "&"]);
+    Api::query(r#""allowEmptyValue":true,"schema":{"type":"integer"}"#)
+        .takes(&["p=", "p", "p=5"])
+        .rejects("parameter.invalid", &["p=x"]);
 }
 
 #[test]
 fn undeclared_and_duplicate() {
     let api = Api::query(r#""schema":{"type":"string"}"#);
     api.takes(&["", "p=1", "p=1&"])
-        .rejects("parameter.undeclared", &["q=1", "p=1&q=1", "q", "p=1&q", "P=1", "%71=1", "p=1&=x", "p%5B%5D=1", "p[]=1", "p%20=1", "p=1?q=1&r=2"])
-        .rejects("parameter.duplicate", &["p=1&p=2", "p=1&p=1", "p=1&%70=2", "p&p"])
-        .rejects("parameter.malformed", &["p=1;q=2", "p;q=2", "p=%", "p=%zz", "p=%ff", "p=%00", "%zz=1", "p=%c0%80"]);
+        .rejects(
+            "parameter.undeclared",
+            &[
+                "q=1",
+                "p=1&q=1",
+                "q",
+                "p=1&q",
+                "P=1",
+                "%71=1",
+                "p=1&=x",
+                "p%5B%5D=1",
+                "p[]=1",
+                "p%20=1",
+                "p=1?q=1&r=2",
+            ],
+        )
+        .rejects(
+            "parameter.duplicate",
+            &["p=1&p=2", "p=1&p=1", "p=1&%70=2", "p&p"],
+        )
+        .rejects(
+            "parameter.malformed",
+            &[
+                "p=1;q=2", "p;q=2", "p=%", "p=%zz", "p=%ff", "p=%00", "%zz=1", "p=%c0%80",
+            ],
+        );
     let mut lax = Api::query(r#""schema":{"type":"integer"}"#);
     lax.policy.undeclared = RequestUndeclared::Allow;
-    lax.takes(&["q=1&p=2"]).rejects("parameter.invalid", &["q=1&p=x"]).rejects("parameter.malformed", &["q=%zz"]);
+    lax.takes(&["q=1&p=2"])
+        .rejects("parameter.invalid", &["q=1&p=x"])
+        .rejects("parameter.malformed", &["q=%zz"]);
     let many: Vec<_> = (0..1_001).map(|n| format!("q{n}=1")).collect();
     api.rejects("parameter.malformed", &[&many.join("&")]);
     Api::query(r#""allowReserved":true,"schema":{"type":"string"}"#).takes(&["p=a;b/c?d"]);
@@ -44,15 +112,32 @@ fn undeclared_and_duplicate() {
 #[test]
 fn arrays() {
     let items = r#""schema":{"type":"array","items":{"type":"integer"},"maxItems":3}"#;
-    Api::query(items).takes(&["p=1", "p=1&p=2"]).rejects("parameter.invalid", &["p=1,2", "p=x", "p=1&p=x", "p=1&p=2&p=3&p=4"]);
+    Api::query(items).takes(&["p=1", "p=1&p=2"]).rejects(
+        "parameter.invalid",
+        &["p=1,2", "p=x", "p=1&p=x", "p=1&p=2&p=3&p=4"],
+    );
     Api::query(&format!(r#""explode":false,{items}"#))
         .takes(&["p=1", "p=1,2", "p=1%2C2", "p="])
-        .rejects("parameter.invalid", &["p=1,x", "p=1,", "p=1|2", "p=1,2,3,4"])
+        .rejects(
+            "parameter.invalid",
+            &["p=1,x", "p=1,", "p=1|2", "p=1,2,3,4"],
+        )
         .rejects("parameter.duplicate", &["p=1&p=2"]);
-    Api::query(&format!(r#""style":"spaceDelimited","explode":false,{items}"#)).takes(&["p=1%202", "p=1+2"]).rejects("parameter.invalid", &["p=1,2"]);
-    Api::query(&format!(r#""style":"pipeDelimited","explode":false,{items}"#)).takes(&["p=1|2", "p=1%7C2"]).rejects("parameter.invalid", &["p=1,2"]);
-    let strings = r#""explode":false,"schema":{"type":"array","items":{"type":"string","maxLength":3}}"#;
-    Api::query(strings).takes(&["p=a,b", "p=a%2Cb"]).rejects("parameter.invalid", &["p=a,bcde"]);
+    Api::query(&format!(
+        r#""style":"spaceDelimited","explode":false,{items}"#
+    ))
+    .takes(&["p=1%202", "p=1+2"])
+    .rejects("parameter.invalid", &["p=1,2"]);
+    Api::query(&format!(
+        r#""style":"pipeDelimited","explode":false,{items}"#
+    ))
+    .takes(&["p=1|2", "p=1%7C2"])
+    .rejects("parameter.invalid", &["p=1,2"]);
+    let strings =
+        r#""explode":false,"schema":{"type":"array","items":{"type":"string","maxLength":3}}"#;
+    Api::query(strings)
+        .takes(&["p=a,b", "p=a%2Cb"])
+        .rejects("parameter.invalid", &["p=a,bcde"]);
 }
 
 #[test]
@@ -69,26 +154,57 @@ fn objects() {
         .rejects("parameter.malformed", &["p=r,1,g"])
         .rejects("parameter.duplicate", &["p=r,1,r,2"]);
     Api::query(&format!(r#""style":"deepObject",{object}"#))
-        .takes(&["p[r]=1", "p%5Br%5D=1&p[g]=x", "p[r]=1&p[l][]=1&p[l][]=2", "p[r]=1&p[l][0]=1&p[l][1]=2"])
+        .takes(&[
+            "p[r]=1",
+            "p%5Br%5D=1&p[g]=x",
+            "p[r]=1&p[l][]=1&p[l][]=2",
+            "p[r]=1&p[l][0]=1&p[l][1]=2",
+        ])
         .rejects("parameter.invalid", &["p[r]=x", "p[g]=x"])
-        .rejects("parameter.undeclared", &["p[r]=1&p[b]=2", "p[r]=1&p[\u{62}]=2", "p[r]=1&q[r]=1", "p=1"])
-        .rejects("parameter.duplicate", &["p[r]=1&p[r]=2", "p[r]=1&p%5B%72%5D=2", "p[r]=1&p[r][x]=2"])
-        .rejects("parameter.malformed", &["p[r=1", "p[r]x=1", "p[[r]]=1", "p[r]=%zz"]);
+        .rejects(
+            "parameter.undeclared",
+            &[
+                "p[r]=1&p[b]=2",
+                "p[r]=1&p[\u{62}]=2",
+                "p[r]=1&q[r]=1",
+                "p=1",
+            ],
+        )
+        .rejects(
+            "parameter.duplicate",
+            &["p[r]=1&p[r]=2", "p[r]=1&p%5B%72%5D=2", "p[r]=1&p[r][x]=2"],
+        )
+        .rejects(
+            "parameter.malformed",
+            &["p[r=1", "p[r]x=1", "p[[r]]=1", "p[r]=%zz"],
+        );
     let free = r#""style":"deepObject","schema":{"type":"object"}"#;
     let deep = |depth: usize| format!("p{}=1", "[a]".repeat(depth));
-    Api::query(free).takes(&["p[a][b]=1", &deep(32)]).rejects("parameter.malformed", &[&deep(33)]);
+    Api::query(free)
+        .takes(&["p[a][b]=1", &deep(32)])
+        .rejects("parameter.malformed", &[&deep(33)]);
     let rest = r#""schema":{"type":"object","additionalProperties":{"type":"integer"}}"#;
-    Api::query(rest).takes(&["a=1&b=2"]).rejects("parameter.invalid", &["a=x"]);
+    Api::query(rest)
+        .takes(&["a=1&b=2"])
+        .rejects("parameter.invalid", &["a=x"]);
 }
 
 #[test]
 fn content_parameters() {
-    let api = Api::query(r#""content":{"application/json":{"schema":{"type":"object","properties":{"a":{"type":"integer"}}}}}"#);
+    let api = Api::query(
+        r#""content":{"application/json":{"schema":{"type":"object","properties":{"a":{"type":"integer"}}}}}"#,
+    );
     api.takes(&["p=%7B%22a%22%3A1%7D", "p={\"a\":1}"])
         .rejects("parameter.invalid", &["p={\"a\":\"x\"}", "p=1"])
-        .rejects("parameter.undeclared", &["p={\"b\":1}", "p={\"\\u0062\":1}"])
+        .rejects(
+            "parameter.undeclared",
+            &["p={\"b\":1}", "p={\"\\u0062\":1}"],
+        )
         .rejects("parameter.duplicate", &["p={\"a\":1,\"a\":2}", "p={}&p={}"])
-        .rejects("parameter.malformed", &["p={", "p={}x", "p=", "p={\"a\":1e999}"]);
+        .rejects(
+            "parameter.malformed",
+            &["p={", "p={}x", "p=", "p={\"a\":1e999}"],
+        );
 }
 
 #[test]
@@ -99,11 +215,19 @@ fn paths() {
         ));
         let headers = HeaderMap::new();
         let values = [("p", text)];
-        code(&api.request(&RequestParts { path_values: &values, query: None, headers: &headers }).0)
+        code(
+            &api.request(&RequestParts {
+                path_values: &values,
+                query: None,
+                headers: &headers,
+            })
+            .0,
+        )
     };
     let integer = r#"{"type":"integer"}"#;
     let list = r#"{"type":"array","items":{"type":"integer"}}"#;
-    let object = r#"{"type":"object","properties":{"r":{"type":"integer"},"g":{"type":"integer"}}}"#;
+    let object =
+        r#"{"type":"object","properties":{"r":{"type":"integer"},"g":{"type":"integer"}}}"#;
     let uuid = r#"{"type":"string","format":"uuid"}"#;
     for (style, schema, text, expect) in [
         ("", integer, "5", ""),
@@ -112,14 +236,24 @@ fn paths() {
         ("", integer, "+5", "parameter.invalid"),
         ("", integer, "%zz", "parameter.malformed"),
         ("", uuid, "123e4567-e89b-42d3-a456-426614174000", ""),
-        ("", uuid, "123e4567-e89b-42d3-a456-42661417400", "parameter.invalid"),
+        (
+            "",
+            uuid,
+            "123e4567-e89b-42d3-a456-42661417400",
+            "parameter.invalid",
+        ),
         ("", r#"{"type":"string"}"#, "a+b%20c", ""),
         ("", list, "1,2", ""),
         ("", list, "1,x", "parameter.invalid"),
         ("", object, "r,1,g,2", ""),
         ("", object, "r,1,b,2", "parameter.undeclared"),
         (r#""explode":true,"#, object, "r=1,g=2", ""),
-        (r#""explode":true,"#, object, "r=1,r=2", "parameter.duplicate"),
+        (
+            r#""explode":true,"#,
+            object,
+            "r=1,r=2",
+            "parameter.duplicate",
+        ),
         (r#""style":"label","#, integer, ".5", ""),
         (r#""style":"label","#, integer, "5", "parameter.malformed"),
         (r#""style":"label","#, list, ".1,2", ""),
@@ -127,12 +261,27 @@ fn paths() {
         (r#""style":"label","explode":true,"#, object, ".r=1.g=2", ""),
         (r#""style":"label","#, object, ".r,1,g,2", ""),
         (r#""style":"matrix","#, integer, ";p=5", ""),
-        (r#""style":"matrix","#, integer, ";q=5", "parameter.malformed"),
+        (
+            r#""style":"matrix","#,
+            integer,
+            ";q=5",
+            "parameter.malformed",
+        ),
         (r#""style":"matrix","#, list, ";p=1,2", ""),
         (r#""style":"matrix","explode":true,"#, list, ";p=1;p=2", ""),
         (r#""style":"matrix","#, object, ";p=r,1,g,2", ""),
-        (r#""style":"matrix","explode":true,"#, object, ";r=1;g=2", ""),
-        (r#""style":"matrix","explode":true,"#, object, ";r=1;z=2", "parameter.undeclared"),
+        (
+            r#""style":"matrix","explode":true,"#,
+            object,
+            ";r=1;g=2",
+            "",
+        ),
+        (
+            r#""style":"matrix","explode":true,"#,
+            object,
+            ";r=1;z=2",
+            "parameter.undeclared",
+        ),
     ] {
         assert_eq!(path(style, schema, text), expect, "{style} {schema} {text}");
     }
@@ -143,7 +292,11 @@ fn with_headers(api: &Api, list: &[(&'static str, &str)]) -> (&'static str, Opti
     for (name, value) in list {
         headers.append(*name, value.parse().expect("a value"));
     }
-    let (found, cookie) = api.request(&RequestParts { path_values: &[], query: None, headers: &headers });
+    let (found, cookie) = api.request(&RequestParts {
+        path_values: &[],
+        query: None,
+        headers: &headers,
+    });
     (code(&found), cookie)
 }
 
@@ -156,7 +309,15 @@ fn headers() {
         (&[("x-count", "5")][..], ""),
         (&[("x-count", "5"), ("x-list", "1, 2,3")], ""),
         (&[("x-count", "5"), ("x-list", "1"), ("x-list", "2")], ""),
-        (&[("x-count", "5"), ("accept", "x"), ("authorization", "y"), ("x-other", "z")], ""),
+        (
+            &[
+                ("x-count", "5"),
+                ("accept", "x"),
+                ("authorization", "y"),
+                ("x-other", "z"),
+            ],
+            "",
+        ),
         (&[], "parameter.missing"),
         (&[("x-count", "5x")], "parameter.invalid"),
         (&[("x-count", "%35")], "parameter.invalid"),
@@ -169,7 +330,9 @@ fn headers() {
 
 #[test]
 fn cookies() {
-    let mut api = Api::parameters(r#"{"name":"sid","in":"cookie","required":true,"schema":{"type":"string","pattern":"^[a-z]+$"}}"#);
+    let mut api = Api::parameters(
+        r#"{"name":"sid","in":"cookie","required":true,"schema":{"type":"string","pattern":"^[a-z]+$"}}"#,
+    );
     let ask = |api: &Api, value: &str| with_headers(api, &[("cookie", value)]);
     assert_eq!(ask(&api, "sid=abc"), ("", None));
     assert_eq!(ask(&api, "x=1; sid=\"abc\"; {weird}"), ("", None));
@@ -177,13 +340,22 @@ fn cookies() {
     assert_eq!(ask(&api, "x=1").0, "parameter.missing");
     assert_eq!(ask(&api, "sid=abc; sid=abd").0, "parameter.duplicate");
     assert_eq!(ask(&api, "sid=\"abc").0, "parameter.malformed");
-    assert_eq!(with_headers(&api, &[("cookie", "sid=abc"), ("cookie", "sid=abd")]).0, "parameter.duplicate");
-    assert_eq!(with_headers(&api, &[("cookie", "x=1"), ("cookie", "sid=abd")]).0, "");
+    assert_eq!(
+        with_headers(&api, &[("cookie", "sid=abc"), ("cookie", "sid=abd")]).0,
+        "parameter.duplicate"
+    );
+    assert_eq!(
+        with_headers(&api, &[("cookie", "x=1"), ("cookie", "sid=abd")]).0,
+        ""
+    );
     api.policy.cookies = Cookies::Refuse;
     assert_eq!(ask(&api, "sid=abc; x=1").0, "cookie.undeclared");
     assert_eq!(ask(&api, "sid=abc").0, "");
     api.policy.cookies = Cookies::Drop;
-    assert_eq!(ask(&api, "a=1; sid=abc; x=1"), ("", Some("sid=abc".to_owned())));
+    assert_eq!(
+        ask(&api, "a=1; sid=abc; x=1"),
+        ("", Some("sid=abc".to_owned()))
+    );
     assert_eq!(ask(&api, "sid=abc"), ("", None));
 }
 
@@ -196,7 +368,10 @@ fn api_keys_are_declared() {
         .rejects("parameter.duplicate", &["key=a&key=b", "key=a&%6bey=b"]);
     api.policy.cookies = Cookies::Refuse;
     assert_eq!(with_headers(&api, &[("cookie", "sid=1")]).0, "");
-    assert_eq!(with_headers(&api, &[("cookie", "other=1")]).0, "cookie.undeclared");
+    assert_eq!(
+        with_headers(&api, &[("cookie", "other=1")]).0,
+        "cookie.undeclared"
+    );
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn schema() -> impl Strategy<Value = Value> {
-    let types = prop::sample::select(vec!["null", "boolean", "integer", "number", "string", "array", "object"]);
+    let types = prop::sample::select(vec![
+        "null", "boolean", "integer", "number", "string", "array", "object",
+    ]);
     let leaf = prop_oneof![
         Just(json!(true)),
         Just(json!(false)),

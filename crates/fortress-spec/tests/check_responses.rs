@@ -16,7 +16,10 @@ fn undeclared_properties_are_cut_out() {
     for (body, expect) in [
         (r#"{"id":1}"#, r#"{"id":1}"#),
         (r#"{"id": 1.0, "debug" : {"a":1}}"#, r#"{"id": 1.0}"#),
-        (r#"{"debug":true,"id":1,"n":{"x":1,"y":2}}"#, r#"{"id":1,"n":{"x":1}}"#),
+        (
+            r#"{"debug":true,"id":1,"n":{"x":1,"y":2}}"#,
+            r#"{"id":1,"n":{"x":1}}"#,
+        ),
         (r#"{"id":1,"password":"secret"}"#, r#"{"id":1}"#),
         (r#"{"id":1,"password":5}"#, r#"{"id":1}"#),
         (r#"{"id":1,"\u0064ebug":1}"#, r#"{"id":1}"#),
@@ -32,38 +35,76 @@ fn undeclared_properties_are_cut_out() {
 
 #[test]
 fn forbidden_properties_are_cut_out_too() {
-    let closed = r#"{"type":"object","additionalProperties":false,"properties":{"id":{"type":"integer"}}}"#;
+    let closed =
+        r#"{"type":"object","additionalProperties":false,"properties":{"id":{"type":"integer"}}}"#;
     let api = Api::response(V30, closed, "");
     assert_eq!(api.trim(r#"{"id":1,"x":2}"#), r#"{"id":1}"#);
     assert_eq!(api.trim(r#"{"id":"a","x":2}"#), "response.invalid");
     let array = format!(r#"{{"type":"array","items":{closed}}}"#);
-    assert_eq!(Api::response(V30, &array, "").trim(r#"[{"id":1,"x":2},{"x":3}]"#), r#"[{"id":1},{}]"#);
-    let one = format!(r#"{{"oneOf":[{closed},{{"type":"object","additionalProperties":false,"required":["b"],"properties":{{"b":{{}}}}}}]}}"#);
+    assert_eq!(
+        Api::response(V30, &array, "").trim(r#"[{"id":1,"x":2},{"x":3}]"#),
+        r#"[{"id":1},{}]"#
+    );
+    let one = format!(
+        r#"{{"oneOf":[{closed},{{"type":"object","additionalProperties":false,"required":["b"],"properties":{{"b":{{}}}}}}]}}"#
+    );
     let api = Api::response(V30, &one, "");
     assert_eq!(api.trim(r#"{"b":1,"x":2}"#), r#"{"b":1}"#);
     assert_eq!(api.trim(r#"{"id":1,"x":2}"#), r#"{"id":1}"#);
     let uneval = r#"{"allOf":[{"properties":{"a":{}}}],"unevaluatedProperties":false}"#;
-    assert_eq!(Api::response(V31, uneval, "").trim(r#"{"a":1,"b":1}"#), r#"{"a":1}"#);
+    assert_eq!(
+        Api::response(V31, uneval, "").trim(r#"{"a":1,"b":1}"#),
+        r#"{"a":1}"#
+    );
     let counted = r#"{"type":"object","maxProperties":1,"properties":{"a":{}}}"#;
-    assert_eq!(Api::response(V30, counted, "").trim(r#"{"a":1,"b":1}"#), r#"{"a":1}"#);
+    assert_eq!(
+        Api::response(V30, counted, "").trim(r#"{"a":1,"b":1}"#),
+        r#"{"a":1}"#
+    );
     // What is left has to be right by itself.
     let least = r#"{"type":"object","minProperties":2,"properties":{"a":{}}}"#;
-    assert_eq!(Api::response(V30, least, "").trim(r#"{"a":1,"b":1}"#), "response.invalid");
-    assert_eq!(Api::response(V30, r#"{"type":"object"}"#, "").trim(r#"{"a":1}"#), r#"{"a":1}"#);
+    assert_eq!(
+        Api::response(V30, least, "").trim(r#"{"a":1,"b":1}"#),
+        "response.invalid"
+    );
+    assert_eq!(
+        Api::response(V30, r#"{"type":"object"}"#, "").trim(r#"{"a":1}"#),
+        r#"{"a":1}"#
+    );
     let open = r#"{"properties":{"a":{}},"additionalProperties":true}"#;
-    assert_eq!(Api::response(V30, open, "").trim(r#"{"b":1}"#), r#"{"b":1}"#);
+    assert_eq!(
+        Api::response(V30, open, "").trim(r#"{"b":1}"#),
+        r#"{"b":1}"#
+    );
 }
 
 #[test]
 fn refuse_and_allow() {
     let api = Api::response(V30, USER, "");
-    let ask = |body: &str, undeclared| code(&api.answer(200, Some("application/json"), body, undeclared).1);
+    let ask = |body: &str, undeclared| {
+        code(
+            &api.answer(200, Some("application/json"), body, undeclared)
+                .1,
+        )
+    };
     assert_eq!(ask(r#"{"id":1}"#, ResponseUndeclared::Refuse), "");
-    assert_eq!(ask(r#"{"id":1,"x":1}"#, ResponseUndeclared::Refuse), "response.invalid");
+    assert_eq!(
+        ask(r#"{"id":1,"x":1}"#, ResponseUndeclared::Refuse),
+        "response.invalid"
+    );
     assert_eq!(ask(r#"{"id":1,"x":1}"#, ResponseUndeclared::Allow), "");
-    assert_eq!(ask(r#"{"id":1,"password":"p"}"#, ResponseUndeclared::Refuse), "response.invalid");
-    assert_eq!(ask(r#"{"id":1,"password":"p"}"#, ResponseUndeclared::Allow), "response.invalid");
-    assert_eq!(ask(r#"{"id":"x"}"#, ResponseUndeclared::Allow), "response.invalid");
+    assert_eq!(
+        ask(r#"{"id":1,"password":"p"}"#, ResponseUndeclared::Refuse),
+        "response.invalid"
+    );
+    assert_eq!(
+        ask(r#"{"id":1,"password":"p"}"#, ResponseUndeclared::Allow),
+        "response.invalid"
+    );
+    assert_eq!(
+        ask(r#"{"id":"x"}"#, ResponseUndeclared::Allow),
+        "response.invalid"
+    );
 }
 
 #[test]
@@ -100,7 +141,14 @@ fn statuses_and_media_types() {
 #[test]
 fn what_was_dropped_is_named() {
     let api = Api::response(V30, USER, "");
-    let (outcome, _) = api.answer(200, Some("application/json"), r#"{"id":1,"n":{"y":1},"z":1}"#, ResponseUndeclared::Drop);
-    let ResponseOutcome::Trimmed { dropped, .. } = outcome else { panic!("{outcome:?}") };
+    let (outcome, _) = api.answer(
+        200,
+        Some("application/json"),
+        r#"{"id":1,"n":{"y":1},"z":1}"#,
+        ResponseUndeclared::Drop,
+    );
+    let ResponseOutcome::Trimmed { dropped, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(dropped, ["response.n.y", "response.z"]);
 }

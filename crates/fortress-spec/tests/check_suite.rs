@@ -3,6 +3,7 @@
 //!
 //! Formats are asserted and undeclared properties allowed. `check_suite_gaps.txt` lists what answers
 //! otherwise, and why; a gap that has closed is an error too.
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "tests may fail")]
 
 mod check_support;
 
@@ -18,18 +19,25 @@ use serde_json::Value;
 
 #[test]
 fn draft_2020_12() {
-    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/json-schema-tests/draft2020-12");
+    let suite =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/json-schema-tests/draft2020-12");
     if !suite.is_dir() {
         let required = std::env::var_os("FORTRESS_REQUIRE_ALL").is_some_and(|value| value == "1");
         assert!(!required, "run .ci/json-schema-tests first");
-        eprintln!("skipped: the JSON Schema Test Suite is not in target/; run .ci/json-schema-tests");
+        eprintln!(
+            "skipped: the JSON Schema Test Suite is not in target/; run .ci/json-schema-tests"
+        );
         return;
     }
     let known = gaps();
     let mut failed = BTreeSet::new();
     let mut total = 0;
     for file in files(&suite) {
-        let name = file.strip_prefix(&suite).expect("inside").display().to_string();
+        let name = file
+            .strip_prefix(&suite)
+            .expect("inside")
+            .display()
+            .to_string();
         let text = std::fs::read_to_string(&file).expect("a file");
         let groups: Vec<Value> = serde_json::from_str(&text).expect("groups");
         for group in &groups {
@@ -43,7 +51,10 @@ fn draft_2020_12() {
                 let expect = test["valid"].as_bool().expect("a verdict");
                 let valid = api.json(&test["data"].to_string()).is_empty();
                 if valid != expect {
-                    failed.insert(format!("{name} | {description} | {}", test["description"].as_str().unwrap_or("")));
+                    failed.insert(format!(
+                        "{name} | {description} | {}",
+                        test["description"].as_str().unwrap_or("")
+                    ));
                 }
             }
         }
@@ -51,7 +62,11 @@ fn draft_2020_12() {
     let unknown: Vec<_> = failed.difference(&known).collect();
     let closed: Vec<_> = known.difference(&failed).collect();
     assert!(total > 1_500, "only {total} tests were found");
-    assert!(unknown.is_empty(), "{} of {total}:\n{unknown:#?}", unknown.len());
+    assert!(
+        unknown.is_empty(),
+        "{} of {total}:\n{unknown:#?}",
+        unknown.len()
+    );
     assert!(closed.is_empty(), "no gaps any more: {closed:#?}");
 }
 
@@ -60,7 +75,10 @@ fn files(suite: &Path) -> Vec<PathBuf> {
     for folder in ["", "optional", "optional/format"] {
         for entry in std::fs::read_dir(suite.join(folder)).expect("a folder") {
             let path = entry.expect("an entry").path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 files.push(path);
             }
         }

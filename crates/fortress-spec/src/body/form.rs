@@ -62,7 +62,8 @@ impl Reading<'_> {
             }
         }
         let mut rest: Vec<(Cow<'a, str>, Vec<&'a str>)> = Vec::new();
-        let mut at: std::collections::HashMap<Cow<'a, str>, usize> = std::collections::HashMap::new();
+        let mut at: std::collections::HashMap<Cow<'a, str>, usize> =
+            std::collections::HashMap::new();
         for pair in pairs.iter().filter(|pair| !pair.used) {
             let index = *at.entry(pair.name.clone()).or_insert(rest.len());
             match rest.get_mut(index) {
@@ -128,7 +129,9 @@ impl Reading<'_> {
         let malformed = |what| fault(Reason::BodyMalformed, &location(name), what);
         let (schemas, types) = self.declared(name);
         let encoding = self.media_type.encoding(name);
-        let style = encoding.and_then(|encoding| encoding.style).unwrap_or(Style::Form);
+        let style = encoding
+            .and_then(|encoding| encoding.style)
+            .unwrap_or(Style::Form);
         let explode = encoding
             .and_then(|encoding| encoding.explode)
             .unwrap_or(style == Style::Form);
@@ -148,7 +151,9 @@ impl Reading<'_> {
             [value] if array && !explode => {
                 read_style(value, Shape::Array, &form).map_err(malformed)
             }
-            [value] if array && !types.meets(Types::STRING.or(Types::NUMBER).or(Types::BOOLEAN)) => {
+            [value]
+                if array && !types.meets(Types::STRING.or(Types::NUMBER).or(Types::BOOLEAN)) =>
+            {
                 Ok(Raw::List(vec![Raw::Text(decoded(value)?)]))
             }
             [value] if object => self.nested(name, decoded(value)?),
@@ -189,7 +194,11 @@ impl Reading<'_> {
 }
 
 fn twice(name: &str) -> Violation {
-    fault(Reason::BodyDuplicateKey, &location(name), "given more than once")
+    fault(
+        Reason::BodyDuplicateKey,
+        &location(name),
+        "given more than once",
+    )
 }
 
 fn location(name: &str) -> String {

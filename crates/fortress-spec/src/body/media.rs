@@ -157,18 +157,37 @@ mod tests {
     fn covers(declared: &str, message: &str, expect: bool) {
         let declared = MediaName::parse(declared).expect("a media type");
         let message = MediaName::parse(message).expect("a media type");
-        assert_eq!(declared.covers(&message).is_some(), expect, "{declared:?} {message:?}");
+        assert_eq!(
+            declared.covers(&message).is_some(),
+            expect,
+            "{declared:?} {message:?}"
+        );
     }
 
     #[test]
     fn reading() {
         let name = MediaName::parse("Application/JSON ; Charset=\"utf-8\";v=1").expect("valid");
-        assert_eq!((name.kind.as_str(), name.subtype.as_str()), ("application", "json"));
+        assert_eq!(
+            (name.kind.as_str(), name.subtype.as_str()),
+            ("application", "json")
+        );
         assert_eq!(name.parameter("charset"), Some("utf-8"));
         for text in [
-            "", "json", "/", "application/", "application/json, text/plain", "application/json;charset",
-            "application/json;charset=a;charset=b", "application/json;Charset=a;charset=a", "a b/c", "application/json x",
-            "application/json;a=\"b", "application/json;a=b c", "application/json;=b", "application/json;a b=c", "té/x",
+            "",
+            "json",
+            "/",
+            "application/",
+            "application/json, text/plain",
+            "application/json;charset",
+            "application/json;charset=a;charset=b",
+            "application/json;Charset=a;charset=a",
+            "a b/c",
+            "application/json x",
+            "application/json;a=\"b",
+            "application/json;a=b c",
+            "application/json;=b",
+            "application/json;a b=c",
+            "té/x",
         ] {
             assert_eq!(MediaName::parse(text), None, "{text}");
         }
@@ -193,9 +212,18 @@ mod tests {
     fn the_most_specific_wins() {
         let message = MediaName::parse("application/a+json; v=1").expect("valid");
         let rank = |text: &str| MediaName::parse(text).and_then(|name| name.covers(&message));
-        let order = ["*/*", "application/*", "application/*+json", "application/a+json", "application/a+json;v=1"];
+        let order = [
+            "*/*",
+            "application/*",
+            "application/*+json",
+            "application/a+json",
+            "application/a+json;v=1",
+        ];
         let ranks: Vec<_> = order.iter().map(|text| rank(text)).collect();
-        assert!(ranks.is_sorted() && ranks.iter().all(Option::is_some), "{ranks:?}");
+        assert!(
+            ranks.is_sorted() && ranks.iter().all(Option::is_some),
+            "{ranks:?}"
+        );
     }
 
     #[test]

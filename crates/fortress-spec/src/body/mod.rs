@@ -142,11 +142,8 @@ impl Responses {
             }
             let Some((statuses, rank)) = statuses(&member.key) else {
                 diagnostics.push(
-                    Diagnostic::error(
-                        member.key_span,
-                        format!("`{}` is not a status", member.key),
-                    )
-                    .help("write a status such as `200`, a range such as `2XX`, or `default`"),
+                    Diagnostic::error(member.key_span, format!("`{}` is not a status", member.key))
+                        .help("write a status such as `200`, a range such as `2XX`, or `default`"),
                 );
                 continue;
             };
@@ -191,7 +188,10 @@ impl Responses {
             return false;
         };
         choose(declared, &message).is_some()
-            && matches!(message.content(), Content::Stream | Content::Binary | Content::Multipart)
+            && matches!(
+                message.content(),
+                Content::Stream | Content::Binary | Content::Multipart
+            )
     }
 }
 
@@ -203,7 +203,10 @@ fn statuses(key: &str) -> Option<(RangeInclusive<u16>, u8)> {
         let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
         return Some((class * 100..=class * 100 + 99, 1));
     }
-    let status: u16 = key.parse().ok().filter(|status| (100..=599).contains(status))?;
+    let status: u16 = key
+        .parse()
+        .ok()
+        .filter(|status| (100..=599).contains(status))?;
     (key.len() == 3).then_some((status..=status, 2))
 }
 
@@ -220,8 +223,11 @@ fn media_types<'a>(
     for member in content.node.members() {
         let Some(declared) = MediaName::parse(&member.key) else {
             diagnostics.push(
-                Diagnostic::error(member.key_span, format!("`{}` is not a media type", member.key))
-                    .help("write it as `type/subtype`, such as `application/json`"),
+                Diagnostic::error(
+                    member.key_span,
+                    format!("`{}` is not a media type", member.key),
+                )
+                .help("write it as `type/subtype`, such as `application/json`"),
             );
             continue;
         };
@@ -252,10 +258,11 @@ fn encoding_of<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Encoding {
     let node = &member.value;
-    let content_types = node
-        .get("contentType")
-        .and_then(Node::as_str)
-        .map(|text| text.split(',').filter_map(|one| MediaName::parse(one.trim())).collect());
+    let content_types = node.get("contentType").and_then(Node::as_str).map(|text| {
+        text.split(',')
+            .filter_map(|one| MediaName::parse(one.trim()))
+            .collect()
+    });
     let mut headers = Vec::new();
     for header in node.get("headers").map_or(&[][..], Node::members) {
         let Some(object) = compiler.follow(place.at(&header.value)) else {
@@ -275,7 +282,10 @@ fn encoding_of<'a>(
         property: member.key.clone(),
         content_types: content_types.unwrap_or_default(),
         headers,
-        style: node.get("style").and_then(Node::as_str).and_then(Style::named),
+        style: node
+            .get("style")
+            .and_then(Node::as_str)
+            .and_then(Style::named),
         explode: node.get("explode").and_then(Node::as_bool),
     }
 }

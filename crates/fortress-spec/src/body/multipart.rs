@@ -89,29 +89,21 @@ fn parts<'a>(content: &'a [u8], boundary: &str, max: usize) -> Result<Vec<Part<'
 fn part(bytes: &[u8]) -> Result<Part<'_>, Violation> {
     // A part without fields begins with its empty line.
     let end = memchr::memmem::find(bytes, b"\r\n\r\n");
-    let Some((head, content)) = end.and_then(|end| Some((bytes.get(..end)?, bytes.get(end + 4..)?)))
+    let Some((head, content)) =
+        end.and_then(|end| Some((bytes.get(..end)?, bytes.get(end + 4..)?)))
     else {
         return Err(malformed("body", "a part has no fields"));
     };
     if head.len() > MAX_PART_HEAD {
-        return Err(fault(Reason::BodyTooComplex, "body", "a part has too many fields"));
+        return Err(fault(
+            Reason::BodyTooComplex,
+            "body",
+            "a part has too many fields",
+        ));
     }
     let head = std::str::from_utf8(head)
         .map_err(|_| malformed("body", "invalid UTF-8 in the fields of a part"))?;
-    let mut fields: Vec<(&str, &str)> = Vec::new();
-    for line in head.split("\r\n") {
-        let (name, value) = line
-            .split_once(':')
-            .filter(|(name, value)| {
-                super::media::is_token(name) && !value.bytes().any(|byte| byte < b' ' && byte != b'\t')
-            })
-            .ok_or_else(|| malformed("body", "a malformed field of a part"))?;
-        let twice = fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        if twice || fields.len() >= MAX_PART_FIELDS {
-            return Err(malformed("body", "a part has a field twice, or too many"));
-        }
-        fields.push((name, value.trim_matches([' ', '\t'])));
-    }
+    let fields = fields(head)?;
     let field = |wanted: &str| {
         let mut fields = fields.iter();
         fields
@@ -120,7 +112,12 @@ fn part(bytes: &[u8]) -> Result<Part<'_>, Violation> {
     };
     let name = field("content-disposition")
         .and_then(disposition_name)
-        .ok_or_else(|| malformed("body", "a part needs `Content-Disposition: form-data` with a name"))?;
+        .ok_or_else(|| {
+            malformed(
+                "body",
+                "a part needs `Content-Disposition: form-data` with a name",
+            )
+        })?;
     let media_type = match field("content-type") {
         None => None,
         Some(text) => Some(
@@ -128,11 +125,19 @@ fn part(bytes: &[u8]) -> Result<Part<'_>, Violation> {
                 .ok_or_else(|| malformed(&location(&name), "not a media type"))?,
         ),
     };
-    if media_type.as_ref().is_some_and(|media_type| media_type.kind == "multipart") {
-        return Err(malformed(&location(&name), "a multipart inside a multipart"));
+    if media_type
+        .as_ref()
+        .is_some_and(|media_type| media_type.kind == "multipart")
+    {
+        return Err(malformed(
+            &location(&name),
+            "a multipart inside a multipart",
+        ));
     }
     if let Some(coding) = field("content-transfer-encoding")
-        && !["7bit", "8bit", "binary"].iter().any(|known| coding.eq_ignore_ascii_case(known))
+        && !["7bit", "8bit", "binary"]
+            .iter()
+            .any(|known| coding.eq_ignore_ascii_case(known))
     {
         return Err(malformed(&location(&name), "an encoded part"));
     }
@@ -142,6 +147,27 @@ fn part(bytes: &[u8]) -> Result<Part<'_>, Violation> {
         fields,
         content,
     })
+}
+
+fn fields(head: &str) -> Result<Vec<(&str, &str)>, Violation> {
+    let mut fields: Vec<(&str, &str)> = Vec::new();
+    for line in head.split("\r\n") {
+        let (name, value) = line
+            .split_once(':')
+            .filter(|(name, value)| {
+                super::media::is_token(name)
+                    && !value.bytes().any(|byte| byte < b' ' && byte != b'\t')
+            })
+            .ok_or_else(|| malformed("body", "a malformed field of a part"))?;
+        let twice = fields
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name));
+        if twice || fields.len() >= MAX_PART_FIELDS {
+            return Err(malformed("body", "a part has a field twice, or too many"));
+        }
+        fields.push((name, value.trim_matches([' ', '\t'])));
+    }
+    Ok(fields)
 }
 
 /// The name in `form-data; name="a"; filename="b"` (RFC 7578, section 4.2; browsers write quotes as
@@ -160,7 +186,10 @@ fn disposition_name(text: &str) -> Option<Cow<'_, str>> {
             None => {
                 let end = after.find([';', ' ', '\t']).unwrap_or(after.len());
                 let (value, after) = after.split_at_checked(end)?;
-                (super::media::is_token(value).then_some(Cow::Borrowed(value))?, after)
+                (
+                    super::media::is_token(value).then_some(Cow::Borrowed(value))?,
+                    after,
+                )
             }
         };
         if key.eq_ignore_ascii_case("name") && name.is_none() {
@@ -202,7 +231,10 @@ impl Reading<'_> {
         for part in parts {
             let (list, declared) = self.is_list(&part.name);
             let value = self.value(&part)?;
-            match at.get(&*part.name).and_then(|index| members.get_mut(*index)) {
+            match at
+                .get(&*part.name)
+                .and_then(|index| members.get_mut(*index))
+            {
                 None => {
                     at.insert(part.name.to_string(), members.len());
                     let value = if list { Raw::List(vec![value]) } else { value };
@@ -243,9 +275,16 @@ impl Reading<'_> {
         if let Some(encoding) = encoding {
             self.encoding(encoding, part, &place)?;
         }
-        let charset = part.media_type.as_ref().and_then(|name| name.parameter("charset"));
+        let charset = part
+            .media_type
+            .as_ref()
+            .and_then(|name| name.parameter("charset"));
         if charset.is_some_and(|charset| !self.media_type.takes_charset(charset)) {
-            return Err(fault(Reason::CharsetUndeclared, &place, "the charset is not declared"));
+            return Err(fault(
+                Reason::CharsetUndeclared,
+                &place,
+                "the charset is not declared",
+            ));
         }
         let (types, is_object) = self.types(&part.name);
         let says_json = part
@@ -258,9 +297,15 @@ impl Reading<'_> {
                 properties: self.policy.properties,
                 items: self.policy.items,
             };
-            return json::read(part.content, &limits).map(Raw::Json).map_err(|error| {
-                fault(super::request::json_reason(error.kind), &place, &error.detail)
-            });
+            return json::read(part.content, &limits)
+                .map(Raw::Json)
+                .map_err(|error| {
+                    fault(
+                        super::request::json_reason(error.kind),
+                        &place,
+                        &error.detail,
+                    )
+                });
         }
         match std::str::from_utf8(part.content) {
             Ok(text) => Ok(Raw::Text(Cow::Borrowed(text))),
@@ -320,7 +365,10 @@ impl Reading<'_> {
                 None => !required,
                 Some(value) => {
                     let raw = Raw::Text(Cow::Borrowed(value));
-                    judge(self.schemas, *schema, &raw, self.policy.undeclared).1.faults.is_empty()
+                    judge(self.schemas, *schema, &raw, self.policy.undeclared)
+                        .1
+                        .faults
+                        .is_empty()
                 }
             };
             if !right {

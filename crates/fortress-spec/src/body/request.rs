@@ -29,31 +29,56 @@ pub(crate) fn check(
 ) {
     let Some(declared) = declared else {
         if !content.is_empty() {
-            refuse(found, Reason::BodyUnexpected, "body", "the operation takes no body");
+            refuse(
+                found,
+                Reason::BodyUnexpected,
+                "body",
+                "the operation takes no body",
+            );
         }
         return;
     };
     if content.is_empty() {
         if declared.required {
-            refuse(found, Reason::BodyMissing, "body", "the operation needs a body");
+            refuse(
+                found,
+                Reason::BodyMissing,
+                "body",
+                "the operation needs a body",
+            );
         }
         return;
     }
     let message = match media_type(content_type) {
         Ok(message) => message,
         Err(what) => {
-            return refuse(found, Reason::ContentTypeUndeclared, "header.Content-Type", what);
+            return refuse(
+                found,
+                Reason::ContentTypeUndeclared,
+                "header.Content-Type",
+                what,
+            );
         }
     };
     let Some(media_type) = choose(&declared.media_types, &message) else {
         let what = "the media type is not one that the operation declares";
-        return refuse(found, Reason::ContentTypeUndeclared, "header.Content-Type", what);
+        return refuse(
+            found,
+            Reason::ContentTypeUndeclared,
+            "header.Content-Type",
+            what,
+        );
     };
     if let Some(charset) = message.parameter("charset")
         && !media_type.takes_charset(charset)
     {
         let what = "the charset is neither UTF-8 nor one that the operation declares";
-        return refuse(found, Reason::CharsetUndeclared, "header.Content-Type", what);
+        return refuse(
+            found,
+            Reason::CharsetUndeclared,
+            "header.Content-Type",
+            what,
+        );
     }
     let mut reading = Reading {
         schemas,
@@ -154,7 +179,12 @@ impl Reading<'_> {
             Err(_) if declared_other => {}
             Err(_) => refuse(self.found, Reason::BodyMalformed, "body", "invalid UTF-8"),
             Ok(text) if text.starts_with('\u{feff}') => {
-                refuse(self.found, Reason::BodyMalformed, "body", "a byte order mark");
+                refuse(
+                    self.found,
+                    Reason::BodyMalformed,
+                    "body",
+                    "a byte order mark",
+                );
             }
             Ok(text) => {
                 // An XML schema describes what the text means, which nobody checks here.

@@ -89,14 +89,16 @@ fn text(
     response: &Response<'_>,
     found: &mut Vec<Violation>,
 ) -> ResponseOutcome {
-    let (Some(schema), Ok(text)) = (media_type.schema, std::str::from_utf8(response.content)) else {
+    let (Some(schema), Ok(text)) = (media_type.schema, std::str::from_utf8(response.content))
+    else {
         return ResponseOutcome::NotChecked("text without a schema");
     };
     if !schemas.types(schema).has(schema::Types::STRING) {
         return ResponseOutcome::NotChecked("text that is not a string");
     }
     let raw = crate::parameter::value::Raw::Text(text.into());
-    let (_, verdict) = crate::parameter::value::judge(schemas, schema, &raw, RequestUndeclared::Allow);
+    let (_, verdict) =
+        crate::parameter::value::judge(schemas, schema, &raw, RequestUndeclared::Allow);
     for fault in verdict.faults {
         invalid(found, &fault.location, &fault.detail);
     }
@@ -131,7 +133,11 @@ fn json_body(
             for mark in &verdict.trail {
                 if let Mark::WriteOnly(index) = mark {
                     let location = schema::location(&document, *index);
-                    invalid(found, &location, "the property is not for the client to see");
+                    invalid(
+                        found,
+                        &location,
+                        "the property is not for the client to see",
+                    );
                 }
             }
             if response.undeclared == ResponseUndeclared::Refuse && !verdict.incomplete {
@@ -155,7 +161,12 @@ enum Lenience {
     Lenient,
 }
 
-fn judge(schemas: &Schemas, schema: SchemaId, document: &Document<'_>, lenience: Lenience) -> Verdict {
+fn judge(
+    schemas: &Schemas,
+    schema: SchemaId,
+    document: &Document<'_>,
+    lenience: Lenience,
+) -> Verdict {
     let rules = Rules {
         side: Side::Response,
         closed_branches: lenience != Lenience::Plain,
@@ -207,7 +218,10 @@ fn dropping(
                     }
                     drop
                 };
-                for index in drop.iter().take(schema::MAX_FAULTS.saturating_sub(dropped.len())) {
+                for index in drop
+                    .iter()
+                    .take(schema::MAX_FAULTS.saturating_sub(dropped.len()))
+                {
                     dropped.push(format!("response{}", schema::location(&document, *index)));
                 }
                 Some(json::without(&bytes, &document, &|index| {
@@ -225,7 +239,11 @@ fn dropping(
             Some(trimmed) => bytes = trimmed,
         }
     }
-    invalid(found, "", "leaving out undeclared properties does not make it match");
+    invalid(
+        found,
+        "",
+        "leaving out undeclared properties does not make it match",
+    );
     ResponseOutcome::Unchanged
 }
 

@@ -12,7 +12,10 @@ pub(super) enum Alphabet {
 
 impl Alphabet {
     fn beyond_ascii(self, character: char) -> bool {
-        self == Self::Unicode && !character.is_ascii() && !character.is_control() && !is_private(character)
+        self == Self::Unicode
+            && !character.is_ascii()
+            && !character.is_control()
+            && !is_private(character)
     }
 }
 
@@ -47,7 +50,9 @@ fn quoted_string(text: &str, alphabet: Alphabet) -> bool {
     let mut characters = inner.chars();
     while let Some(next) = characters.next() {
         let right = match next {
-            '\\' => characters.next().is_some_and(|next| matches!(next, ' '..='~')),
+            '\\' => characters
+                .next()
+                .is_some_and(|next| matches!(next, ' '..='~')),
             '"' => false,
             ' '..='~' => true,
             _ => alphabet.beyond_ascii(next),
@@ -60,7 +65,10 @@ fn quoted_string(text: &str, alphabet: Alphabet) -> bool {
 }
 
 fn mail_domain(domain: &str, alphabet: Alphabet) -> bool {
-    if let Some(literal) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(literal) = domain
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         return match literal.strip_prefix("IPv6:") {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => literal.parse::<Ipv4Addr>().is_ok(),
@@ -78,7 +86,9 @@ pub(super) fn hostname(text: &str) -> bool {
         && !text.is_empty()
         && text.split('.').all(|label| {
             label_shape(label)
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
                 && hyphens(label)
         })
 }
@@ -96,14 +106,18 @@ fn hyphens(label: &str) -> bool {
     lower.strip_prefix("xn--").is_some_and(|encoded| {
         let decoded: Option<String> = idna::punycode::decode_to_string(encoded);
         decoded.is_some_and(|unicode| {
-            !unicode.is_ascii() && unicode_label(&unicode) && idna::punycode::encode_str(&unicode).as_deref() == Some(encoded)
+            !unicode.is_ascii()
+                && unicode_label(&unicode)
+                && idna::punycode::encode_str(&unicode).as_deref() == Some(encoded)
         })
     })
 }
 
 /// U-labels and A-labels (RFC 5890), with the contextual rules of RFC 5892, appendix A.
 pub(super) fn idn_hostname(text: &str) -> bool {
-    let labels: Vec<&str> = text.split(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}']).collect();
+    let labels: Vec<&str> = text
+        .split(['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'])
+        .collect();
     let length: usize = labels.iter().map(|label| label.len() + 1).sum();
     length <= 1024
         && labels.iter().all(|label| {
@@ -119,7 +133,10 @@ pub(super) fn idn_hostname(text: &str) -> bool {
 }
 
 fn unicode_label(label: &str) -> bool {
-    if label.starts_with('-') || label.ends_with('-') || label.chars().skip(2).take(2).eq("--".chars()) {
+    if label.starts_with('-')
+        || label.ends_with('-')
+        || label.chars().skip(2).take(2).eq("--".chars())
+    {
         return false;
     }
     let mapped = idna::domain_to_ascii(label).map(|ascii| idna::domain_to_unicode(&ascii));
@@ -156,7 +173,19 @@ fn contextual(label: &str) -> bool {
 fn is_virama(character: char) -> bool {
     matches!(
         character,
-        '\u{94d}' | '\u{9cd}' | '\u{a4d}' | '\u{acd}' | '\u{b4d}' | '\u{bcd}' | '\u{c4d}' | '\u{ccd}' | '\u{d4d}' | '\u{dca}' | '\u{e3a}' | '\u{f84}' | '\u{1039}'
+        '\u{94d}'
+            | '\u{9cd}'
+            | '\u{a4d}'
+            | '\u{acd}'
+            | '\u{b4d}'
+            | '\u{bcd}'
+            | '\u{c4d}'
+            | '\u{ccd}'
+            | '\u{d4d}'
+            | '\u{dca}'
+            | '\u{e3a}'
+            | '\u{f84}'
+            | '\u{1039}'
     )
 }
 
@@ -171,18 +200,25 @@ pub(super) enum Kind {
 
 /// Reads a URI or IRI (RFC 3986, RFC 3987); `None` if it is neither absolute nor relative.
 pub(super) fn uri(text: &str, alphabet: Alphabet) -> Option<Kind> {
-    let (rest, fragment) = text.split_once('#').map_or((text, ""), |(rest, fragment)| (rest, fragment));
-    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
+    let (rest, fragment) = text
+        .split_once('#')
+        .map_or((text, ""), |(rest, fragment)| (rest, fragment));
+    let (rest, query) = rest
+        .split_once('?')
+        .map_or((rest, ""), |(rest, query)| (rest, query));
     if !characters(query, "/?:@", alphabet) || !characters(fragment, "/?:@", alphabet) {
         return None;
     }
-    let scheme_end = rest.find([':', '/']).filter(|end| rest.get(*end..*end + 1) == Some(":"));
-    let (kind, rest) = match scheme_end.and_then(|end| Some((rest.get(..end)?, rest.get(end + 1..)?))) {
-        Some((scheme, rest)) if is_scheme(scheme) => (Kind::Absolute, rest),
-        // A colon in the first segment of a relative reference would make it a scheme.
-        Some(_) => return None,
-        None => (Kind::Relative, rest),
-    };
+    let scheme_end = rest
+        .find([':', '/'])
+        .filter(|end| rest.get(*end..*end + 1) == Some(":"));
+    let (kind, rest) =
+        match scheme_end.and_then(|end| Some((rest.get(..end)?, rest.get(end + 1..)?))) {
+            Some((scheme, rest)) if is_scheme(scheme) => (Kind::Absolute, rest),
+            // A colon in the first segment of a relative reference would make it a scheme.
+            Some(_) => return None,
+            None => (Kind::Relative, rest),
+        };
     let path = match rest.strip_prefix("//") {
         Some(rest) => {
             let end = rest.find('/').unwrap_or(rest.len());
@@ -198,11 +234,15 @@ pub(super) fn uri(text: &str, alphabet: Alphabet) -> Option<Kind> {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 fn authority(text: &str, alphabet: Alphabet) -> bool {
-    let (user, host) = text.rsplit_once('@').map_or(("", text), |(user, host)| (user, host));
+    let (user, host) = text
+        .rsplit_once('@')
+        .map_or(("", text), |(user, host)| (user, host));
     if !characters(user, ":", alphabet) {
         return false;
     }
@@ -211,7 +251,9 @@ fn authority(text: &str, alphabet: Alphabet) -> bool {
             let Some((literal, port)) = rest.split_once(']') else {
                 return false;
             };
-            let future = literal.strip_prefix(['v', 'V']).and_then(|rest| rest.split_once('.'));
+            let future = literal
+                .strip_prefix(['v', 'V'])
+                .and_then(|rest| rest.split_once('.'));
             let right = literal.parse::<Ipv6Addr>().is_ok()
                 || future.is_some_and(|(version, address)| {
                     !version.is_empty()
@@ -224,7 +266,10 @@ fn authority(text: &str, alphabet: Alphabet) -> bool {
         None => {
             let end = host.find(':').unwrap_or(host.len());
             let name = host.get(..end).unwrap_or("");
-            (characters(name, "", alphabet), host.get(end..).unwrap_or(""))
+            (
+                characters(name, "", alphabet),
+                host.get(end..).unwrap_or(""),
+            )
         }
     };
     let port_right = port.is_empty()
@@ -240,7 +285,8 @@ fn characters(text: &str, more: &str, alphabet: Alphabet) -> bool {
     while let Some(next) = rest.next() {
         let right = match next {
             '%' => {
-                let hex = |digit: Option<char>| digit.is_some_and(|digit| digit.is_ascii_hexdigit());
+                let hex =
+                    |digit: Option<char>| digit.is_some_and(|digit| digit.is_ascii_hexdigit());
                 hex(rest.next()) && hex(rest.next())
             }
             _ => {
@@ -284,11 +330,16 @@ fn template_literal(text: &str) -> bool {
         let mut hex = || digits.next().is_some_and(|digit| digit.is_ascii_hexdigit());
         hex() && hex()
     });
-    encoded && !text.chars().any(|next| next.is_control() || " \"'<>\\^`|".contains(next))
+    encoded
+        && !text
+            .chars()
+            .any(|next| next.is_control() || " \"'<>\\^`|".contains(next))
 }
 
 fn template_expression(text: &str) -> bool {
-    let variables = text.strip_prefix(['+', '#', '.', '/', ';', '?', '&', '=', ',', '!', '@', '|']).unwrap_or(text);
+    let variables = text
+        .strip_prefix(['+', '#', '.', '/', ';', '?', '&', '=', ',', '!', '@', '|'])
+        .unwrap_or(text);
     variables.split(',').all(|variable| {
         let name = match variable.strip_suffix('*') {
             Some(name) => name,
@@ -309,7 +360,9 @@ fn template_expression(text: &str) -> bool {
             let plain = part.replace('%', "");
             !part.is_empty()
                 && template_literal(part)
-                && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && plain
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         })
     })
 }
@@ -332,10 +385,36 @@ mod tests {
     fn mail() {
         check(
             |text| email(text, Alphabet::Ascii),
-            &["joe@example.com", "te~st+1@a.b", "\"joe bloggs\"@example.com", "joe@[127.0.0.1]", "joe@[IPv6:::1]", "a@localhost"],
-            &["", "joe", "@a.com", "joe@", ".joe@a.com", "joe.@a.com", "j..o@a.com", "joe bloggs@a.com", "joe@-a.com", "joe@[1.2.3]", "jö@a.com", "a@b@c.com", "joe@a.com\r\nBcc: x", "joe@a_b.com"],
+            &[
+                "joe@example.com",
+                "te~st+1@a.b",
+                "\"joe bloggs\"@example.com",
+                "joe@[127.0.0.1]",
+                "joe@[IPv6:::1]",
+                "a@localhost",
+            ],
+            &[
+                "",
+                "joe",
+                "@a.com",
+                "joe@",
+                ".joe@a.com",
+                "joe.@a.com",
+                "j..o@a.com",
+                "joe bloggs@a.com",
+                "joe@-a.com",
+                "joe@[1.2.3]",
+                "jö@a.com",
+                "a@b@c.com",
+                "joe@a.com\r\nBcc: x",
+                "joe@a_b.com",
+            ],
         );
-        check(|text| email(text, Alphabet::Unicode), &["실례@실례.테스트", "jö@a.com"], &["실례", "a b@c.com"]);
+        check(
+            |text| email(text, Alphabet::Unicode),
+            &["실례@실례.테스트", "jö@a.com"],
+            &["실례", "a b@c.com"],
+        );
     }
 
     #[test]
@@ -343,10 +422,22 @@ mod tests {
         let long = "a".repeat(64);
         check(
             hostname,
-            &["www.example.com", "a", "1a.b-c", "xn--4gbwdl.xn--wgbh1c", "0.0"],
-            &["", "-a", "a-", "a..b", ".a", "a.", "a_b", "é.com", &long, "a b", "xn--X", "ab--cd"],
+            &[
+                "www.example.com",
+                "a",
+                "1a.b-c",
+                "xn--4gbwdl.xn--wgbh1c",
+                "0.0",
+            ],
+            &[
+                "", "-a", "a-", "a..b", ".a", "a.", "a_b", "é.com", &long, "a b", "xn--X", "ab--cd",
+            ],
         );
-        check(idn_hostname, &["실례.테스트", "bücher.example", "l·l"], &["", "〮실례", "-a", "a·l", "\u{302e}", "é..a"]);
+        check(
+            idn_hostname,
+            &["실례.테스트", "bücher.example", "l·l"],
+            &["", "〮실례", "-a", "a·l", "\u{302e}", "é..a"],
+        );
     }
 
     #[test]
@@ -354,15 +445,51 @@ mod tests {
         let absolute = |text: &str| uri(text, Alphabet::Ascii) == Some(Kind::Absolute);
         check(
             absolute,
-            &["http://example.com/a?b#c", "urn:isbn:1", "mailto:a@b", "http://[::1]:80/", "http://u:p@h:1/%20", "a:", "tel:+1-816-555-1212"],
-            &["", "/a", "//a/b", "a b", "http://a b", "1a:b", ":a", "http://[::1", "http://h:x", "http://a/%2", "http://a/<>", "http://é", "\\\\a\\b", "http://a/{b}", "http://a#b#c"],
+            &[
+                "http://example.com/a?b#c",
+                "urn:isbn:1",
+                "mailto:a@b",
+                "http://[::1]:80/",
+                "http://u:p@h:1/%20",
+                "a:",
+                "tel:+1-816-555-1212",
+            ],
+            &[
+                "",
+                "/a",
+                "//a/b",
+                "a b",
+                "http://a b",
+                "1a:b",
+                ":a",
+                "http://[::1",
+                "http://h:x",
+                "http://a/%2",
+                "http://a/<>",
+                "http://é",
+                "\\\\a\\b",
+                "http://a/{b}",
+                "http://a#b#c",
+            ],
         );
-        check(|text| uri(text, Alphabet::Ascii).is_some(), &["", "/a", "//h/p", "a/b", "#f", "?q", "."], &["a b", "1:b", "\\a", "#f\\"]);
-        check(|text| uri(text, Alphabet::Unicode).is_some(), &["http://ƒøø.ßår/?∂éœ=πîx#πîüx"], &["http://a b", "\\é"]);
+        check(
+            |text| uri(text, Alphabet::Ascii).is_some(),
+            &["", "/a", "//h/p", "a/b", "#f", "?q", "."],
+            &["a b", "1:b", "\\a", "#f\\"],
+        );
+        check(
+            |text| uri(text, Alphabet::Unicode).is_some(),
+            &["http://ƒøø.ßår/?∂éœ=πîx#πîüx"],
+            &["http://a b", "\\é"],
+        );
     }
 
     #[test]
     fn templates() {
-        check(uri_template, &["", "http://a/{b}/{+c,d*}{?e:3}", "{a.b}"], &["{", "}", "{}", "a{b", "{a b}", "{a:0}", "{a:12345}", "<{a}"]);
+        check(
+            uri_template,
+            &["", "http://a/{b}/{+c,d*}{?e:3}", "{a.b}"],
+            &["{", "}", "{}", "a{b", "{a b}", "{a:0}", "{a:12345}", "<{a}"],
+        );
     }
 }

@@ -57,7 +57,11 @@ impl Decimal {
             if significant > MAX_DIGITS {
                 return None;
             }
-            let scale = if digits == 0 { 1 } else { 10_u128.checked_pow(shift)? };
+            let scale = if digits == 0 {
+                1
+            } else {
+                10_u128.checked_pow(shift)?
+            };
             digits = digits.checked_mul(scale)?.checked_add(digit)?;
             zeros = 0;
         }
@@ -181,12 +185,15 @@ fn compare(one: &Decimal, other: &Decimal) -> Ordering {
     if one.digits == 0 || other.digits == 0 {
         return one.digits.cmp(&other.digits);
     }
-    let magnitude = |number: &Decimal| i64::from(number.digits.ilog10()) + i64::from(number.exponent);
+    let magnitude =
+        |number: &Decimal| i64::from(number.digits.ilog10()) + i64::from(number.exponent);
     magnitude(one).cmp(&magnitude(other)).then_with(|| {
         // Equal magnitudes: the one with fewer digits is filled up with zeros, which fits 39 digits.
         let fill = |number: &Decimal, to: &Decimal| {
             let missing = to.digits.ilog10().saturating_sub(number.digits.ilog10());
-            number.digits.saturating_mul(10_u128.saturating_pow(missing))
+            number
+                .digits
+                .saturating_mul(10_u128.saturating_pow(missing))
         };
         fill(one, other).cmp(&fill(other, one))
     })
@@ -206,12 +213,18 @@ fn times_ten(value: u128, modulus: u128) -> u128 {
 
 fn add(one: u128, other: u128, modulus: u128) -> u128 {
     let room = modulus - one;
-    if other >= room { other - room } else { one + other }
+    if other >= room {
+        other - room
+    } else {
+        one + other
+    }
 }
 
 fn exponent_of(text: &str) -> Option<i32> {
     let exponent: i32 = text.strip_prefix('+').unwrap_or(text).parse().ok()?;
-    (-1_000_000..=1_000_000).contains(&exponent).then_some(exponent)
+    (-1_000_000..=1_000_000)
+        .contains(&exponent)
+        .then_some(exponent)
 }
 
 /// How many bytes at the start of `text` are a JSON number; 0 for none.
@@ -249,13 +262,20 @@ pub(crate) fn length(text: &[u8]) -> usize {
 /// Whether a JSON number means the same to everyone: an integer literal fits 64 bits, anything else
 /// a finite double that is not zero by underflow.
 pub(crate) fn fits(text: &str) -> bool {
-    if text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+    if text.len() <= 18
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'-')
+    {
         return true;
     }
     let Some(decimal) = Decimal::parse(text) else {
         return is_zero(text);
     };
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+    if text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-')
+    {
         return text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
     }
     text.parse::<f64>()
@@ -301,9 +321,25 @@ mod tests {
     #[test]
     fn order() {
         let ascending = [
-            "-1e300", "-9007199254740993", "-9007199254740992", "-1.5", "-1", "-0.1", "0", "1e-300", "0.09",
-            "0.1", "0.10000000000000000001", "1", "1.5", "2", "10", "9007199254740992", "9007199254740993",
-            "18446744073709551615", "1e300",
+            "-1e300",
+            "-9007199254740993",
+            "-9007199254740992",
+            "-1.5",
+            "-1",
+            "-0.1",
+            "0",
+            "1e-300",
+            "0.09",
+            "0.1",
+            "0.10000000000000000001",
+            "1",
+            "1.5",
+            "2",
+            "10",
+            "9007199254740992",
+            "9007199254740993",
+            "18446744073709551615",
+            "1e300",
         ];
         for pair in ascending.windows(2) {
             assert!(number(pair[0]) < number(pair[1]), "{pair:?}");
@@ -333,13 +369,19 @@ mod tests {
         ] {
             let value_is = Decimal::parse(value);
             let Some(value_is) = value_is else { continue };
-            assert_eq!(value_is.is_multiple_of(number(step)), expect, "{value} {step}");
+            assert_eq!(
+                value_is.is_multiple_of(number(step)),
+                expect,
+                "{value} {step}"
+            );
         }
     }
 
     #[test]
     fn not_numbers() {
-        for text in ["", "-", "+1", "01", "1.", ".1", "1e", "0x1", " 1", "1 ", "NaN", "1e+", "--1"] {
+        for text in [
+            "", "-", "+1", "01", "1.", ".1", "1e", "0x1", " 1", "1 ", "NaN", "1e+", "--1",
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }

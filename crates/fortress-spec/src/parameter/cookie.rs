@@ -39,7 +39,8 @@ pub(super) fn value(text: &str) -> Result<Cow<'_, str>, &'static str> {
         Some(rest) => rest.strip_suffix('"').ok_or("quotes that do not close")?,
         None => text,
     };
-    let octet = |byte: u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2c..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
+    let octet =
+        |byte: u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2c..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
     if !inner.bytes().all(octet) {
         return Err("a character that a cookie cannot have");
     }
@@ -57,7 +58,13 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            [("a", "1"), ("b", "\"2\""), ("", "c"), ("d", "x=y"), ("e", "")]
+            [
+                ("a", "1"),
+                ("b", "\"2\""),
+                ("", "c"),
+                ("d", "x=y"),
+                ("e", "")
+            ]
         );
     }
 

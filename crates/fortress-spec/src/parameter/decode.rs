@@ -59,7 +59,19 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for text in ["%", "%4", "%zz", "a%4g", "%00", "\0", "%ff", "%c3%28", "%ed%a0%80", "%u0041", "%c0%80"] {
+        for text in [
+            "%",
+            "%4",
+            "%zz",
+            "a%4g",
+            "%00",
+            "\0",
+            "%ff",
+            "%c3%28",
+            "%ed%a0%80",
+            "%u0041",
+            "%c0%80",
+        ] {
             assert!(decode(text, Plus::Space).is_err(), "{text}");
         }
     }

@@ -149,8 +149,12 @@ impl Parameter {
         let node = place.node;
         let text = |key: &str| node.get(key).and_then(Node::as_str);
         let flag = |key: &str| node.get(key).and_then(Node::as_bool);
-        let (Some(name), Some(location)) = (text("name"), text("in").and_then(Location::named)) else {
-            return Err(Diagnostic::error(node.span, "a parameter needs `name` and `in`"));
+        let (Some(name), Some(location)) = (text("name"), text("in").and_then(Location::named))
+        else {
+            return Err(Diagnostic::error(
+                node.span,
+                "a parameter needs `name` and `in`",
+            ));
         };
         let ignored = ["accept", "content-type", "authorization"];
         if location == Location::Header && ignored.contains(&&*name.to_ascii_lowercase()) {
@@ -190,7 +194,10 @@ impl Parameter {
             allow_empty: flag("allowEmptyValue").unwrap_or(false),
             types,
             properties: if exploded {
-                properties.into_iter().map(|property| property.name).collect()
+                properties
+                    .into_iter()
+                    .map(|property| property.name)
+                    .collect()
             } else {
                 Vec::new()
             },
@@ -206,7 +213,10 @@ impl Parameter {
     /// The shapes that its text may have, the likeliest first.
     fn shapes(&self) -> impl Iterator<Item = Shape> {
         let any = self.types == Types::ALL;
-        let scalar = any || self.types.meets(Types::NUMBER.or(Types::STRING).or(Types::BOOLEAN));
+        let scalar = any
+            || self
+                .types
+                .meets(Types::NUMBER.or(Types::STRING).or(Types::BOOLEAN));
         let array = !any && self.types.has(Types::ARRAY);
         let object = !any && self.types.has(Types::OBJECT);
         [
@@ -242,7 +252,10 @@ fn wrong_style(node: &Node, name: &str, location: Location) -> Diagnostic {
     };
     Diagnostic::error(
         span,
-        format!("a {} parameter cannot have the style `{name}`", location.name()),
+        format!(
+            "a {} parameter cannot have the style `{name}`",
+            location.name()
+        ),
     )
     .help(format!("write {styles}"))
 }
@@ -255,7 +268,9 @@ pub(crate) fn schema<'a>(
     if let Some(schema) = place.get("schema") {
         return Ok((compiler.schema(schema), false));
     }
-    let content = place.get("content").map(|content| (content, content.node.members()));
+    let content = place
+        .get("content")
+        .map(|content| (content, content.node.members()));
     let Some((content, [media_type])) = content else {
         return Err(Diagnostic::error(
             place.node.span,

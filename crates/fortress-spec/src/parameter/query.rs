@@ -79,7 +79,11 @@ pub(crate) fn deep<'a>(
     let mut tree = Tree::default();
     let mut properties = 0;
     for pair in pairs.iter_mut() {
-        let Some(path) = pair.name.strip_prefix(base).filter(|path| path.starts_with('[')) else {
+        let Some(path) = pair
+            .name
+            .strip_prefix(base)
+            .filter(|path| path.starts_with('['))
+        else {
             continue;
         };
         pair.used = true;

@@ -127,18 +127,28 @@ impl<'r> Reading<'r> {
         for (location, name) in &parameters.keys {
             let count = pairs.iter().filter(|pair| *pair.name == **name).count();
             if *location == KeyLocation::Query && count > 1 {
-                self.refuse_named(Reason::ParameterDuplicate, "query", name, "given more than once");
+                self.refuse_named(
+                    Reason::ParameterDuplicate,
+                    "query",
+                    name,
+                    "given more than once",
+                );
             }
         }
     }
 
     fn query_parameter(&mut self, parameter: &Parameter, pairs: &mut [Pair<'_>]) {
         let mut values = smallvec::SmallVec::<[&str; 4]>::new();
-        for pair in pairs.iter_mut().filter(|pair| *pair.name == *parameter.name) {
+        for pair in pairs
+            .iter_mut()
+            .filter(|pair| *pair.name == *parameter.name)
+        {
             pair.used = true;
             values.push(pair.value);
         }
-        let many = parameter.explode && parameter.types.has(Types::ARRAY) && !parameter.is_json
+        let many = parameter.explode
+            && parameter.types.has(Types::ARRAY)
+            && !parameter.is_json
             && parameter.types != Types::ALL;
         match values.as_slice() {
             [] if parameter.required => self.missing(parameter),
@@ -325,7 +335,10 @@ impl<'r> Reading<'r> {
             parameters.is_key(KeyLocation::Cookie, cookie.name)
                 || parameters.at(Location::Cookie).any(|parameter| {
                     *parameter.name == *cookie.name
-                        || parameter.properties.iter().any(|name| **name == *cookie.name)
+                        || parameter
+                            .properties
+                            .iter()
+                            .any(|name| **name == *cookie.name)
                 })
         };
         match self.policy.cookies {
@@ -372,7 +385,9 @@ impl<'r> Reading<'r> {
                 "given more than once",
             ),
             (Some(value), None) => {
-                let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                let inner = value
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'));
                 match cookie::value(value) {
                     Ok(_) => self.text(parameter, inner.unwrap_or(value), Plus::Plus),
                     Err(what) => self.malformed(parameter, what),
@@ -462,8 +477,16 @@ impl<'r> Reading<'r> {
         let before = self.found.len();
         for raw in readings {
             self.found.truncate(before);
-            let (document, verdict) = judge(self.schemas, parameter.schema, raw, self.policy.undeclared);
-            report(&document, &verdict, self.policy.undeclared, &prefix, &REASONS, self.found);
+            let (document, verdict) =
+                judge(self.schemas, parameter.schema, raw, self.policy.undeclared);
+            report(
+                &document,
+                &verdict,
+                self.policy.undeclared,
+                &prefix,
+                &REASONS,
+                self.found,
+            );
             if self.found.len() == before {
                 return;
             }

@@ -69,7 +69,11 @@ pub(crate) struct Form<'n> {
 
 impl Form<'_> {
     fn decode<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, &'static str> {
-        if self.literal { Ok(Cow::Borrowed(text)) } else { decode(text, self.plus) }
+        if self.literal {
+            Ok(Cow::Borrowed(text))
+        } else {
+            decode(text, self.plus)
+        }
     }
 }
 
@@ -83,7 +87,11 @@ pub(crate) fn read<'a>(text: &'a str, shape: Shape, form: &Form<'_>) -> Reading<
     match form.style {
         Style::Label => {
             let rest = text.strip_prefix('.').ok_or("expected `.` in front")?;
-            let separator = if form.explode || !rest.contains(',') { "." } else { "," };
+            let separator = if form.explode || !rest.contains(',') {
+                "."
+            } else {
+                ","
+            };
             split(rest, shape, separator, form)
         }
         Style::Matrix => matrix(text, shape, form),
@@ -111,7 +119,11 @@ fn split<'a>(text: &'a str, shape: Shape, separator: &str, form: &Form<'_>) -> R
 
 /// In a header, spaces around commas do not count (RFC 9110, section 5.6.1).
 fn trim<'a>(piece: &'a str, form: &Form<'_>) -> &'a str {
-    if form.style == Style::Simple { piece.trim_matches([' ', '\t']) } else { piece }
+    if form.style == Style::Simple {
+        piece.trim_matches([' ', '\t'])
+    } else {
+        piece
+    }
 }
 
 fn pieces<'a>(text: &'a str, separator: &str, form: &Form<'_>) -> Vec<&'a str> {
@@ -127,7 +139,10 @@ fn pieces<'a>(text: &'a str, separator: &str, form: &Form<'_>) -> Vec<&'a str> {
     };
     let mut pieces: Vec<&str> = text.split(separator).collect();
     for delimiter in encoded {
-        pieces = pieces.into_iter().flat_map(|piece| piece.split(*delimiter)).collect();
+        pieces = pieces
+            .into_iter()
+            .flat_map(|piece| piece.split(*delimiter))
+            .collect();
     }
     pieces
 }
@@ -161,7 +176,10 @@ pub(crate) const TWICE: &str = "a property is given twice";
 pub(crate) fn distinct<'a>(members: Vec<(Cow<'a, str>, Raw<'a>)>) -> Reading<'a> {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
     names.sort_unstable();
-    if names.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+    if names
+        .windows(2)
+        .any(|pair| matches!(pair, [one, other] if one == other))
+    {
         return Err(TWICE);
     }
     Ok(Raw::Map(members))
@@ -172,7 +190,11 @@ fn matrix<'a>(text: &'a str, shape: Shape, form: &Form<'_>) -> Reading<'a> {
     let value = |piece: &'a str| {
         let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
         let name = form.decode(name)?;
-        if *name == *form.name { Ok(value) } else { Err("expected the parameter's name") }
+        if *name == *form.name {
+            Ok(value)
+        } else {
+            Err("expected the parameter's name")
+        }
     };
     match shape {
         Shape::Array if form.explode => {

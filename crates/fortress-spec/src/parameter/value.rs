@@ -112,7 +112,10 @@ impl<'a> Making<'_, 'a> {
         let types = types(self.schemas, schemas);
         types.has(Types::ARRAY)
             && !types.has(Types::OBJECT)
-            && map.iter().enumerate().all(|(index, (name, _))| name.parse() == Ok(index))
+            && map
+                .iter()
+                .enumerate()
+                .all(|(index, (name, _))| name.parse() == Ok(index))
     }
 
     fn inner(
@@ -120,7 +123,10 @@ impl<'a> Making<'_, 'a> {
         schemas: &[SchemaId],
         of: impl Fn(&Schemas, SchemaId) -> Vec<SchemaId>,
     ) -> Vec<SchemaId> {
-        schemas.iter().flat_map(|id| of(self.schemas, *id)).collect()
+        schemas
+            .iter()
+            .flat_map(|id| of(self.schemas, *id))
+            .collect()
     }
 
     fn scalar(&self, text: &Cow<'a, str>, schemas: &[SchemaId]) -> Kind<'a> {
@@ -158,5 +164,7 @@ fn is_number(text: &str, types: Types) -> bool {
         return false;
     }
     types.has(Types::NUMBER) && Decimal::parse(text).is_some()
-        || text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+        || text
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_digit())
 }

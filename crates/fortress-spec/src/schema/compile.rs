@@ -141,8 +141,11 @@ impl<'a> SchemaCompiler<'a> {
             Ok(pattern) => Some(Arc::new(pattern)),
             Err(why) => {
                 self.diagnostics.push(
-                    Diagnostic::error(span, format!("the pattern `{text}` cannot be compiled: {why}"))
-                        .help("write it in the syntax of ECMA-262 regular expressions"),
+                    Diagnostic::error(
+                        span,
+                        format!("the pattern `{text}` cannot be compiled: {why}"),
+                    )
+                    .help("write it in the syntax of ECMA-262 regular expressions"),
                 );
                 None
             }
@@ -267,8 +270,8 @@ impl<'a> SchemaCompiler<'a> {
                 "$ref" | "description" | "summary" | "title" | "$comment" | "deprecated"
             )
         };
-        let only = self.dialect == Dialect::V30
-            || node.members().iter().all(|member| silent(&member.key));
+        let only =
+            self.dialect == Dialect::V30 || node.members().iter().all(|member| silent(&member.key));
         only.then_some(reference)
     }
 
@@ -364,7 +367,9 @@ impl<'a> SchemaCompiler<'a> {
         for start in 0..self.schemas.list.len() {
             let mut open = vec![(start, false)];
             while let Some((index, left)) = open.pop() {
-                let Some(mark) = state.get_mut(index) else { continue };
+                let Some(mark) = state.get_mut(index) else {
+                    continue;
+                };
                 if left {
                     *mark = 2;
                     continue;
@@ -380,8 +385,15 @@ impl<'a> SchemaCompiler<'a> {
                 }
                 *mark = 1;
                 open.push((index, true));
-                let applied = self.schemas.list.get(index).and_then(|schema| schema.applied.as_deref());
-                for id in applied.into_iter().flat_map(|applied| applied.reference.iter().chain(&applied.all)) {
+                let applied = self
+                    .schemas
+                    .list
+                    .get(index)
+                    .and_then(|schema| schema.applied.as_deref());
+                for id in applied
+                    .into_iter()
+                    .flat_map(|applied| applied.reference.iter().chain(&applied.all))
+                {
                     open.push((usize::try_from(id.0).unwrap_or(usize::MAX), false));
                 }
             }
@@ -390,8 +402,11 @@ impl<'a> SchemaCompiler<'a> {
 
     fn circle(&mut self, span: Span) {
         self.diagnostics.push(
-            Diagnostic::error(span, "the schema is made of nothing but itself, so no value matches it")
-                .help("break the circle of `$ref` and `allOf`"),
+            Diagnostic::error(
+                span,
+                "the schema is made of nothing but itself, so no value matches it",
+            )
+            .help("break the circle of `$ref` and `allOf`"),
         );
     }
 }

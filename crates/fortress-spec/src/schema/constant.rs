@@ -145,9 +145,10 @@ impl Values {
     pub(super) fn of<'n>(nodes: impl Iterator<Item = &'n Node>) -> Self {
         let mut values = Self::default();
         for node in nodes {
-            match Constant::of(node) {
-                Constant::String(text) => values.strings.push(text),
-                other => values.others.push(other),
+            if let Some(text) = node.as_str() {
+                values.strings.push(text.into());
+            } else {
+                values.others.push(Constant::of(node));
             }
         }
         values.strings.sort_unstable();

@@ -5,9 +5,7 @@
 //! over all the schemas that hold there. Deliberately not here: branches (`branch`), and what a fault
 //! means for a request or a response (`check`).
 
-use super::{
-    ArrayRules, Base, NumberRules, ObjectRules, Schema, SchemaId, Schemas, StringRules,
-};
+use super::{ArrayRules, Base, NumberRules, ObjectRules, Schema, SchemaId, Schemas, StringRules};
 use crate::json::{Decimal, Document, Kind, Member, Range, Value, small};
 
 /// Which way the message goes.
@@ -128,8 +126,7 @@ impl Schemas {
             incomplete: false,
             quiet: 0,
             path: Vec::new(),
-            steps: FREE_STEPS
-                + STEPS_PER_VALUE * (document.member_count() + document.item_count()),
+            steps: FREE_STEPS + STEPS_PER_VALUE * (document.member_count() + document.item_count()),
             nesting: 0,
             scopes: Vec::new(),
             member: None,
@@ -192,7 +189,11 @@ impl<'s, 'd> Walk<'s, 'd> {
         }
         if !schema.types.allow(value) {
             return self.fail(|| {
-                format!("expected {}, found {}", schema.types.describe(), value.name())
+                format!(
+                    "expected {}, found {}",
+                    schema.types.describe(),
+                    value.name()
+                )
             });
         }
         let mut valid = true;
@@ -257,7 +258,10 @@ impl<'s, 'd> Walk<'s, 'd> {
         if high {
             return self.fail(|| "above the highest value".to_owned());
         }
-        if rules.multiple_of.is_some_and(|step| !number.is_multiple_of(step)) {
+        if rules
+            .multiple_of
+            .is_some_and(|step| !number.is_multiple_of(step))
+        {
             return self.fail(|| "not a multiple of the declared step".to_owned());
         }
         true
@@ -318,7 +322,8 @@ impl<'s, 'd> Walk<'s, 'd> {
             self.note_item(range, index);
             valid = self.item(schema, index, item) && valid;
         }
-        if rules.unique && self.valid_so_far(valid) && !super::strict::unique(self.document, items) {
+        if rules.unique && self.valid_so_far(valid) && !super::strict::unique(self.document, items)
+        {
             valid = self.fail(|| "an item is there twice".to_owned());
         }
         if let Some(contains) = &rules.contains
@@ -447,7 +452,9 @@ impl<'s, 'd> Walk<'s, 'd> {
             return true;
         }
         self.path.push(Step::Key(&member.key));
-        let valid = self.fault(FaultKind::Undeclared, || "the property is not declared".to_owned());
+        let valid = self.fault(FaultKind::Undeclared, || {
+            "the property is not declared".to_owned()
+        });
         self.path.pop();
         valid
     }
@@ -475,7 +482,9 @@ impl<'s, 'd> Walk<'s, 'd> {
     fn judge_member(&mut self, schema: SchemaId, index: u32, member: &'d Member<'d>) -> bool {
         self.trail.push(Mark::Member(index));
         // What the client never sees need not be right.
-        if self.rules.side == Side::Response && self.rules.lenient && self.schemas.is_write_only(schema)
+        if self.rules.side == Side::Response
+            && self.rules.lenient
+            && self.schemas.is_write_only(schema)
         {
             self.trail.push(Mark::WriteOnly(index));
             return true;
@@ -536,7 +545,9 @@ impl<'s, 'd> Walk<'s, 'd> {
             Side::Request => self.schemas.is_read_only(schema),
             Side::Response => self.schemas.is_write_only(schema),
         };
-        let own = rules.property(name).is_some_and(|rule| excused(rule.schema));
+        let own = rules
+            .property(name)
+            .is_some_and(|rule| excused(rule.schema));
         if own
             || self
                 .schemas
@@ -557,7 +568,8 @@ impl<'s, 'd> Walk<'s, 'd> {
             Kind::Object(range) => {
                 let rest = schema.object.as_deref().and_then(|rules| rules.unevaluated);
                 let Some(rest) = rest else { return true };
-                let seen = super::strict::Seen::members(self.trail.get(begin..).unwrap_or(&[]), *range);
+                let seen =
+                    super::strict::Seen::members(self.trail.get(begin..).unwrap_or(&[]), *range);
                 for (index, member) in (range.start..).zip(self.document.members(*range)) {
                     if !seen.has(index) {
                         valid = self.additional(rest, index, member) && valid;
@@ -567,7 +579,8 @@ impl<'s, 'd> Walk<'s, 'd> {
             Kind::Array(range) => {
                 let rest = schema.array.as_deref().and_then(|rules| rules.unevaluated);
                 let Some(rest) = rest else { return true };
-                let seen = super::strict::Seen::items(self.trail.get(begin..).unwrap_or(&[]), *range);
+                let seen =
+                    super::strict::Seen::items(self.trail.get(begin..).unwrap_or(&[]), *range);
                 for (index, item) in self.document.items(*range).iter().enumerate() {
                     if !seen.has(range.start + small(index)) {
                         self.note_item(*range, index);
@@ -608,7 +621,9 @@ impl<'s, 'd> Walk<'s, 'd> {
 
     pub(super) fn give_up(&mut self) -> bool {
         self.steps = 0;
-        self.fault(FaultKind::TooComplex, || "takes too long to check".to_owned())
+        self.fault(FaultKind::TooComplex, || {
+            "takes too long to check".to_owned()
+        })
     }
 
     fn fault(&mut self, kind: FaultKind, detail: impl FnOnce() -> String) -> bool {

@@ -55,7 +55,10 @@ impl Schemas {
         };
         let verdict = self.judge(id, &document, rules);
         verdict.faults.is_empty()
-            && !verdict.trail.iter().any(|mark| matches!(mark, super::Mark::ReadOnly(_)))
+            && !verdict
+                .trail
+                .iter()
+                .any(|mark| matches!(mark, super::Mark::ReadOnly(_)))
             && super::undeclared(&document, &verdict.trail).is_empty()
     }
 
@@ -131,7 +134,11 @@ impl Making<'_> {
                 continue;
             }
             chosen.push(id);
-            let Some(applied) = self.schemas.get(id).and_then(|schema| schema.applied.as_ref()) else {
+            let Some(applied) = self
+                .schemas
+                .get(id)
+                .and_then(|schema| schema.applied.as_ref())
+            else {
                 continue;
             };
             open.extend(applied.reference);
@@ -171,14 +178,24 @@ impl Making<'_> {
             .iter()
             .filter_map(|id| self.schemas.get(*id)?.object.as_deref())
             .flat_map(|object| {
-                let rules = object.properties.iter().map(|rule| (&rule.name, Some(rule.schema), rule.required));
-                let more = object.required_elsewhere.iter().map(|name| (name, None, true));
+                let rules = object
+                    .properties
+                    .iter()
+                    .map(|rule| (&rule.name, Some(rule.schema), rule.required));
+                let more = object
+                    .required_elsewhere
+                    .iter()
+                    .map(|name| (name, None, true));
                 rules.chain(more)
             })
             .map(|(name, schema, required)| (name.clone(), schema, required))
             .collect();
         // A name's schema first, then whether anyone demands it.
-        properties.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.is_none().cmp(&other.1.is_none())));
+        properties.sort_by(|one, other| {
+            one.0
+                .cmp(&other.0)
+                .then(one.1.is_none().cmp(&other.1.is_none()))
+        });
         properties.dedup_by(|later, kept| {
             let same = later.0 == kept.0;
             kept.2 |= same && later.2;
@@ -217,9 +234,17 @@ impl Making<'_> {
     /// A discriminator's property names the branch that was taken.
     fn discriminate(&self, chosen: &[SchemaId], members: &mut [(Box<str>, String)]) {
         for schema in self.each(chosen) {
-            let discriminator = schema.applied.as_ref().and_then(|applied| applied.discriminator.as_ref());
-            let Some(discriminator) = discriminator else { continue };
-            let entry = discriminator.mapping.iter().find(|(_, id)| chosen.contains(id));
+            let discriminator = schema
+                .applied
+                .as_ref()
+                .and_then(|applied| applied.discriminator.as_ref());
+            let Some(discriminator) = discriminator else {
+                continue;
+            };
+            let entry = discriminator
+                .mapping
+                .iter()
+                .find(|(_, id)| chosen.contains(id));
             for (name, value) in members.iter_mut() {
                 if let (true, Some((choice, _))) = (**name == *discriminator.property, entry) {
                     *value = quoted(choice);
@@ -229,9 +254,20 @@ impl Making<'_> {
     }
 
     fn array(&mut self, chosen: &[SchemaId], nesting: usize) -> Option<String> {
-        let rules: Vec<_> = self.each(chosen).filter_map(|schema| schema.array.as_deref()).collect();
-        let least = rules.iter().filter_map(|rules| rules.min_items).max().unwrap_or(0);
-        let most = rules.iter().filter_map(|rules| rules.max_items).min().unwrap_or(u64::MAX);
+        let rules: Vec<_> = self
+            .each(chosen)
+            .filter_map(|schema| schema.array.as_deref())
+            .collect();
+        let least = rules
+            .iter()
+            .filter_map(|rules| rules.min_items)
+            .max()
+            .unwrap_or(0);
+        let most = rules
+            .iter()
+            .filter_map(|rules| rules.max_items)
+            .min()
+            .unwrap_or(u64::MAX);
         let wanted = if self.fullness == Fullness::All { 1 } else { 0 };
         let count = least.max(wanted).min(most);
         if count > 100 {
@@ -260,12 +296,27 @@ impl Making<'_> {
     }
 
     fn number(&self, chosen: &[SchemaId]) -> Option<String> {
-        let rules: Vec<_> = self.each(chosen).filter_map(|schema| schema.number.as_deref()).collect();
-        let mut candidates: Vec<Decimal> = ["1", "0", "10", "100", "-1", "0.5"].iter().filter_map(|text| Decimal::parse(text)).collect();
+        let rules: Vec<_> = self
+            .each(chosen)
+            .filter_map(|schema| schema.number.as_deref())
+            .collect();
+        let mut candidates: Vec<Decimal> = ["1", "0", "10", "100", "-1", "0.5"]
+            .iter()
+            .filter_map(|text| Decimal::parse(text))
+            .collect();
         for rules in &rules {
-            candidates.extend([rules.minimum, rules.maximum, rules.multiple_of].into_iter().flatten());
+            candidates.extend(
+                [rules.minimum, rules.maximum, rules.multiple_of]
+                    .into_iter()
+                    .flatten(),
+            );
             let one = Decimal::parse("1");
-            candidates.extend(rules.exclusive_minimum.zip(one).and_then(|(bound, one)| bound.plus(one)));
+            candidates.extend(
+                rules
+                    .exclusive_minimum
+                    .zip(one)
+                    .and_then(|(bound, one)| bound.plus(one)),
+            );
         }
         let fits = |number: &Decimal| {
             rules.iter().all(|rules| {
@@ -273,7 +324,9 @@ impl Making<'_> {
                     && rules.exclusive_minimum.is_none_or(|bound| *number > bound)
                     && rules.maximum.is_none_or(|bound| *number <= bound)
                     && rules.exclusive_maximum.is_none_or(|bound| *number < bound)
-                    && rules.multiple_of.is_none_or(|step| number.is_multiple_of(step))
+                    && rules
+                        .multiple_of
+                        .is_none_or(|step| number.is_multiple_of(step))
             })
         };
         let integer = chosen
@@ -286,21 +339,52 @@ impl Making<'_> {
     }
 
     fn string(&self, chosen: &[SchemaId]) -> Option<String> {
-        let rules: Vec<_> = self.each(chosen).filter_map(|schema| schema.string.as_deref()).collect();
-        let least = rules.iter().filter_map(|rules| rules.min_length).max().unwrap_or(1);
-        let length = usize::try_from(least).ok().filter(|length| *length <= MAX_LENGTH)?;
+        let rules: Vec<_> = self
+            .each(chosen)
+            .filter_map(|schema| schema.string.as_deref())
+            .collect();
+        let least = rules
+            .iter()
+            .filter_map(|rules| rules.min_length)
+            .max()
+            .unwrap_or(1);
+        let length = usize::try_from(least)
+            .ok()
+            .filter(|length| *length <= MAX_LENGTH)?;
         let format = rules.iter().find_map(|rules| rules.format);
         let mut candidates: Vec<String> = Vec::new();
         candidates.extend(format.map(|format| sample_of(format).to_owned()));
-        for filler in ["a", "A", "0", "1", "ab", "aa", "AA", "Aa1-", "a1", "A1", "abc-1", "1.0", "1.0.0", "/", "a@b.co"] {
-            let whole: String = filler.chars().cycle().take(length.max(filler.chars().count())).collect();
+        for filler in [
+            "a", "A", "0", "1", "ab", "aa", "AA", "Aa1-", "a1", "A1", "abc-1", "1.0", "1.0.0", "/",
+            "a@b.co",
+        ] {
+            let whole: String = filler
+                .chars()
+                .cycle()
+                .take(length.max(filler.chars().count()))
+                .collect();
             candidates.push(whole);
             candidates.push(filler.chars().cycle().take(length).collect());
         }
         for size in [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 36, 40, 64] {
-            candidates.extend(["a", "1", "A", "f0"].map(|filler| filler.repeat(size).chars().take(size).collect()));
+            candidates.extend(
+                ["a", "1", "A", "f0"]
+                    .map(|filler| filler.repeat(size).chars().take(size).collect()),
+            );
         }
-        candidates.extend(["2026-01-01", "12:00", "+14155550100", "en-US", "http://localhost/", "AB-1", "USD", "#aabbcc"].map(str::to_owned));
+        candidates.extend(
+            [
+                "2026-01-01",
+                "12:00",
+                "+14155550100",
+                "en-US",
+                "http://localhost/",
+                "AB-1",
+                "USD",
+                "#aabbcc",
+            ]
+            .map(str::to_owned),
+        );
         candidates.push(String::new());
         let found = candidates.into_iter().find(|text| {
             let length = u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
@@ -308,7 +392,10 @@ impl Making<'_> {
                 rules.min_length.is_none_or(|least| length >= least)
                     && rules.max_length.is_none_or(|most| length <= most)
                     && rules.format.is_none_or(|format| format.matches(text))
-                    && rules.pattern.as_ref().is_none_or(|pattern| pattern.matches(text) == Some(true))
+                    && rules
+                        .pattern
+                        .as_ref()
+                        .is_none_or(|pattern| pattern.matches(text) == Some(true))
             })
         });
         found.map(|text| quoted(&text))
@@ -329,7 +416,10 @@ fn sample_of(format: StringFormat) -> &'static str {
         StringFormat::Duration => "P1D",
         StringFormat::Uuid => "123e4567-e89b-42d3-a456-426614174000",
         StringFormat::Email | StringFormat::IdnEmail => "user@example.com",
-        StringFormat::Uri | StringFormat::UriReference | StringFormat::Iri | StringFormat::IriReference => "https://example.com/",
+        StringFormat::Uri
+        | StringFormat::UriReference
+        | StringFormat::Iri
+        | StringFormat::IriReference => "https://example.com/",
         StringFormat::UriTemplate => "https://example.com/{id}",
         StringFormat::Ipv4 => "192.0.2.1",
         StringFormat::Ipv6 => "2001:db8::1",

@@ -75,7 +75,9 @@ impl Types {
             Kind::Number(text) => {
                 self.has(Self::NUMBER)
                     || (self.has(Self::INTEGER)
-                        && (text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit())
+                        && (text
+                            .bytes()
+                            .all(|byte| byte == b'-' || byte.is_ascii_digit())
                             || Decimal::parse(text).is_none_or(Decimal::is_integer)))
             }
             Kind::String(_) => self.has(Self::STRING),
@@ -170,7 +172,11 @@ impl Schemas {
         }
         let mut types = schema.types.and(values_types(schema));
         let (Some(applied), true) = (schema.applied.as_deref(), reach > 0) else {
-            return if schema.nullable { types.or(Types::NULL) } else { types };
+            return if schema.nullable {
+                types.or(Types::NULL)
+            } else {
+                types
+            };
         };
         let either = |branches: &[SchemaId]| {
             branches.iter().fold(Types::NONE, |types, branch| {
@@ -185,7 +191,11 @@ impl Schemas {
                 types = types.and(either(branches));
             }
         }
-        if schema.nullable { types.or(Types::NULL) } else { types }
+        if schema.nullable {
+            types.or(Types::NULL)
+        } else {
+            types
+        }
     }
 
     /// The declared properties, sorted by name, each once; through all branches.
@@ -307,14 +317,18 @@ impl Schemas {
     /// `readOnly: true`, on the schema itself or one that always applies with it.
     pub fn is_read_only(&self, id: SchemaId) -> bool {
         let mut found = false;
-        self.visit(id, &mut |schema, certain| found |= certain && schema.read_only);
+        self.visit(id, &mut |schema, certain| {
+            found |= certain && schema.read_only
+        });
         found
     }
 
     /// `writeOnly: true`, on the schema itself or one that always applies with it.
     pub fn is_write_only(&self, id: SchemaId) -> bool {
         let mut found = false;
-        self.visit(id, &mut |schema, certain| found |= certain && schema.write_only);
+        self.visit(id, &mut |schema, certain| {
+            found |= certain && schema.write_only
+        });
         found
     }
 
@@ -365,7 +379,9 @@ impl Schemas {
     /// Whether the schema is an `enum` or `const`, so that its values are counted.
     pub fn is_enumerated(&self, id: SchemaId) -> bool {
         let mut found = false;
-        self.visit(id, &mut |schema, certain| found |= certain && !schema.values.is_empty());
+        self.visit(id, &mut |schema, certain| {
+            found |= certain && !schema.values.is_empty()
+        });
         found
     }
 

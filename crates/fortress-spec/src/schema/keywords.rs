@@ -193,8 +193,11 @@ impl<'a> SchemaCompiler<'a> {
                 }
             }
             "required" if member.value.as_bool().is_some() => self.mention("required", || {
-                Diagnostic::warning(member.key_span, "`required` is a list of names, so this says nothing")
-                    .help("put the property's name into `required` of the object")
+                Diagnostic::warning(
+                    member.key_span,
+                    "`required` is a list of names, so this says nothing",
+                )
+                .help("put the property's name into `required` of the object")
             }),
             "required" => draft.required.extend(self.names(member)),
             "patternProperties" if self.is_object(member) => {
@@ -220,6 +223,18 @@ impl<'a> SchemaCompiler<'a> {
                 for property in node.members() {
                     let rule = (property.key.clone(), self.child(place, &property.value));
                     draft.object.dependent_schemas.push(rule);
+                }
+            }
+            // What older drafts call both; 2020-12 keeps it for compatibility.
+            "dependencies" if self.is_object(member) => {
+                for property in node.members() {
+                    if let Value::Array(_) = property.value.value {
+                        let rule = (property.key.clone(), self.names(property));
+                        draft.object.dependent_required.push(rule);
+                    } else {
+                        let rule = (property.key.clone(), self.child(place, &property.value));
+                        draft.object.dependent_schemas.push(rule);
+                    }
                 }
             }
             "unevaluatedProperties" => draft.object.unevaluated = Some(self.child(place, node)),
@@ -298,7 +313,11 @@ impl<'a> SchemaCompiler<'a> {
         };
         match beside {
             Some(branches) => {
-                for reference in branches.items().iter().filter_map(|branch| branch.get("$ref")) {
+                for reference in branches
+                    .items()
+                    .iter()
+                    .filter_map(|branch| branch.get("$ref"))
+                {
                     let name = reference.as_str().and_then(|text| text.rsplit('/').next());
                     let id = self.referred(place, reference);
                     if let Some(name) = name {
@@ -359,7 +378,11 @@ impl<'a> SchemaCompiler<'a> {
     fn types_of(&mut self, node: &Node) -> Types {
         let mut types = Types::NONE;
         let one = std::slice::from_ref(node);
-        let names = if node.as_str().is_some() { one } else { node.items() };
+        let names = if node.as_str().is_some() {
+            one
+        } else {
+            node.items()
+        };
         for name in names {
             let Some(known) = name.as_str().and_then(Types::named) else {
                 self.diagnostics.push(
@@ -472,8 +495,14 @@ fn finish(mut draft: Draft, schema: &mut Schema) {
         property.required = draft.required.remove(&property.name);
     }
     let object = &mut draft.object;
-    object.required = object.properties.iter().filter(|rule| rule.required).count();
-    object.properties.sort_by(|one, other| one.name.cmp(&other.name));
+    object.required = object
+        .properties
+        .iter()
+        .filter(|rule| rule.required)
+        .count();
+    object
+        .properties
+        .sort_by(|one, other| one.name.cmp(&other.name));
     object.required_elsewhere = draft.required.into_iter().collect();
     object.required_elsewhere.sort_unstable();
     if let Some(contains) = &mut draft.array.contains {
@@ -487,4 +516,3 @@ fn finish(mut draft: Draft, schema: &mut Schema) {
     schema.object = touched.object.then(|| Box::new(draft.object));
     schema.applied = touched.applied.then(|| Box::new(draft.applied));
 }
-

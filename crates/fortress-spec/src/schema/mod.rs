@@ -29,8 +29,8 @@ pub use compile::SchemaCompiler;
 pub(crate) use constant::Constant;
 pub(crate) use evaluate::{Fault, FaultKind, MAX_FAULTS, Mark, Rules, Side, Verdict, push_key};
 pub use inspect::{NumberBounds, Property, StringBounds, Types};
-pub(crate) use strict::{location, undeclared};
 pub use resolve::{Base, NodeKey, Place, Resolve};
+pub(crate) use strict::{location, undeclared};
 
 /// A compiled schema of a [`Schemas`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -183,7 +183,10 @@ pub(super) fn unique(document: &Document<'_>, items: &[Value<'_>]) -> bool {
     let mut buckets: HashMap<u64, Vec<&Value<'_>>> = HashMap::with_capacity(items.len());
     for item in items {
         let bucket = buckets.entry(hash(document, item, &state)).or_default();
-        if bucket.iter().any(|other| constant::equal(document, item, other)) {
+        if bucket
+            .iter()
+            .any(|other| constant::equal(document, item, other))
+        {
             return false;
         }
         bucket.push(item);

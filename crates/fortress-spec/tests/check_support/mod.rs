@@ -1,8 +1,12 @@
 //! One operation out of a few lines of description, and one-line questions to it.
 #![allow(
     dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::expect_used,
+    clippy::panic,
     clippy::allow_attributes,
-    reason = "each test binary uses a part of it"
+    reason = "each test binary uses a part of it, and helpers of tests may fail"
 )]
 
 use std::{collections::HashMap, io, path::Path};
@@ -19,8 +23,14 @@ struct Memory(HashMap<String, String>);
 
 impl Files for Memory {
     fn read(&self, path: &Path) -> io::Result<String> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-        self.0.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("");
+        self.0
+            .get(name)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -198,8 +208,12 @@ impl Api {
 
     /// What a JSON response becomes under `drop`; the code of its violation if it may not pass.
     pub fn trim(&self, body: &str) -> String {
-        let (outcome, found) =
-            self.answer(200, Some("application/json"), body, ResponseUndeclared::Drop);
+        let (outcome, found) = self.answer(
+            200,
+            Some("application/json"),
+            body,
+            ResponseUndeclared::Drop,
+        );
         if !found.is_empty() {
             return code(&found).to_owned();
         }
@@ -215,5 +229,7 @@ impl Api {
 }
 
 pub fn code(found: &[Violation]) -> &'static str {
-    found.first().map_or("", |violation| violation.reason.code())
+    found
+        .first()
+        .map_or("", |violation| violation.reason.code())
 }
