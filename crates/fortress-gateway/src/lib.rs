@@ -21,7 +21,6 @@ mod request;
 mod route;
 mod serve;
 pub mod server;
-mod spec_shim;
 mod upstream;
 mod worker;
 

@@ -11,7 +11,6 @@ use fortress_spec::check::ResponseOutcome;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
-use crate::spec_shim::*;
 use crate::{
     compile::OperationPlan,
     decode::{self, Coding},
@@ -181,7 +180,7 @@ fn declared_status(
 ) -> Result<(), Denial> {
     let declared = plan
         .operation()
-        .is_some_and(|(_, operation)| operation.declares_status(status.as_u16()));
+        .is_some_and(|(_, operation)| operation.responses.media_types(status.as_u16()).is_some());
     if declared || status == StatusCode::NOT_MODIFIED || plan.allows_undeclared_responses() {
         return Ok(());
     }

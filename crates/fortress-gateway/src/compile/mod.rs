@@ -23,7 +23,6 @@ pub use access::{Exposed, Exposure};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, server as server_tls};
 
-use crate::spec_shim::*;
 use crate::{
     keys::KeyRing,
     listen::ListenerPlan,
@@ -260,7 +259,7 @@ impl Compiler<'_> {
             let access = access.unwrap_or(Access::Public);
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
             operation_plan.semicolons = has_semicolons(operation);
-            operation_plan.ranges = operation.responses.any_streams();
+            operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
             self.route(api, description, operation, &Arc::new(operation_plan));
         }
@@ -374,6 +373,21 @@ fn has_semicolons(operation: &Operation) -> bool {
         .parameters
         .iter()
         .any(|parameter| parameter.location == Location::Path && parameter.style == Style::Matrix)
+}
+
+/// Whether a good answer may be one that is not held.
+fn any_streams(operation: &Operation) -> bool {
+    let good = operation
+        .responses
+        .statuses()
+        .into_iter()
+        .filter(|status| (200..300).contains(status));
+    good.chain([200]).any(|status| {
+        let media_types = operation.responses.media_types(status).unwrap_or_default();
+        media_types
+            .iter()
+            .any(|media_type| operation.response_streams(status, Some(media_type.name.as_bytes())))
+    })
 }
 
 fn declared_overrides(operation: &Operation) -> Vec<HeaderName> {

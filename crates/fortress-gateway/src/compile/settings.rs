@@ -83,6 +83,11 @@ impl<'a> Layers<'a> {
             Some(node) => {
                 let (settings, found) = config::settings(node);
                 diagnostics.extend(found);
+                if let Some(public) = &settings.public {
+                    let message = "`public` of the whole document opens every operation at once";
+                    let help = "mark the operations one by one";
+                    diagnostics.push(Diagnostic::error(public.span, message).help(help));
+                }
                 settings
             }
         };

@@ -49,6 +49,12 @@ pub(crate) fn check(
         }
         return;
     }
+    // Bytes without a name are what RFC 9110, section 8.3, takes them for, if that is declared.
+    let unnamed = content_type.is_none();
+    let takes_bytes = |known: &MediaType| &*known.name == "application/octet-stream";
+    if unnamed && declared.media_types.iter().any(takes_bytes) {
+        return;
+    }
     let message = match media_type(content_type) {
         Ok(message) => message,
         Err(what) => {
