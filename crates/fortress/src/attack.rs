@@ -249,9 +249,17 @@ fn findings(title: &str, list: &[Through], screen: &Screen) {
     kinds.dedup();
     for kind in kinds {
         let of_kind: Vec<&Through> = list.iter().filter(|through| through.kind == kind).collect();
+        let (verb, number) = (
+            if kind == Kind::Valid {
+                ""
+            } else {
+                "stopped by "
+            },
+            of_kind.len(),
+        );
         screen.line(format!(
-            "{BAD}✗{BAD:#} {HEAD}{} {title}{HEAD:#}: {} · {CARE}stopped by {}{CARE:#}",
-            grouped(of_kind.len()),
+            "{BAD}✗{BAD:#} {HEAD}{} {title}{HEAD:#}: {} · {CARE}{verb}{}{CARE:#}",
+            grouped(number),
             kind.id(),
             kind.remedy()
         ));

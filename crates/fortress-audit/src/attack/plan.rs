@@ -268,8 +268,8 @@ impl Draft {
         let mut not_tried = Vec::new();
         if self.without_token > 0 {
             not_tried.push(format!(
-                "{} operations beyond their authentication: no token was given (--token env:NAME)",
-                self.without_token
+                "{} beyond authentication: no token that fits was given (--token env:NAME)",
+                operations(self.without_token)
             ));
         }
         for scheme in &self.other_schemes {
@@ -285,8 +285,8 @@ impl Draft {
                 .map(String::as_str)
                 .collect();
             not_tried.push(format!(
-                "{} operations for which no valid request could be made: {}{}",
-                self.without_example.len(),
+                "{} for which no valid request could be made: {}{}",
+                operations(self.without_example.len()),
                 shown.join(", "),
                 if self.without_example.len() > shown.len() {
                     ", …"
@@ -300,12 +300,8 @@ impl Draft {
                 "missing scopes: every token that was given has all of them",
             ));
         }
-        if subject.tokens.wrong.is_empty()
-            && self
-                .attacks
-                .iter()
-                .any(|attack| attack.risk() == fortress_model::Risk::Api2)
-        {
+        let has = |kind: Kind| self.attacks.iter().any(|attack| attack.kind == kind);
+        if has(Kind::TokenMissing) && !has(Kind::TokenExpired) {
             not_tried.push(String::from(
                 "tokens that the issuer signed and that expired (--expired-token env:NAME)",
             ));
@@ -313,14 +309,15 @@ impl Draft {
         not_tried.push(String::from(
             "API1, API6, API7, API10: a description does not say whose an object is, how often a flow may run, where a URL may lead, or what other APIs may answer",
         ));
-        let mut valid = self.valid;
+        let (all_valid, all_attacks) = (self.valid.len(), self.attacks.len());
+        let mut valid = sample(self.valid, (subject.limit / 2).max(1));
         valid.sort_by_key(order);
-        let total = self.attacks.len();
         let attacks = sample(self.attacks, subject.limit.saturating_sub(valid.len()));
-        if attacks.len() < total {
+        let left_out = all_valid + all_attacks - valid.len() - attacks.len();
+        if left_out > 0 {
+            let total = all_valid + all_attacks;
             not_tried.push(format!(
-                "{} of {total} attacks, evenly left out (--limit)",
-                total - attacks.len()
+                "{left_out} of {total} requests, evenly left out (--limit)"
             ));
         }
         let count = valid.len();
@@ -332,6 +329,10 @@ impl Draft {
             not_tried,
         }
     }
+}
+
+fn operations(number: usize) -> String {
+    format!("{number} operation{}", if number == 1 { "" } else { "s" })
 }
 
 /// What deletes comes last, so that there is something to read before.
@@ -347,7 +348,7 @@ fn order(attack: &Attack) -> u8 {
     }
 }
 
-/// Every so-manieth: each kind and each operation stays represented.
+/// Every so-manieth: each kind and each operation stays represented, as far as that is possible.
 fn sample(attacks: Vec<Attack>, limit: usize) -> Vec<Attack> {
     let total = attacks.len();
     if total <= limit {
@@ -359,4 +360,32 @@ fn sample(attacks: Vec<Attack>, limit: usize) -> Vec<Attack> {
         .filter(|(index, _)| (index + 1) * limit / total > index * limit / total)
         .map(|(_, attack)| attack)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::Request;
+
+    fn attacks(number: usize) -> Vec<Attack> {
+        let attack = |n: usize| Attack {
+            kind: Kind::PathUndeclared,
+            operation: None,
+            what: n.to_string(),
+            message: Message::Request(Request::new("GET", "/")),
+            judge: Judge::Refused,
+        };
+        (0..number).map(attack).collect()
+    }
+
+    #[test]
+    fn a_sample_is_even_and_no_larger_than_asked() {
+        let whats = |attacks: Vec<Attack>| -> Vec<String> {
+            attacks.into_iter().map(|attack| attack.what).collect()
+        };
+        assert_eq!(whats(sample(attacks(3), 3)), ["0", "1", "2"]);
+        assert_eq!(whats(sample(attacks(9), 3)), ["2", "5", "8"]);
+        assert_eq!(sample(attacks(1_000), 7).len(), 7);
+        assert!(sample(attacks(5), 0).is_empty());
+    }
 }

@@ -180,6 +180,9 @@ fn no_leak(answer: &Answer, description: &fortress_spec::ApiDescription, index: 
     let (Some(status), Some(operation)) = (answer.status, description.operations.get(index)) else {
         return Verdict::Stopped;
     };
+    if refusal(answer).is_some() {
+        return Verdict::Stopped;
+    }
     let mut found = Vec::new();
     let outcome = operation.check_response(
         &description.schemas,
@@ -201,22 +204,24 @@ fn no_leak(answer: &Answer, description: &fortress_spec::ApiDescription, index: 
 
 /// Whether the API itself answered. What it says is its own affair: an example's id may not exist.
 fn answered(answer: &Answer) -> Verdict {
-    let problem: Option<Value> = answer
-        .header("content-type")
-        .filter(|kind| kind.starts_with("application/problem+json"))
-        .and_then(|_| serde_json::from_slice(&answer.body).ok());
-    let code = problem
-        .as_ref()
-        .and_then(|problem| problem.get("code")?.as_str());
-    let own = code.is_some_and(|code| Reason::ALL.iter().any(|reason| reason.code() == code));
-    match answer.status {
-        Some(status) if own => {
-            Verdict::Through(format!("refused {status} {}", code.unwrap_or_default()))
-        }
-        Some(status) if status < 500 => Verdict::Stopped,
-        Some(status) => Verdict::Through(format!("failed {status}")),
-        None => Verdict::Through(String::from("not answered")),
+    match (answer.status, refusal(answer)) {
+        (Some(status), Some(code)) => Verdict::Through(format!("refused {status} {code}")),
+        (Some(status), None) if status < 500 => Verdict::Stopped,
+        (Some(status), None) => Verdict::Through(format!("failed {status}")),
+        (None, _) => Verdict::Through(String::from("not answered")),
     }
+}
+
+/// The code of Fortress's own problem, if that is what the answer is.
+fn refusal(answer: &Answer) -> Option<&'static str> {
+    let kind = answer.header("content-type")?;
+    if !kind.starts_with("application/problem+json") {
+        return None;
+    }
+    let problem: Value = serde_json::from_slice(&answer.body).ok()?;
+    let code = problem.get("code")?.as_str()?;
+    let known = Reason::ALL.iter().map(|reason| reason.code());
+    known.into_iter().find(|known| *known == code)
 }
 
 #[cfg(test)]

@@ -94,21 +94,18 @@ impl Credential {
 }
 
 impl Tokens {
-    /// The first genuine token with all of these scopes; without one, the first at all.
+    /// The first genuine token with all of these scopes, or whose scopes cannot be read.
     pub(super) fn for_scopes(&self, scopes: &[String]) -> Option<&Credential> {
-        self.genuine
-            .iter()
-            .find(|credential| {
-                let has = credential.scopes();
-                scopes.iter().all(|scope| has.contains(scope))
-            })
-            .or_else(|| self.genuine.first())
+        self.genuine.iter().find(|credential| {
+            let has = credential.scopes();
+            claims(&credential.token).is_none() || scopes.iter().all(|scope| has.contains(scope))
+        })
     }
 
     fn without_scopes(&self, scopes: &[String]) -> Option<&Credential> {
         self.genuine.iter().find(|credential| {
             let has = credential.scopes();
-            scopes.iter().any(|scope| !has.contains(scope))
+            claims(&credential.token).is_some() && scopes.iter().any(|scope| !has.contains(scope))
         })
     }
 }
@@ -132,7 +129,7 @@ pub(super) fn attacks(basis: &Basis, scopes: &[String], tokens: &Tokens) -> Vec<
     for (wrong, token) in &tokens.wrong {
         found.push(basis.refused(wrong.kind(), wrong.words(), bearer(token)));
     }
-    if let Some(genuine) = tokens.for_scopes(scopes) {
+    if let Some(genuine) = tokens.for_scopes(scopes).or(tokens.genuine.first()) {
         for (kind, what, token) in forgeries(&genuine.token, tokens.keys.as_deref()) {
             found.push(basis.refused(kind, what, bearer(&token)));
         }
@@ -391,5 +388,7 @@ mod tests {
         };
         assert!(tokens.without_scopes(&["c".into()]).is_some());
         assert!(tokens.without_scopes(&["b".into()]).is_none());
+        assert!(tokens.for_scopes(&["b".into()]).is_some());
+        assert!(tokens.for_scopes(&["c".into()]).is_none());
     }
 }

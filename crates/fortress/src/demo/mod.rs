@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context, Result};
 use fortress_audit::attack::Tokens;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use crate::{
     command::{self, End},
@@ -52,6 +55,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
 async fn demo(flags: &Flags, screen: &Screen) -> Result<End> {
     // First of all, so that a signal at any time finds somebody who tidies up.
     let mut stop = Stop::listen()?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let issuer = Issuer::new()?;
     let tokens = issuer.tokens()?;
     let directory = Directory::new("demo")?;
@@ -100,7 +104,10 @@ async fn demo(flags: &Flags, screen: &Screen) -> Result<End> {
         }
         screen.line(page(&state));
     }
-    stop.wait().await;
+    tokio::select! {
+        () = stop.wait() => {}
+        _ = hangup.recv() => {}
+    }
     serving.drain(&mut stop).await;
     drop(published);
     drop(end);

@@ -1,8 +1,10 @@
 //! `fortress attack`: all of it is stopped in front of the demo, and what is not protected shows.
 
+use std::collections::BTreeSet;
+
 use crate::{
     demo,
-    program::{Place, ask, status},
+    program::{Ended, Place, ask, status},
 };
 
 #[test]
@@ -79,6 +81,78 @@ fn what_gets_through_comes_first_and_can_be_repeated() {
         ended.out
     );
     assert!(!ended.out.contains('\u{1b}'), "colour without a terminal");
+}
+
+#[test]
+fn what_a_configuration_opens_is_found() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    // A second gateway in front of the same API, with two doors open.
+    let files = demo.config.parent().expect("a directory");
+    for name in ["openapi.yaml", "jwks.json"] {
+        std::fs::copy(files.join(name), place.work().join(name)).expect("copied");
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    place.write(
+        "fortress.yaml",
+        &format!(
+            "version: 1
+listen: [{{ address: {address} }}]
+apis:
+  orders:
+    spec: openapi.yaml
+    upstream: {}
+    operations:
+      updateMe: {{ requests: {{ undeclared: allow }} }}
+      getUser: {{ responses: {{ undeclared: allow }} }}
+identity:
+  demo: {{ issuer: https://idp.demo.example, audience: orders, jwks: file:jwks.json }}
+",
+            demo.upstream
+        ),
+    );
+    let gateway = place.start(&["run"]);
+    gateway.line(|line| line.contains(" ready: "));
+    let ended = place
+        .command(&["attack", "fortress.yaml", "--json", "--token", "env:TOKEN"])
+        .env("TOKEN", &demo.alice)
+        .output()
+        .expect("started");
+    let ended = Ended::of(&ended).expect(1);
+    let report = ended.json();
+    let found: BTreeSet<(&str, &str)> = report["through"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| {
+            (
+                one["operation"].as_str().unwrap_or(""),
+                one["kind"].as_str().unwrap_or(""),
+            )
+        })
+        .collect();
+    for expected in [
+        ("updateMe", "property.undeclared"),
+        ("getUser", "response.leak"),
+    ] {
+        assert!(found.contains(&expected), "{found:?}");
+    }
+    let opened = |(operation, _): &(&str, &str)| ["updateMe", "getUser"].contains(operation);
+    assert!(found.iter().all(opened), "{found:?}");
+    assert_eq!(
+        report["unanswered"],
+        serde_json::json!([]),
+        "{:#}",
+        report["unanswered"]
+    );
+    assert!(
+        report["not_tried"]
+            .to_string()
+            .contains("1 operation beyond"),
+        "no administrator's token was given"
+    );
 }
 
 #[test]

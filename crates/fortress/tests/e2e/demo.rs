@@ -12,6 +12,7 @@ pub(crate) struct Demo {
     pub(crate) fortress: String,
     pub(crate) upstream: String,
     pub(crate) alice: String,
+    pub(crate) config: std::path::PathBuf,
 }
 
 pub(crate) fn start(place: &Place) -> Demo {
@@ -28,6 +29,7 @@ pub(crate) fn start(place: &Place) -> Demo {
         fortress: text("/fortress"),
         upstream: text("/upstream"),
         alice: text("/tokens/ALICE"),
+        config: text("/config").into(),
         program,
     }
 }
