@@ -131,6 +131,49 @@ fn what_is_undecided_is_named_until_it_is_decided() {
     assert!(unknown.err.contains("`getC`"), "{}", unknown.err);
 }
 
+const KEYED: &str = "openapi: 3.0.3
+info: { title: \"It's Keyed: API\", version: '1' }
+components:
+  securitySchemes:
+    key: { type: apiKey, in: header, name: X-Token }
+    password: { type: http, scheme: basic }
+paths:
+  /a: { get: { operationId: getA, security: [{ key: [] }], responses: { '200': { description: ok } } } }
+  /b: { get: { operationId: getB, security: [{ password: [] }], responses: { '200': { description: ok } } } }
+";
+
+#[test]
+fn what_this_version_cannot_verify_is_asked_about() {
+    let place = Place::new();
+    place.write("openapi.yaml", KEYED);
+    place.write("jwks.json", KEYS);
+    let base = [
+        "init",
+        "openapi.yaml",
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--force",
+    ];
+    let first = place.run(&base).expect(1).out;
+    for part in ["getA (key)", "getB (password)", "--jwt-scheme SCHEME"] {
+        assert!(first.contains(part), "`{part}` is missing:\n{first}");
+    }
+    let given = [
+        &base[..],
+        &IDENTITY,
+        &["--jwt-scheme", "key", "--public", "getB"],
+    ]
+    .concat();
+    place.run(&given).expect(0);
+    let checked = place.run(&["check"]).expect(0).out;
+    assert!(
+        checked.contains("1 protected, 1 public, 0 undecided"),
+        "{checked}"
+    );
+    let written = fs::read_to_string(place.work().join("fortress.yaml")).expect("written");
+    assert!(written.contains("\n  its-keyed-api:\n"), "{written}");
+}
+
 #[test]
 fn what_is_no_description_is_refused() {
     let place = Place::new();
