@@ -31,7 +31,11 @@ pub(super) fn read<'a>(
     let text = std::str::from_utf8(content)
         .map_err(|_| fault(Reason::BodyMalformed, "body", "invalid UTF-8"))?;
     // A form encodes these; unencoded they are a sign of a body that is no form.
-    if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+    // (`;` would also divide fields for some servers.)
+    if text
+        .bytes()
+        .any(|byte| byte <= b' ' || byte == 0x7f || byte == b';')
+    {
         let what = "a character that a form has to encode";
         return Err(fault(Reason::BodyMalformed, "body", what));
     }

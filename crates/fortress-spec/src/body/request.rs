@@ -97,7 +97,7 @@ pub(crate) fn check(
         Content::Form => reading.form(content),
         Content::Multipart => reading.multipart(content, message.parameter("boundary")),
         Content::Text => reading.text(content, message.parameter("charset")),
-        Content::Stream | Content::Binary => {}
+        Content::Stream | Content::Binary => reading.binary(content),
     }
 }
 
@@ -201,6 +201,25 @@ impl Reading<'_> {
                     self.judge(&Raw::Text(text.into()));
                 }
             }
+        }
+    }
+
+    /// The bounds of a binary string count bytes.
+    fn binary(&mut self, content: &[u8]) {
+        let Some(schema) = self.media_type.schema else {
+            return;
+        };
+        let bounds = self.schemas.string_bounds(schema);
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        if bounds.min_length.is_some_and(|min| length < min)
+            || bounds.max_length.is_some_and(|max| length > max)
+        {
+            refuse(
+                self.found,
+                Reason::BodyInvalid,
+                "body",
+                "the content is too short or too long",
+            );
         }
     }
 

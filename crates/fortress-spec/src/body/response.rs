@@ -38,7 +38,12 @@ pub(crate) fn check(
     response: &Response<'_>,
     found: &mut Vec<Violation>,
 ) -> ResponseOutcome {
+    // `304` says that the `200` which the client holds is still right, and carries nothing.
+    let not_modified = response.status == 304 && declared.media_types(200).is_some();
     let Some(media_types) = declared.media_types(response.status) else {
+        if not_modified {
+            return ResponseOutcome::Unchanged;
+        }
         return undeclared(found, "the status is not declared");
     };
     let never = matches!(response.status, 100..=199 | 204 | 205 | 304);

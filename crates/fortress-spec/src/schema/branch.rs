@@ -108,7 +108,8 @@ impl<'d> Walk<'_, 'd> {
                 true
             }
             count => {
-                self.incomplete = true;
+                // Inside a branch this fails the branch only, whose notes are cut anyway.
+                self.incomplete |= self.quiet == 0;
                 self.fail(|| format!("matches {count} of the alternatives, not one"))
             }
         }
@@ -145,10 +146,10 @@ impl<'d> Walk<'_, 'd> {
 
     /// No branch matches: says what the one that comes closest would have needed.
     fn explain(&mut self, branches: &[SchemaId], value: &Value<'d>) -> bool {
-        self.incomplete = true;
         if self.quiet > 0 {
             return false;
         }
+        self.incomplete = true;
         let before = std::mem::take(&mut self.faults);
         let begin = self.trail.len();
         let depth = |fault: &super::Fault| fault.location.matches(['.', '[']).count();

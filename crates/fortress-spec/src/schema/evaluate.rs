@@ -33,7 +33,7 @@ pub(crate) struct Verdict {
     pub(crate) faults: Vec<Fault>,
     pub(crate) trail: Vec<Mark>,
     /// Whether the trail lacks what failed branches evaluated, so that nothing can be said about
-    /// what is undeclared.
+    /// what is undeclared. INVARIANT: only beside faults, so that nothing passes unseen.
     pub(crate) incomplete: bool,
 }
 
@@ -141,9 +141,9 @@ impl Schemas {
             walk.fail(|| "does not match its schema".to_owned());
         }
         Verdict {
+            incomplete: walk.incomplete && !walk.faults.is_empty(),
             faults: walk.faults,
             trail: walk.trail,
-            incomplete: walk.incomplete,
         }
     }
 }
