@@ -55,37 +55,10 @@ pub(crate) fn check(
     if unnamed && declared.media_types.iter().any(takes_bytes) {
         return;
     }
-    let message = match media_type(content_type) {
-        Ok(message) => message,
-        Err(what) => {
-            return refuse(
-                found,
-                Reason::ContentTypeUndeclared,
-                "header.Content-Type",
-                what,
-            );
-        }
+    let (message, media_type) = match chosen(declared, content_type) {
+        Ok(chosen) => chosen,
+        Err((reason, what)) => return refuse(found, reason, "header.Content-Type", what),
     };
-    let Some(media_type) = choose(&declared.media_types, &message) else {
-        let what = "the media type is not one that the operation declares";
-        return refuse(
-            found,
-            Reason::ContentTypeUndeclared,
-            "header.Content-Type",
-            what,
-        );
-    };
-    if let Some(charset) = message.parameter("charset")
-        && !media_type.takes_charset(charset)
-    {
-        let what = "the charset is neither UTF-8 nor one that the operation declares";
-        return refuse(
-            found,
-            Reason::CharsetUndeclared,
-            "header.Content-Type",
-            what,
-        );
-    }
     let mut reading = Reading {
         schemas,
         media_type,
@@ -99,6 +72,26 @@ pub(crate) fn check(
         Content::Text => reading.text(content, message.parameter("charset")),
         Content::Stream | Content::Binary => reading.binary(content),
     }
+}
+
+/// The body's media type, and the declared one that covers it.
+fn chosen<'d>(
+    declared: &'d RequestBody,
+    content_type: Option<&[u8]>,
+) -> Result<(MediaName, &'d MediaType), (Reason, &'static str)> {
+    let message = media_type(content_type).map_err(|what| (Reason::ContentTypeUndeclared, what))?;
+    let media_type = choose(&declared.media_types, &message).ok_or((
+        Reason::ContentTypeUndeclared,
+        "the media type is not one that the operation declares",
+    ))?;
+    let charset = message.parameter("charset");
+    if charset.is_some_and(|charset| !media_type.takes_charset(charset)) {
+        return Err((
+            Reason::CharsetUndeclared,
+            "the charset is neither UTF-8 nor one that the operation declares",
+        ));
+    }
+    Ok((message, media_type))
 }
 
 /// Reads a `Content-Type`.
