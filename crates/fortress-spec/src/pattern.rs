@@ -10,6 +10,7 @@ use std::fmt::Write;
 /// A compiled pattern. It may match anywhere in a text.
 #[derive(Debug)]
 pub struct Pattern {
+    text: Box<str>,
     engine: Engine,
 }
 
@@ -59,7 +60,15 @@ impl Pattern {
                 .map_err(|error| PatternError(last_line(&error.to_string())))?;
             Engine::Linear(compiled)
         };
-        Ok(Self { engine })
+        Ok(Self {
+            text: text.into(),
+            engine,
+        })
+    }
+
+    /// The pattern as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether some part of the text matches; `None` if finding out takes too long.

@@ -353,6 +353,8 @@ impl Making<'_> {
             .filter(|length| *length <= MAX_LENGTH)?;
         let format = rules.iter().find_map(|rules| rules.format);
         let mut candidates: Vec<String> = Vec::new();
+        let patterns = rules.iter().filter_map(|rules| rules.pattern.as_ref());
+        candidates.extend(patterns.filter_map(|pattern| super::sample::of_pattern(pattern.text())));
         candidates.extend(format.map(|format| sample_of(format).to_owned()));
         for filler in [
             "a", "A", "0", "1", "ab", "aa", "AA", "Aa1-", "a1", "A1", "abc-1", "1.0", "1.0.0", "/",

@@ -13,6 +13,7 @@ mod example;
 mod inspect;
 mod keywords;
 pub mod resolve;
+mod sample;
 mod strict;
 
 use std::sync::Arc;
