@@ -180,7 +180,18 @@ fn compile_identity(
 }
 
 /// Which credential a scheme of the description means; the error says why none.
-pub(super) type Schemes = HashMap<String, Result<CredentialPlan, String>>;
+pub(super) type Schemes = HashMap<String, Result<CredentialPlan, Unusable>>;
+
+/// Why a scheme cannot be kept, by how often that is said.
+#[derive(Clone, Debug)]
+pub(super) enum Unusable {
+    /// This version does not verify it: for each operation, since each may be decided differently.
+    Scheme(String),
+    /// `identity` has no entry for it: once for an API, since one entry mends them all.
+    Identity { message: String, help: String },
+    /// The configuration's own error was reported at its place.
+    Reported,
+}
 
 pub(super) fn schemes(
     api: &Api,
@@ -213,10 +224,10 @@ pub(super) fn schemes(
         .security_schemes
         .iter()
         .map(|(name, scheme)| {
-            let identity = identity_for(name, configured(name), identities, diagnostics);
+            let identity = identity_for(api, name, configured(name), identities, diagnostics);
             let mapped = configured(name).is_some();
             let plan = identity.and_then(|identity| {
-                let place = place(api, name, scheme, mapped)?;
+                let place = place(api, name, scheme, mapped).map_err(Unusable::Scheme)?;
                 Ok(CredentialPlan { identity, place })
             });
             (name.clone(), plan)
@@ -225,11 +236,12 @@ pub(super) fn schemes(
 }
 
 fn identity_for(
+    api: &Api,
     scheme: &str,
     configured: Option<&Spanned<String>>,
     identities: &[Arc<IdentityPlan>],
     diagnostics: &mut Vec<Diagnostic>,
-) -> Result<Arc<IdentityPlan>, String> {
+) -> Result<Arc<IdentityPlan>, Unusable> {
     if let Some(name) = configured {
         if let Some(identity) = identities
             .iter()
@@ -242,19 +254,28 @@ fn identity_for(
             &name.value,
             identities.iter().map(|known| &*known.name),
         );
-        let diagnostic = Diagnostic::error(name.span, message.clone());
+        let diagnostic = Diagnostic::error(name.span, message);
         diagnostics.push(match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
         });
-        return Err(message);
+        return Err(Unusable::Reported);
     }
+    let api = &api.name.value;
     match identities {
         [only] => Ok(Arc::clone(only)),
-        [] => Err("`identity` has no entry that could vouch for callers".into()),
-        _ => Err(format!(
-            "several entries of `identity` could be meant by the security scheme `{scheme}`"
-        )),
+        [] => Err(Unusable::Identity {
+            message: format!(
+                "API `{api}` has operations that ask for a token, but `identity` has no complete entry"
+            ),
+            help: "give an entry of `identity` its `issuer`, `audience` and `jwks`".into(),
+        }),
+        _ => Err(Unusable::Identity {
+            message: format!(
+                "several entries of `identity` could be meant by the security scheme `{scheme}` of API `{api}`"
+            ),
+            help: format!("say which: apis.{api}.security: {{ {scheme}: IDENTITY }}"),
+        }),
     }
 }
 
@@ -338,21 +359,32 @@ pub(super) fn described(
         Security::AnyOf(requirements) => {
             let mut alternatives = Vec::new();
             let mut why = Vec::new();
+            let mut told = false;
             for requirement in requirements {
                 match alternative(requirement, schemes) {
                     Ok(alternative) => alternatives.push(alternative),
-                    Err(cause) => why.push(cause),
+                    Err(Unusable::Scheme(cause)) => why.push(cause),
+                    Err(Unusable::Reported) => told = true,
+                    Err(Unusable::Identity { message, help }) => {
+                        told = true;
+                        once(
+                            Diagnostic::error(api.name.span, message).help(help),
+                            diagnostics,
+                        );
+                    }
                 }
             }
             // One that can be kept is enough: the others are refused, which is the safe side.
             if alternatives.is_empty() {
-                let message = format!(
-                    "operation `{}` cannot be protected: {}",
-                    operation.id,
-                    why.join("; ")
-                );
-                let help = format!("or leave it to the upstream: {mark}");
-                diagnostics.push(Diagnostic::error(operation.span, message).help(help));
+                if !told {
+                    let message = format!(
+                        "operation `{}` cannot be protected: {}",
+                        operation.id,
+                        why.join("; ")
+                    );
+                    let help = format!("or leave it to the upstream: {mark}");
+                    diagnostics.push(Diagnostic::error(operation.span, message).help(help));
+                }
                 return None;
             }
             for cause in why {
@@ -367,16 +399,26 @@ pub(super) fn described(
     }
 }
 
-/// A key as YAML takes it.
+/// Adds what was not said yet.
+fn once(diagnostic: Diagnostic, diagnostics: &mut Vec<Diagnostic>) {
+    let said = diagnostics
+        .iter()
+        .any(|known| known.span == diagnostic.span && known.message == diagnostic.message);
+    if !said {
+        diagnostics.push(diagnostic);
+    }
+}
+
+/// A key as YAML takes it, and as nobody takes it for two.
 fn key(operation: &str) -> String {
-    if operation.contains(' ') {
+    if operation.contains([' ', '.', '{']) {
         format!("\"{operation}\"")
     } else {
         operation.to_owned()
     }
 }
 
-fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternative, String> {
+fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternative, Unusable> {
     let mut alternative = Alternative {
         credentials: Vec::new(),
         scopes: Vec::new(),
@@ -385,7 +427,10 @@ fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternati
         match schemes.get(scheme) {
             Some(Ok(credential)) => alternative.credentials.push(credential.clone()),
             Some(Err(why)) => return Err(why.clone()),
-            None => return Err(format!("no security scheme `{scheme}` is declared")),
+            None => {
+                let why = format!("no security scheme `{scheme}` is declared");
+                return Err(Unusable::Scheme(why));
+            }
         }
         alternative.scopes.extend(scopes.iter().cloned());
     }
