@@ -2,14 +2,14 @@
 //!
 //! A set from a file is read when the configuration is compiled (and again when the file changes,
 //! which is a reload). A set from a URL is fetched by one task outside the request path: before it
-//! gets old, and when a token names a key that is not there, with a cooldown, so that nobody can
-//! make Fortress flood an issuer. An issuer that is down does not lock out anybody: the last good
-//! set is used until the hard limit.
+//! gets old, and when a token names a key that is not there, a bounded number of times, so that
+//! nobody can make Fortress flood an issuer. An issuer that is down does not lock out anybody: the
+//! last good set is used until the hard limit.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -27,7 +27,11 @@ use crate::fetch::{self, Fetcher};
 const REFRESH: Duration = Duration::from_secs(300);
 /// How soon after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// At least this long between two fetches that tokens with unknown keys ask for.
+/// The same while there are no keys at all and every request has to be refused.
+const RETRY_WITHOUT: Duration = Duration::from_secs(1);
+/// So many fetches may tokens with unknown keys ask for at once: an issuer that has just started
+/// may rotate its keys soon. Another one may be asked for after each cooldown.
+const BURST: u32 = 2;
 const COOLDOWN: Duration = Duration::from_secs(5);
 /// A set that could not be refreshed for this long is not used any more.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -45,7 +49,32 @@ pub(crate) struct Keys {
     wanted: Notify,
     /// Counts the attempts to fetch, successful or not.
     attempts: watch::Sender<u64>,
-    last_attempt: Mutex<Option<Instant>>,
+    asking: Mutex<Asking>,
+}
+
+/// Who may ask for a fetch.
+#[derive(Debug)]
+struct Asking {
+    /// One was asked for, or runs: whoever needs keys waits for its end.
+    under_way: bool,
+    left: u32,
+    counted: Instant,
+}
+
+impl Asking {
+    /// Takes one of the fetches that tokens may ask for.
+    fn take(&mut self, now: Instant) -> bool {
+        while self.left < BURST && now.duration_since(self.counted) >= COOLDOWN {
+            self.left += 1;
+            self.counted += COOLDOWN;
+        }
+        if self.left == BURST {
+            self.counted = now;
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
 }
 
 /// The keys at one time.
@@ -106,8 +135,20 @@ impl KeyRing {
         let fetcher = Fetcher::new();
         let mut running: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
         loop {
+            running.retain(|_, task| !task.is_finished());
             let known: Vec<(String, Arc<Keys>)> = {
-                let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                // What no configuration in use names any more is held here and by its task alone.
+                ring.retain(|name, keys| {
+                    Arc::strong_count(keys) > 1 + usize::from(running.contains_key(name))
+                });
+                running.retain(|name, task| {
+                    let kept = ring.contains_key(name);
+                    if !kept {
+                        task.abort();
+                    }
+                    kept
+                });
                 ring.iter()
                     .map(|(name, keys)| (name.clone(), Arc::clone(keys)))
                     .collect()
@@ -135,7 +176,12 @@ impl Keys {
             current: ArcSwapOption::empty(),
             wanted: Notify::new(),
             attempts: watch::Sender::new(0),
-            last_attempt: Mutex::new(None),
+            // The first fetch begins by itself.
+            asking: Mutex::new(Asking {
+                under_way: true,
+                left: BURST,
+                counted: Instant::now(),
+            }),
         }
     }
 
@@ -160,22 +206,30 @@ impl Keys {
             return None;
         }
         let mut attempts = self.attempts.subscribe();
-        let asked_lately = {
-            let last = self
-                .last_attempt
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            last.is_some_and(|at| at.elapsed() < COOLDOWN)
-        };
-        if asked_lately && generation.is_some() {
-            return None;
+        if !self.is_under_way(generation.is_some()) {
+            // The fetch may have ended just now.
+            return newer();
         }
-        self.wanted.notify_one();
         let waited = tokio::time::timeout(PATIENCE, attempts.changed()).await;
         if waited.is_err() {
             tracing::debug!("no keys within {PATIENCE:?}");
         }
         newer()
+    }
+
+    /// Whether a fetch is on its way, which a token with an unknown key may ask for. Without any
+    /// keys the next one comes soon by itself.
+    fn is_under_way(&self, may_ask: bool) -> bool {
+        let mut asking = self.asking();
+        if !asking.under_way && may_ask && asking.take(Instant::now()) {
+            asking.under_way = true;
+            self.wanted.notify_one();
+        }
+        asking.under_way
+    }
+
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn install(&self, set: JwkSet) {
@@ -202,17 +256,19 @@ impl Keys {
 
     async fn fetch_for_ever(self: Arc<Self>, url: String, fetcher: Fetcher) {
         loop {
-            *self
-                .last_attempt
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.asking().under_way = true;
             let pause = match self.fetch_once(&url, &fetcher).await {
                 Ok(()) => REFRESH,
                 Err(why) => {
                     tracing::warn!(url, why, "keys could not be fetched");
-                    RETRY
+                    if self.current().is_some() {
+                        RETRY
+                    } else {
+                        RETRY_WITHOUT
+                    }
                 }
             };
+            self.asking().under_way = false;
             self.attempts.send_modify(|attempts| *attempts += 1);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -240,5 +296,26 @@ impl Keys {
         }
         self.install(set);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_may_ask_for_few_fetches_at_once_and_then_one_each_cooldown() {
+        let start = Instant::now();
+        let mut asking = Asking {
+            under_way: false,
+            left: BURST,
+            counted: start,
+        };
+        let mut count = |after: Duration| (0..100).filter(|_| asking.take(start + after)).count();
+        assert_eq!(count(Duration::from_secs(1)), 2);
+        assert_eq!(count(Duration::from_secs(3)), 0);
+        assert_eq!(count(Duration::from_secs(6)), 1);
+        assert_eq!(count(Duration::from_secs(7)), 0);
+        assert_eq!(count(Duration::from_secs(1000)), 2);
     }
 }
