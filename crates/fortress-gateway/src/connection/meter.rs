@@ -116,7 +116,9 @@ impl Frames {
         const PRIORITY: u8 = 2;
         const RST_STREAM: u8 = 3;
         const SETTINGS: u8 = 4;
+        const PUSH_PROMISE: u8 = 5;
         const PING: u8 = 6;
+        const GOAWAY: u8 = 7;
         const WINDOW_UPDATE: u8 = 8;
         const CONTINUATION: u8 = 9;
         const ACK: u8 = 1;
@@ -136,9 +138,10 @@ impl Frames {
             PRIORITY | RST_STREAM => return self.count(1),
             // An END_STREAM without data is how a body may end.
             DATA if length == 0 && flags & 1 == 0 => return self.count(1),
-            // Every received DATA frame deserves one; only many more than that are an attack.
-            WINDOW_UPDATE => {}
-            _ => {}
+            // A client owes one for much of what it receives, and may send it in small steps.
+            // Frames of unknown kinds are ignored, and so cost their sender nothing either.
+            DATA | SETTINGS | PUSH_PROMISE | PING | GOAWAY | WINDOW_UPDATE => {}
+            _ => return self.count(1),
         }
         Ok(())
     }
@@ -261,6 +264,8 @@ mod tests {
         check(&[frame(2, 0, 5)], 11, false);
         check(&[frame(0, 0, 0)], 11, false);
         check(&[frame(0, 0, 100)], 100, true);
+        check(&[frame(200, 0, 0)], 11, false);
+        check(&[frame(200, 0, 0)], 10, true);
         check(
             &[frame(1, 0, 20), frame(9, 0, 20), frame(9, 4, 20)],
             50,
