@@ -222,7 +222,8 @@ reasons! {
     UpstreamBroken = "upstream.broken", BAD_GATEWAY, Api10;
 
     // ---- reply
-    /// The upstream answered with a status or media type which the operation does not declare.
+    /// The upstream answered with a status or media type which the operation does not declare, or
+    /// with an undeclared property where `responses.undeclared` is `refuse`.
     ResponseUndeclared = "response.undeclared", BAD_GATEWAY, Api10;
     /// The upstream's answer does not match the operation's schema, and dropping undeclared
     /// properties does not mend it.

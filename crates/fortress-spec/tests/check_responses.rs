@@ -90,8 +90,20 @@ fn refuse_and_allow() {
     assert_eq!(ask(r#"{"id":1}"#, ResponseUndeclared::Refuse), "");
     assert_eq!(
         ask(r#"{"id":1,"x":1}"#, ResponseUndeclared::Refuse),
-        "response.invalid"
+        "response.undeclared"
     );
+    let closed = r#"{"properties":{"id":{"type":"integer"}},"additionalProperties":false}"#;
+    let api_closed = Api::response(V30, closed, "");
+    let ask_closed = |body: &str| {
+        let json = Some("application/json");
+        code(
+            &api_closed
+                .answer(200, json, body, ResponseUndeclared::Refuse)
+                .1,
+        )
+    };
+    assert_eq!(ask_closed(r#"{"id":1}"#), "");
+    assert_eq!(ask_closed(r#"{"id":1,"x":1}"#), "response.undeclared");
     assert_eq!(ask(r#"{"id":1,"x":1}"#, ResponseUndeclared::Allow), "");
     assert_eq!(
         ask(r#"{"id":1,"password":"p"}"#, ResponseUndeclared::Refuse),

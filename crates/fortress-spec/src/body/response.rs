@@ -13,7 +13,7 @@ use super::{Content, MediaType, Responses, choose, request::media_type};
 use crate::{
     check::{ResponseOutcome, Violation, is_full},
     json::{self, Document, Limits, MAX_DEPTH},
-    schema::{self, Fault, Mark, Rules, SchemaId, Schemas, Side, Verdict},
+    schema::{self, Fault, FaultKind, Mark, Rules, SchemaId, Schemas, Side, Verdict},
 };
 
 /// A response to check.
@@ -78,9 +78,13 @@ fn undeclared(found: &mut Vec<Violation>, detail: &str) -> ResponseOutcome {
 }
 
 fn invalid(found: &mut Vec<Violation>, location: &str, detail: &str) {
+    refuse(found, Reason::ResponseInvalid, location, detail);
+}
+
+fn refuse(found: &mut Vec<Violation>, reason: Reason, location: &str, detail: &str) {
     if !is_full(found) {
         found.push(Violation {
-            reason: Reason::ResponseInvalid,
+            reason,
             location: format!("response{location}"),
             detail: detail.to_owned(),
         });
@@ -148,7 +152,12 @@ fn json_body(
             if response.undeclared == ResponseUndeclared::Refuse && !verdict.incomplete {
                 for index in schema::undeclared(&document, &verdict.trail) {
                     let location = schema::location(&document, index);
-                    invalid(found, &location, "the property is not declared");
+                    refuse(
+                        found,
+                        Reason::ResponseUndeclared,
+                        &location,
+                        "the property is not declared",
+                    );
                 }
             }
             ResponseOutcome::Unchanged
@@ -182,7 +191,11 @@ fn judge(
 
 fn faults(faults: &[Fault], found: &mut Vec<Violation>) {
     for fault in faults {
-        invalid(found, &fault.location, &fault.detail);
+        let reason = match fault.kind {
+            FaultKind::Undeclared => Reason::ResponseUndeclared,
+            FaultKind::Invalid | FaultKind::TooComplex => Reason::ResponseInvalid,
+        };
+        refuse(found, reason, &fault.location, &fault.detail);
     }
 }
 
