@@ -40,6 +40,9 @@ type Children<'a> = HashMap<NodeKey, Vec<(Box<str>, Place<'a>)>>;
 /// References that follow each other directly; more are taken for a circle.
 const MAX_HOPS: usize = 64;
 
+/// What is heard beside a `$ref` even in 3.0.
+pub(super) const BESIDE_REFERENCES: [&str; 3] = ["nullable", "readOnly", "writeOnly"];
+
 impl<'a> SchemaCompiler<'a> {
     /// Begins a description.
     pub fn new(resolve: &'a dyn Resolve<'a>, dialect: Dialect) -> Self {
@@ -261,7 +264,8 @@ impl<'a> SchemaCompiler<'a> {
         id
     }
 
-    /// The `$ref` of a schema that says nothing else, or beside which 3.0 ignores all else.
+    /// The `$ref` of a schema that says nothing else. In 3.0 what stands beside a `$ref` is ignored,
+    /// but for what its author cannot have meant otherwise, and a reader would take for granted.
     fn only_reference(&self, node: &'a Node) -> Option<&'a Node> {
         let reference = node.get("$ref")?;
         let silent = |key: &str| {
@@ -270,8 +274,11 @@ impl<'a> SchemaCompiler<'a> {
                 "$ref" | "description" | "summary" | "title" | "$comment" | "deprecated"
             )
         };
-        let only =
-            self.dialect == Dialect::V30 || node.members().iter().all(|member| silent(&member.key));
+        let heard = |key: &str| match self.dialect {
+            Dialect::V30 => BESIDE_REFERENCES.contains(&key),
+            Dialect::V31 => !silent(key),
+        };
+        let only = !node.members().iter().any(|member| heard(&member.key));
         only.then_some(reference)
     }
 

@@ -13,6 +13,7 @@ use fortress_model::{
 use super::{
     Applied, ArrayRules, Constant, Contains, Discriminator, DynamicReference, NumberRules,
     ObjectRules, Place, PropertyRule, Schema, SchemaCompiler, SchemaId, StringRules, Types, Values,
+    compile::BESIDE_REFERENCES,
 };
 use crate::{
     description::Dialect,
@@ -50,7 +51,12 @@ struct Touched {
 impl<'a> SchemaCompiler<'a> {
     pub(super) fn keywords(&mut self, place: Place<'a>, schema: &mut Schema) {
         let mut draft = Draft::default();
+        let refers = self.dialect == Dialect::V30 && place.node.get("$ref").is_some();
+        let ignored = |key: &str| refers && key != "$ref" && !BESIDE_REFERENCES.contains(&key);
         for member in place.node.members() {
+            if ignored(&member.key) {
+                continue;
+            }
             // Whatever none of them knows is an annotation.
             let _known = self.general(member, schema)
                 || self.numbers(member, &mut draft)
@@ -59,7 +65,9 @@ impl<'a> SchemaCompiler<'a> {
                 || self.objects(place, member, &mut draft)
                 || self.applicators(place, member, &mut draft);
         }
-        self.discriminator(place, &mut draft);
+        if !refers {
+            self.discriminator(place, &mut draft);
+        }
         finish(draft, schema);
     }
 
