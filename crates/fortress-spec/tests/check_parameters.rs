@@ -380,3 +380,96 @@ fn locations_name_the_parameter_and_never_the_value() {
     assert_eq!(found[0].location, "query.p");
     assert!(!found[0].detail.contains("secret"));
 }
+
+#[test]
+fn objects_and_lists_may_be_cookies_of_their_own() {
+    let api = Api::parameters(
+        r#"{"name":"p","in":"cookie","schema":{"type":"object","required":["R"],"properties":{"R":{"type":"integer"},"G":{"type":"string"}}}},{"name":"l","in":"cookie","schema":{"type":"array","items":{"type":"integer"}}}"#,
+    );
+    let ask = |value: &str| with_headers(&api, &[("cookie", value)]).0;
+    for cookies in [
+        "R=1; G=x",
+        "R=1; sid=other",
+        "sid=other",
+        "l=1; l=2",
+        "l=1,2",
+    ] {
+        assert_eq!(ask(cookies), "", "{cookies}");
+    }
+    for cookies in ["R=x", "G=x", "l=1; l=x", "l=x"] {
+        assert_eq!(ask(cookies), "parameter.invalid", "{cookies}");
+    }
+    assert_eq!(ask("R=1; R=2"), "parameter.duplicate");
+    assert_eq!(ask("R=%zz"), "parameter.malformed");
+    let api = Api::parameters(
+        r#"{"name":"p","in":"cookie","required":true,"schema":{"type":"object","properties":{"R":{"type":"integer"}}}}"#,
+    );
+    assert_eq!(with_headers(&api, &[("cookie", "R=1")]).0, "");
+    assert_eq!(
+        with_headers(&api, &[("cookie", "sid=1")]).0,
+        "parameter.missing"
+    );
+}
+
+#[test]
+fn a_list_inside_a_deep_object() {
+    Api::query(
+        r#""style":"deepObject","explode":true,"schema":{"type":"object","properties":{"l":{"type":"array","items":{"type":"integer"}},"s":{"type":"string"},"o":{"type":"object","properties":{"l":{"type":"array","items":{"type":"string"}}}}}}"#,
+    )
+    .takes(&[
+        "p[l]=1",
+        "p[l]=1&p[l]=2",
+        "p[l][]=1&p[l][]=2",
+        "p[l][0]=1&p[l][1]=2",
+        "p[o][l]=a&p[o][l]=b",
+    ])
+    .rejects("parameter.invalid", &["p[l]=x", "p[l]=1&p[l]=x"])
+    .rejects(
+        "parameter.duplicate",
+        &["p[s]=1&p[s]=2", "p[l]=1&p[l][]=2", "p[l][]=1&p[l]=2"],
+    );
+}
+
+#[test]
+fn keywords_tell_the_type_that_is_not_said() {
+    Api::query(r#""schema":{"items":{"type":"integer"}}"#)
+        .takes(&["p=1", "p=1&p=2"])
+        .rejects("parameter.invalid", &["p=x", "p=1&p=x"]);
+    Api::query(r#""schema":{"properties":{"a":{"type":"integer"}}}"#)
+        .takes(&["a=1", ""])
+        .rejects("parameter.invalid", &["a=x"])
+        .rejects("parameter.undeclared", &["p=1"]);
+}
+
+#[test]
+fn a_header_list_that_may_be_null_may_stand_in_several_fields() {
+    let api = Api::parameters(
+        r#"{"name":"X-A","in":"header","schema":{"type":"array","nullable":true,"items":{"type":"integer"}}}"#,
+    );
+    assert_eq!(with_headers(&api, &[("x-a", "1"), ("x-a", "2")]).0, "");
+    assert_eq!(
+        with_headers(&api, &[("x-a", "1"), ("x-a", "x")]).0,
+        "parameter.invalid"
+    );
+}
+
+#[test]
+fn a_path_segment_hides_no_parameter_behind_a_semicolon() {
+    let ask = |style: &str, value: &str| {
+        let text = format!(
+            r#"{{"openapi":"3.0.3","info":{{"title":"t","version":"1"}},"paths":{{"/x/{{p}}":{{"get":{{"parameters":[{{"name":"p","in":"path","required":true,"style":"{style}","schema":{{"type":"string"}}}}],"responses":{{"default":{{"description":"d"}}}}}}}}}}}}"#
+        );
+        let headers = HeaderMap::new();
+        let api = Api::load(&text);
+        let (found, _) = api.request(&RequestParts {
+            path_values: &[("p", value)],
+            query: None,
+            headers: &headers,
+        });
+        code(&found)
+    };
+    assert_eq!(ask("matrix", ";p=a"), "");
+    assert_eq!(ask("matrix", ";p=a;q=1"), "parameter.malformed");
+    assert_eq!(ask("simple", "a"), "");
+    assert_eq!(ask("simple", "a;q=1"), "parameter.malformed");
+}

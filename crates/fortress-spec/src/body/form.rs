@@ -14,7 +14,7 @@ use crate::{
     parameter::{
         Form, Shape, Style,
         decode::{Plus, decode},
-        query::{DeepBounds, DeepError, Pair, PairError, deep, pairs},
+        query::{DeepBounds, DeepError, DeepSchemas, Pair, PairError, deep, pairs},
         read_style,
         value::{Raw, types},
     },
@@ -109,7 +109,12 @@ impl Reading<'_> {
             properties: self.policy.properties,
             items: self.policy.items,
         };
-        deep(pairs, name, bounds).map_err(|error| {
+        let (of, _) = self.declared(name);
+        let schemas = DeepSchemas {
+            all: self.schemas,
+            of: &of,
+        };
+        deep(pairs, name, schemas, bounds).map_err(|error| {
             let (reason, what) = match error {
                 DeepError::TooComplex(what) => (Reason::BodyTooComplex, what),
                 DeepError::Duplicate(what) => (Reason::BodyDuplicateKey, what),
@@ -148,7 +153,8 @@ impl Reading<'_> {
             explode: false,
             plus: Plus::Space,
             name,
-            split_encoded: false,
+            // Serialisers of forms encode commas, be they delimiters or not.
+            split_encoded: true,
             literal: false,
         };
         match values {

@@ -173,7 +173,7 @@ impl Parameter {
         let explode = flag("explode").unwrap_or(style == Style::Form);
         let (schema, is_json) = schema(place, compiler)?;
         let schemas = compiler.schemas();
-        let types = schemas.types(schema);
+        let types = schemas.meant_types(schema);
         let exploded = types.has(Types::OBJECT)
             && types != Types::ALL
             && style == Style::Form

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use super::{
     decode::{Plus, decode},
     style::TWICE,
-    value::Raw,
+    value::{Raw, is_list_only, types},
 };
+use crate::schema::{SchemaId, Schemas, Types};
 
 /// A pair, its name decoded, its value as it came.
 #[derive(Debug)]
@@ -51,6 +52,13 @@ pub(crate) fn pairs(text: &str, max: usize) -> Result<Vec<Pair<'_>>, PairError> 
     Ok(pairs)
 }
 
+/// What the brackets are read for: the schemas of the whole value.
+#[derive(Clone, Copy)]
+pub(crate) struct DeepSchemas<'s> {
+    pub(crate) all: &'s Schemas,
+    pub(crate) of: &'s [SchemaId],
+}
+
 /// Bounds of what brackets may build.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeepBounds {
@@ -74,6 +82,7 @@ pub(crate) enum DeepError {
 pub(crate) fn deep<'a>(
     pairs: &mut [Pair<'a>],
     base: &str,
+    schemas: DeepSchemas<'_>,
     bounds: DeepBounds,
 ) -> Result<Option<Raw<'a>>, DeepError> {
     let mut tree = Tree::default();
@@ -101,7 +110,7 @@ pub(crate) fn deep<'a>(
     if tree.children.is_empty() {
         return Ok(None);
     }
-    raw(tree).map(Some)
+    raw(tree, schemas).map(Some)
 }
 
 /// `[a][b]` as `a`, `b`.
@@ -124,7 +133,8 @@ fn keys(path: &str) -> Result<Vec<String>, DeepError> {
 
 #[derive(Default)]
 struct Tree<'a> {
-    value: Option<Cow<'a, str>>,
+    /// Values that stand right behind the name; several only where an array is declared.
+    values: Vec<Cow<'a, str>>,
     children: Vec<(String, Tree<'a>)>,
     /// Values of `[]`.
     list: Vec<Cow<'a, str>>,
@@ -143,7 +153,7 @@ fn insert<'a>(
             if !behind.is_empty() {
                 return Err(DeepError::Malformed("`[]` in the middle of a name"));
             }
-            if !at.children.is_empty() || at.value.is_some() {
+            if !at.children.is_empty() || !at.values.is_empty() {
                 return Err(DeepError::Duplicate(TWICE));
             }
             if at.list.len() >= bounds.items {
@@ -152,7 +162,7 @@ fn insert<'a>(
             at.list.push(value);
             return Ok(());
         }
-        if at.value.is_some() || !at.list.is_empty() {
+        if !at.values.is_empty() || !at.list.is_empty() {
             return Err(DeepError::Duplicate(TWICE));
         }
         let index = match at.children.iter().position(|(name, _)| name == key) {
@@ -171,24 +181,63 @@ fn insert<'a>(
         at = child;
         rest = behind;
     }
-    if at.value.is_some() || !at.children.is_empty() || !at.list.is_empty() {
+    if !at.children.is_empty() || !at.list.is_empty() {
         return Err(DeepError::Duplicate(TWICE));
     }
-    at.value = Some(value);
+    if at.values.len() >= bounds.items {
+        return Err(DeepError::TooComplex("too many items in an array"));
+    }
+    at.values.push(value);
     Ok(())
 }
 
 /// Recursion is bounded by the depth that was checked.
-fn raw(tree: Tree<'_>) -> Result<Raw<'_>, DeepError> {
-    if let Some(value) = tree.value {
-        return Ok(Raw::Text(value));
+fn raw<'a>(tree: Tree<'a>, schemas: DeepSchemas<'_>) -> Result<Raw<'a>, DeepError> {
+    if !tree.values.is_empty() {
+        return values(tree.values, schemas);
     }
     if !tree.list.is_empty() {
         return Ok(Raw::List(tree.list.into_iter().map(Raw::Text).collect()));
     }
     let mut members = Vec::with_capacity(tree.children.len());
-    for (name, child) in tree.children {
-        members.push((Cow::Owned(name), raw(child)?));
+    for (index, (name, child)) in tree.children.into_iter().enumerate() {
+        let inner: Vec<SchemaId> = schemas
+            .of
+            .iter()
+            .flat_map(|id| {
+                let mut inner = schemas.all.property_schemas(*id, &name);
+                if name.parse() == Ok(index) {
+                    inner.extend(schemas.all.item_schemas(*id, index));
+                }
+                inner
+            })
+            .collect();
+        let schemas = DeepSchemas {
+            of: &inner,
+            ..schemas
+        };
+        members.push((Cow::Owned(name), raw(child, schemas)?));
     }
     Ok(Raw::Map(members))
+}
+
+/// `p[k]=a&p[k]=b` is an array where one is declared, else a value given twice.
+fn values<'a>(
+    mut values: Vec<Cow<'a, str>>,
+    schemas: DeepSchemas<'_>,
+) -> Result<Raw<'a>, DeepError> {
+    let types = if schemas.of.is_empty() {
+        Types::NONE
+    } else {
+        types(schemas.all, schemas.of)
+    };
+    let is_list = is_list_only(types) || (values.len() > 1 && types.has(Types::ARRAY));
+    match values.pop() {
+        Some(only) if values.is_empty() && !is_list => Ok(Raw::Text(only)),
+        Some(last) if is_list && types != Types::ALL => {
+            values.push(last);
+            Ok(Raw::List(values.into_iter().map(Raw::Text).collect()))
+        }
+        _ => Err(DeepError::Duplicate(TWICE)),
+    }
 }

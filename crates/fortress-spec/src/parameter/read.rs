@@ -11,10 +11,10 @@ use super::{
     Form, Location, Parameter, Parameters, Shape, Style,
     cookie::{self, Cookie},
     decode::{Plus, decode},
-    query::{DeepBounds, DeepError, Pair, PairError, deep, pairs},
+    query::{DeepBounds, DeepError, DeepSchemas, Pair, PairError, deep, pairs},
     read_style,
     style::TWICE,
-    value::{Raw, judge},
+    value::{Raw, is_list_only, judge},
 };
 use crate::{
     check::{ParameterOutcome, Policy, Reasons, RequestParts, Violation, is_full, report},
@@ -66,6 +66,9 @@ impl<'r> Reading<'r> {
                 .iter()
                 .find(|(name, _)| **name == *parameter.name);
             match value {
+                Some((_, text)) if parameter.style != Style::Matrix && text.contains(';') => {
+                    self.malformed(parameter, "a `;` outside a matrix parameter");
+                }
                 Some((_, text)) => self.text(parameter, text, Plus::Plus),
                 None => self.missing(parameter),
             }
@@ -210,7 +213,11 @@ impl<'r> Reading<'r> {
             properties: self.policy.properties,
             items: self.policy.items,
         };
-        match deep(pairs, &parameter.name, bounds) {
+        let schemas = DeepSchemas {
+            all: self.schemas,
+            of: &[parameter.schema],
+        };
+        match deep(pairs, &parameter.name, schemas, bounds) {
             Ok(Some(raw)) => self.judge(parameter, &[raw]),
             Ok(None) if parameter.required => self.missing(parameter),
             Ok(None) => {}
@@ -281,7 +288,7 @@ impl<'r> Reading<'r> {
 
     fn is_only_list(&self, parameter: &Parameter, property: &str) -> bool {
         let schemas = self.schemas.property_schemas(parameter.schema, property);
-        super::value::types(self.schemas, &schemas) == Types::ARRAY
+        is_list_only(super::value::types(self.schemas, &schemas))
     }
 
     fn headers(&mut self, request: &RequestParts<'_>) {
@@ -298,7 +305,7 @@ impl<'r> Reading<'r> {
                 [] => {}
                 [value] => self.text(parameter, value, Plus::Plus),
                 // A list may stand in several fields (RFC 9110, section 5.3).
-                values if parameter.types == Types::ARRAY && !parameter.is_json => {
+                values if is_list_only(parameter.types) && !parameter.is_json => {
                     let joined = values.join(",");
                     self.text(parameter, &joined, Plus::Plus);
                 }
@@ -369,22 +376,19 @@ impl<'r> Reading<'r> {
     }
 
     fn cookie(&mut self, parameter: &Parameter, all: &[Cookie<'_>]) {
-        let mut values = all
+        if parameter.is_exploded_object() {
+            return self.cookie_object(parameter, all);
+        }
+        let values: Vec<&str> = all
             .iter()
             .filter(|cookie| *cookie.name == *parameter.name)
-            .map(|cookie| cookie.value);
-        match (values.next(), values.next()) {
-            (None, _) if parameter.required && !parameter.is_exploded_object() => {
-                self.missing(parameter);
-            }
-            (None, _) => {}
-            (Some(_), Some(_)) => self.refuse_named(
-                Reason::ParameterDuplicate,
-                "cookie",
-                &parameter.name,
-                "given more than once",
-            ),
-            (Some(value), None) => {
+            .map(|cookie| cookie.value)
+            .collect();
+        let many = parameter.explode && is_list_only(parameter.types) && !parameter.is_json;
+        match values.as_slice() {
+            [] if parameter.required => self.missing(parameter),
+            [] => {}
+            [value] => {
                 let inner = value
                     .strip_prefix('"')
                     .and_then(|rest| rest.strip_suffix('"'));
@@ -393,6 +397,48 @@ impl<'r> Reading<'r> {
                     Err(what) => self.malformed(parameter, what),
                 }
             }
+            values if many => {
+                let list: Result<Vec<_>, _> = values
+                    .iter()
+                    .map(|value| cookie::value(value).map(Raw::Text))
+                    .collect();
+                match list {
+                    Ok(list) => self.judge(parameter, &[Raw::List(list)]),
+                    Err(what) => self.malformed(parameter, what),
+                }
+            }
+            _ => self.refuse_named(
+                Reason::ParameterDuplicate,
+                "cookie",
+                &parameter.name,
+                "given more than once",
+            ),
+        }
+    }
+
+    /// An object whose properties are cookies of their own. What it does not declare by name belongs
+    /// to whoever set it.
+    fn cookie_object(&mut self, parameter: &Parameter, all: &[Cookie<'_>]) {
+        let mut members: Vec<(Cow<'_, str>, Raw<'_>)> = Vec::new();
+        let declares = |name: &str| parameter.properties.iter().any(|known| **known == *name);
+        for cookie in all.iter().filter(|cookie| declares(cookie.name)) {
+            if members.iter().any(|(name, _)| *name == cookie.name) {
+                return self.refuse_named(
+                    Reason::ParameterDuplicate,
+                    "cookie",
+                    cookie.name,
+                    "given more than once",
+                );
+            }
+            match cookie::value(cookie.value) {
+                Ok(text) => members.push((Cow::Borrowed(cookie.name), Raw::Text(text))),
+                Err(what) => return self.malformed(parameter, what),
+            }
+        }
+        if !members.is_empty() {
+            self.judge(parameter, &[Raw::Map(members)]);
+        } else if parameter.required && !parameter.takes_rest {
+            self.missing(parameter);
         }
     }
 

@@ -205,6 +205,10 @@ fn matrix<'a>(text: &'a str, shape: Shape, form: &Form<'_>) -> Reading<'a> {
             Ok(Raw::List(items))
         }
         Shape::Object if form.explode => named(rest.split(';').collect(), form),
+        // What stands behind another `;` is a parameter of its own to whoever reads these.
+        Shape::Scalar | Shape::Array | Shape::Object if rest.contains(';') => {
+            Err("expected one `;`")
+        }
         Shape::Scalar | Shape::Array | Shape::Object => split(value(rest)?, shape, ",", form),
     }
 }

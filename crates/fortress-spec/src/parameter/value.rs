@@ -150,13 +150,22 @@ impl<'a> Making<'_, 'a> {
     }
 }
 
-/// The types that any of the schemas allows.
+/// The types that any of the schemas allows, or that its author means.
 pub(crate) fn types(schemas: &Schemas, ids: &[SchemaId]) -> Types {
     if ids.is_empty() {
         return Types::ALL;
     }
     ids.iter()
-        .fold(Types::NONE, |types, id| types.or(schemas.types(*id)))
+        .fold(Types::NONE, |types, id| types.or(schemas.meant_types(*id)))
+}
+
+/// Whether these are the types of a list, which may also be null.
+pub(crate) fn is_list_only(types: Types) -> bool {
+    let others = Types::STRING
+        .or(Types::NUMBER)
+        .or(Types::BOOLEAN)
+        .or(Types::OBJECT);
+    types.has(Types::ARRAY) && !types.meets(others)
 }
 
 fn is_number(text: &str, types: Types) -> bool {

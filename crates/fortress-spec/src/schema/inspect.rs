@@ -161,6 +161,32 @@ impl Schemas {
         self.types_within(id, REACH)
     }
 
+    /// The types that text is to be read as: those that the schema allows, or, where it names none,
+    /// the one whose keywords it has. Whoever writes `properties` means an object.
+    pub(crate) fn meant_types(&self, id: SchemaId) -> Types {
+        let types = self.types(id);
+        if types != Types::ALL {
+            return types;
+        }
+        let mut meant = Types::NONE;
+        self.visit(id, &mut |schema, certain| {
+            if !certain {
+                return;
+            }
+            if schema.object.as_ref().is_some_and(|rules| rules.declares()) {
+                meant = meant.or(Types::OBJECT);
+            }
+            let is_list = schema
+                .array
+                .as_ref()
+                .is_some_and(|rules| rules.items.is_some() || !rules.prefix.is_empty());
+            if is_list {
+                meant = meant.or(Types::ARRAY);
+            }
+        });
+        if meant == Types::NONE { types } else { meant }
+    }
+
     fn types_within(&self, id: SchemaId, reach: usize) -> Types {
         let Some(schema) = self.get(id) else {
             return Types::ALL;
