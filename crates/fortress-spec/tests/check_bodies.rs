@@ -499,7 +499,10 @@ fn multipart_forms() {
         "Content-Disposition: form-data\r\n\r\n5",
         "Content-Disposition: form-data; name=\"\"\r\n\r\n5",
         "Content-Disposition: form-data; name=\"a\"; name=\"n\"\r\n\r\n5",
-        "Content-Disposition: form-data; name=\"a\"; filename*=utf-8''x\r\n\r\n5",
+        "Content-Disposition: form-data; name=\"n\"; filename*=utf-7''x\r\n\r\n5",
+        "Content-Disposition: form-data; name=\"n\"; filename*=utf-8''%ff\r\n\r\n5",
+        "Content-Disposition: form-data; name=\"n\"; filename*=x\r\n\r\n5",
+        "Content-Disposition: form-data; name*=utf-8''n\r\n\r\n5",
         "Content-Disposition: attachment; name=\"n\"\r\n\r\n5",
         "Content-Disposition: form-data; name=\"n\"\r\nContent-Disposition: form-data; name=\"m\"\r\n\r\n5",
         "Content-Disposition: form-data; name=\"n\"\r\nContent-Type: multipart/mixed; boundary=C\r\n\r\n5",
@@ -597,4 +600,114 @@ fn examples_are_valid() {
         }
         api.accepts(&[&example.unwrap_or_else(|| panic!("an example of {schema}"))]);
     }
+}
+
+#[test]
+fn a_file_may_have_an_extended_name() {
+    let members = r#""requestBody":{"content":{"multipart/form-data":{"schema":{"type":"object","properties":{"f":{"type":"string","format":"binary"}}}}}}"#;
+    let api = Api::operation(V30, members, "");
+    let ask = |disposition: &str| {
+        let body =
+            format!("--B\r\nContent-Disposition: form-data; {disposition}\r\n\r\nx\r\n--B--\r\n");
+        code(&api.send(Some("multipart/form-data; boundary=B"), body))
+    };
+    assert_eq!(ask("name=\"f\"; filename*=UTF-8''na%C3%AFve.txt"), "");
+    assert_eq!(ask("name=\"f\"; filename=\"n\"; filename*=utf-8'en'n"), "");
+    assert_eq!(
+        ask("name=\"f\"; filename*=utf-8''a; filename*=utf-8''b"),
+        "body.malformed"
+    );
+    assert_eq!(ask("name=\"f\"; filename*=iso-8859-1''a"), "body.malformed");
+}
+
+#[test]
+fn a_list_that_may_be_null_is_still_a_list() {
+    let schema = r#"{"type":"object","properties":{"l":{"type":"array","nullable":true,"items":{"type":"integer"}},"u":{"items":{"type":"integer"}},"o":{"properties":{"a":{"type":"integer"}}}}}"#;
+    let members = format!(
+        r#""requestBody":{{"content":{{"multipart/form-data":{{"schema":{schema}}},"application/x-www-form-urlencoded":{{"schema":{schema}}}}}}}"#
+    );
+    let api = Api::operation(V30, &members, "");
+    let parts = |fields: &[(&str, &str)]| {
+        let mut body = String::new();
+        for (name, value) in fields {
+            body += &format!(
+                "--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
+        }
+        code(&api.send(Some("multipart/form-data; boundary=B"), body + "--B--\r\n"))
+    };
+    let form = |body: &str| code(&api.send(Some("application/x-www-form-urlencoded"), body));
+    for name in ["l", "u"] {
+        assert_eq!(parts(&[(name, "1"), (name, "2")]), "", "{name}");
+        assert_eq!(parts(&[(name, "1")]), "", "{name}");
+        assert_eq!(parts(&[(name, "1"), (name, "x")]), "body.invalid", "{name}");
+        assert_eq!(form(&format!("{name}=1&{name}=2")), "", "{name}");
+        assert_eq!(form(&format!("{name}=x")), "body.invalid", "{name}");
+    }
+    assert_eq!(parts(&[("o", r#"{"a":1}"#)]), "");
+    assert_eq!(parts(&[("o", r#"{"z":1}"#)]), "body.undeclared");
+}
+
+#[test]
+fn a_form_encodes_the_commas_of_a_list() {
+    let members = r#""requestBody":{"content":{"application/x-www-form-urlencoded":{"schema":{"type":"object","properties":{"ids":{"type":"array","maxItems":2,"items":{"type":"integer"}}}},"encoding":{"ids":{"style":"form","explode":false}}}}}"#;
+    let api = Api::operation(V30, members, "");
+    let form = |body: &str| code(&api.send(Some("application/x-www-form-urlencoded"), body));
+    assert_eq!(form("ids=1,2"), "");
+    assert_eq!(form("ids=1%2C2"), "");
+    assert_eq!(form("ids=1%2Cx"), "body.invalid");
+    assert_eq!(form("ids=1%2C2%2c3"), "body.invalid");
+}
+
+#[test]
+fn plain_text_is_held_to_its_schema_whatever_its_type() {
+    let api = |schema: &str| {
+        let members =
+            format!(r#""requestBody":{{"content":{{"text/plain":{{"schema":{schema}}}}}}}"#);
+        Api::operation(V30, &members, "")
+    };
+    let ask = |api: &Api, body: &str| code(&api.send(Some("text/plain"), body));
+    let number = api(r#"{"type":"integer"}"#);
+    assert_eq!(ask(&number, "5"), "");
+    assert_eq!(ask(&number, "5x"), "body.invalid");
+    let object = api(r#"{"type":"object","properties":{"a":{"type":"integer"}}}"#);
+    assert_eq!(ask(&object, r#"{"a":1}"#), "");
+    assert_eq!(ask(&object, r#"{"a":1,"b":2}"#), "body.undeclared");
+    assert_eq!(ask(&object, "a"), "body.malformed");
+}
+
+#[test]
+fn a_range_lets_nothing_pass_that_its_schema_cannot_describe() {
+    let members = r#""requestBody":{"content":{"*/*":{"schema":{"type":"object","properties":{"a":{"type":"integer"}}}}}}"#;
+    let api = Api::operation(V30, members, "");
+    for (media_type, body, expect) in [
+        ("application/json", r#"{"a":1}"#, ""),
+        ("application/json", r#"{"b":1}"#, "body.undeclared"),
+        ("application/x-www-form-urlencoded", "a=1", ""),
+        ("text/plain", r#"{"b":1}"#, "body.undeclared"),
+        ("text/x", r#"{"b":1}"#, "content_type.undeclared"),
+        ("application/x", r#"{"b":1}"#, "content_type.undeclared"),
+    ] {
+        assert_eq!(
+            code(&api.send(Some(media_type), body)),
+            expect,
+            "{media_type}"
+        );
+    }
+    let members = r#""requestBody":{"content":{"image/*":{"schema":{"type":"string","format":"binary"}},"application/xml":{"schema":{"type":"object"}}}}"#;
+    let api = Api::operation(V30, members, "");
+    assert_eq!(code(&api.send(Some("image/png"), b"\x89")), "");
+    assert_eq!(code(&api.send(Some("application/xml"), "<a/>")), "");
+}
+
+#[test]
+fn beside_a_reference_3_0_hears_null_and_direction_alone() {
+    let schema = r##"{"type":"object","properties":{"n":{"$ref":"#/components/schemas/O","nullable":true},"p":{"$ref":"#/components/schemas/O"},"r":{"$ref":"#/components/schemas/O","readOnly":true},"i":{"$ref":"#/components/schemas/S","maxLength":1}}}"##;
+    let schemas =
+        r#""O":{"type":"object","properties":{"a":{"type":"integer"}}},"S":{"type":"string"}"#;
+    Api::body(V30, schema, schemas)
+        .accepts(&[r#"{"n":null}"#, r#"{"n":{"a":1}}"#, r#"{"i":"abc"}"#])
+        .refuses("body.invalid", &[r#"{"p":null}"#, r#"{"n":{"a":"x"}}"#])
+        .refuses("body.undeclared", &[r#"{"n":{"b":1}}"#])
+        .refuses("body.read_only", &[r#"{"r":{"a":1}}"#]);
 }

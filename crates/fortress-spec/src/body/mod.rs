@@ -101,6 +101,11 @@ impl MediaType {
         self.declared.content()
     }
 
+    /// Whether it is a range, such as `*/*` or `application/*`.
+    fn is_range(&self) -> bool {
+        self.declared.kind == "*" || self.declared.subtype.starts_with('*')
+    }
+
     fn encoding(&self, property: &str) -> Option<&Encoding> {
         self.encodings
             .iter()

@@ -11,7 +11,10 @@ use super::{Encoding, MediaName, MediaType};
 use crate::{
     check::{Policy, Violation},
     json::{self, Limits},
-    parameter::value::{Raw, judge, types},
+    parameter::{
+        decode::{Plus, decode},
+        value::{Raw, is_list_only, judge, types},
+    },
     schema::{Schemas, Types, push_key},
 };
 
@@ -171,14 +174,15 @@ fn fields(head: &str) -> Result<Vec<(&str, &str)>, Violation> {
 }
 
 /// The name in `form-data; name="a"; filename="b"` (RFC 7578, section 4.2; browsers write quotes as
-/// `%22`). Other parameters, `filename*` among them, are refused.
+/// `%22`). A `filename*` (RFC 8187), which some clients write for other letters than ASCII, has to be
+/// UTF-8; other parameters, `name*` among them, are refused.
 fn disposition_name(text: &str) -> Option<Cow<'_, str>> {
     let rest = text
         .get(..9)
         .filter(|kind| kind.eq_ignore_ascii_case("form-data"))
         .and_then(|_| text.get(9..))?;
     let mut rest = rest.trim_start_matches([' ', '\t']);
-    let (mut name, mut filename) = (None, false);
+    let (mut name, mut filename, mut extended) = (None, false, false);
     while let Some(after) = rest.strip_prefix(';') {
         let (key, after) = after.trim_start_matches([' ', '\t']).split_once('=')?;
         let (value, after) = match after.strip_prefix('"') {
@@ -196,12 +200,27 @@ fn disposition_name(text: &str) -> Option<Cow<'_, str>> {
             name = Some(value);
         } else if key.eq_ignore_ascii_case("filename") && !filename {
             filename = true;
+        } else if key.eq_ignore_ascii_case("filename*") && !extended && is_extended(&value) {
+            extended = true;
         } else {
             return None;
         }
         rest = after.trim_start_matches([' ', '\t']);
     }
     name.filter(|name| rest.is_empty() && !name.is_empty())
+}
+
+/// `UTF-8'en'na%C3%AFve` (RFC 8187, section 3.2).
+fn is_extended(value: &str) -> bool {
+    let mut parts = value.splitn(3, '\'');
+    let charset = parts.next().unwrap_or_default();
+    let language = parts.next().unwrap_or_default();
+    let text = parts.next();
+    charset.eq_ignore_ascii_case("utf-8")
+        && language
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && text.is_some_and(|text| decode(text, Plus::Plus).is_ok())
 }
 
 /// A quoted string without its opening quote, and what stands behind it.
@@ -266,7 +285,7 @@ impl Reading<'_> {
             .map(|schema| self.schemas.property_schemas(schema, name))
             .unwrap_or_default();
         let types = types(self.schemas, &schemas);
-        (types == Types::ARRAY, !schemas.is_empty())
+        (is_list_only(types), !schemas.is_empty())
     }
 
     fn value<'a>(&self, part: &Part<'a>) -> Result<Raw<'a>, Violation> {
@@ -325,7 +344,7 @@ impl Reading<'_> {
         };
         let mut schemas = self.schemas.property_schemas(schema, name);
         let mut found = types(self.schemas, &schemas);
-        if found == Types::ARRAY {
+        if is_list_only(found) {
             schemas = schemas
                 .iter()
                 .flat_map(|id| self.schemas.item_schemas(*id, 0))

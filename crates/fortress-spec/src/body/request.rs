@@ -7,7 +7,7 @@ use crate::{
     check::{Policy, Reasons, Violation, is_full, report},
     json::{self, ErrorKind, Limits},
     parameter::value::{Raw, judge},
-    schema::{Rules, Schemas, Side},
+    schema::{Rules, Schemas, Side, Types},
 };
 
 /// What the faults of a body lead to.
@@ -59,6 +59,11 @@ pub(crate) fn check(
         Ok(chosen) => chosen,
         Err((reason, what)) => return refuse(found, reason, "header.Content-Type", what),
     };
+    if media_type.is_range() && !can_check(&message, media_type, schemas) {
+        let what = "a media type that the declared range covers, but its schema cannot describe";
+        let reason = Reason::ContentTypeUndeclared;
+        return refuse(found, reason, "header.Content-Type", what);
+    }
     let mut reading = Reading {
         schemas,
         media_type,
@@ -69,7 +74,10 @@ pub(crate) fn check(
         Content::Json => reading.json(content),
         Content::Form => reading.form(content),
         Content::Multipart => reading.multipart(content, message.parameter("boundary")),
-        Content::Text => reading.text(content, message.parameter("charset")),
+        Content::Text => {
+            let is_plain = message.kind == "text" && message.subtype == "plain";
+            reading.text(content, message.parameter("charset"), is_plain);
+        }
         Content::Stream | Content::Binary => reading.binary(content),
     }
 }
@@ -92,6 +100,20 @@ fn chosen<'d>(
         ));
     }
     Ok((message, media_type))
+}
+
+/// Whether a body of this media type can be held against the schema: under `*/*`, an object that
+/// calls itself `text/x` or `application/x` would else pass unchecked.
+fn can_check(message: &MediaName, media_type: &MediaType, schemas: &Schemas) -> bool {
+    let scalar = Types::STRING.or(Types::NUMBER).or(Types::BOOLEAN);
+    let structured = media_type
+        .schema
+        .is_some_and(|schema| !schemas.meant_types(schema).meets(scalar));
+    match message.content() {
+        Content::Json | Content::Form | Content::Multipart => true,
+        Content::Text if message.kind == "text" && message.subtype == "plain" => true,
+        Content::Text | Content::Stream | Content::Binary => !structured,
+    }
 }
 
 /// Reads a `Content-Type`.
@@ -167,7 +189,7 @@ impl Reading<'_> {
         }
     }
 
-    fn text(&mut self, content: &[u8], charset: Option<&str>) {
+    fn text(&mut self, content: &[u8], charset: Option<&str>, is_plain: bool) {
         let declared_other = charset.is_some_and(|charset| {
             !["utf-8", "utf8", "us-ascii"]
                 .iter()
@@ -187,11 +209,16 @@ impl Reading<'_> {
             }
             Ok(text) => {
                 // An XML schema describes what the text means, which nobody checks here.
-                let plain = self.media_type.schema.is_some_and(|schema| {
-                    self.schemas.types(schema).has(crate::schema::Types::STRING)
-                });
-                if plain {
+                let types = self
+                    .media_type
+                    .schema
+                    .map(|id| self.schemas.meant_types(id));
+                let scalar = Types::STRING.or(Types::NUMBER).or(Types::BOOLEAN);
+                if types.is_some_and(|types| types.meets(scalar)) {
                     self.judge(&Raw::Text(text.into()));
+                } else if types.is_some() && is_plain {
+                    // Plain text that is an array or an object can only be JSON.
+                    self.json(content);
                 }
             }
         }
