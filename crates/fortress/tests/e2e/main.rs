@@ -12,4 +12,6 @@ mod demo;
 mod explain;
 mod init;
 mod program;
+mod protect;
 mod run;
+mod upstream;

@@ -176,6 +176,11 @@ impl Program {
         });
     }
 
+    /// Everything that it said so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("unpoisoned").clone()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])
