@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: values of the request. The journal keeps none, so there is none to show.
 
+mod advice;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,7 +15,10 @@ use fortress_model::{
 };
 use serde_json::Value;
 
+use advice::{Advice, advice};
+
 use crate::{
+    check::readable,
     command::{End, Usage},
     demo::state::State,
     environment,
@@ -28,7 +33,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
     /// The request's id, as the problem or the journal gives it, or the beginning of it
-    #[arg(required_unless_present = "last", conflicts_with = "last")]
+    #[arg(required_unless_present = "last", conflicts_with = "last", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     request: Option<String>,
     /// The last request that was refused; if none was, the last one
     #[arg(long)]
@@ -89,6 +94,7 @@ fn journal(flags: &Flags) -> Result<PathBuf> {
             }
         },
     };
+    readable(config)?;
     let (loaded, _, _) = config::load(config, &environment::variable);
     let sinks = loaded.map(|config| config.journal).unwrap_or_default();
     sinks
@@ -118,7 +124,7 @@ fn view(event: &Value) -> String {
             safe(note.as_str().unwrap_or_default())
         ));
     }
-    lines.extend(advice(own));
+    lines.extend(advise(own));
     lines.join("\n")
 }
 
@@ -164,10 +170,17 @@ fn title(event: &Value, own: &Value) -> String {
             text(own, "/risk"),
             text(own, "/mode")
         ),
-        "forwarded" => format!(
-            "{GOOD}forwarded, answered {status}{GOOD:#} · {}",
-            text(own, "/mode")
-        ),
+        "forwarded" => match list(own, "findings").first() {
+            None => format!(
+                "{GOOD}forwarded, answered {status}{GOOD:#} · {}",
+                text(own, "/mode")
+            ),
+            Some(finding) => format!(
+                "{CARE}forwarded, answered {status}{CARE:#} · would have been refused: {} · {}",
+                text(finding, "/reason"),
+                text(own, "/mode")
+            ),
+        },
         "abandoned" => format!("{CARE}the client went away{CARE:#}"),
         _ => format!("answered {status} by Fortress itself"),
     };
@@ -285,7 +298,12 @@ fn about(stage: Stage, event: &Value, own: &Value) -> String {
             None if text(own, "/stage") != stage.name() => String::from("anyone may call this"),
             None => String::new(),
         },
-        Stage::Authorize | Stage::Inspect => String::new(),
+        Stage::Authorize | Stage::Inspect if text(own, "/stage") == stage.name() => String::new(),
+        Stage::Authorize => match own.get("principal") {
+            Some(_) => String::from("as the operation demands"),
+            None => String::from("nothing to demand"),
+        },
+        Stage::Inspect => String::from("as declared"),
         Stage::Forward => match number(own, "/upstream_status") {
             0 => String::new(),
             status => format!(
@@ -317,9 +335,16 @@ fn credential(event: &Value, principal: &Value) -> String {
     parts.join(", ")
 }
 
-/// What the reason means, and what to do if the request was legitimate.
-fn advice(own: &Value) -> Vec<String> {
-    let code = text(own, "/reason");
+/// What the reason means, and what to do if the request was legitimate. A request that was only
+/// watched is advised on as if it had been refused.
+fn advise(own: &Value) -> Vec<String> {
+    let watched = list(own, "findings")
+        .first()
+        .map(|finding| text(finding, "/reason"));
+    let code = match text(own, "/reason") {
+        "" => watched.unwrap_or_default(),
+        code => code,
+    };
     let Some(reason) = Reason::ALL.iter().find(|reason| reason.code() == code) else {
         return Vec::new();
     };
@@ -330,39 +355,40 @@ fn advice(own: &Value) -> Vec<String> {
             .lines()
             .map(|line| line.trim().to_owned()),
     );
-    let operation = text(own, "/operation");
-    if let Some(key) = remedy(*reason).filter(|_| !operation.is_empty()) {
-        lines.push(String::new());
-        lines.push(String::from(
-            "If this is legitimate traffic, mend the description, or open this operation:",
-        ));
-        let operation = if operation.contains([' ', '{']) {
-            format!("\"{operation}\"")
-        } else {
-            operation.to_owned()
-        };
-        lines.push(safe(&format!(
-            "    apis.{}.operations.{operation}: {key}",
-            text(own, "/api")
-        )));
-    }
+    let Advice { mend, key } = advice(*reason);
+    let key = key.and_then(|key| placed(key, own));
+    let end = if key.is_some() { ":" } else { "." };
+    lines.push(String::new());
+    lines.push(format!("If this is legitimate traffic, {mend}{end}"));
+    lines.extend(key.map(|key| format!("    {HEAD}{key}{HEAD:#}")));
     lines
 }
 
-/// The setting that lets such requests pass; `None` where only the description, or nobody, may.
-fn remedy(reason: Reason) -> Option<&'static str> {
-    let key = match reason.code() {
-        "parameter.undeclared" | "body.undeclared" => "{ requests: { undeclared: allow } }",
-        "cookie.undeclared" => "{ requests: { cookies: allow } }",
-        "credential.missing" => "{ public: true }",
-        "body.too_large" => "{ bounds: { body: 8MiB } }",
-        "body.too_complex" => "{ bounds: { depth: 64, properties: 10000, items: 100000 } }",
-        "content_encoding.invalid" => "{ bounds: { expansion: 1000 } }",
-        "response.invalid" | "response.undeclared" => "{ responses: { undeclared: allow } }",
-        "upstream.timeout" => "",
-        _ => "",
+/// A key with the names of the API and the operation in it; `None` if it needs one that the request
+/// did not get to.
+fn placed(key: &str, own: &Value) -> Option<String> {
+    let quoted = |name: &str| {
+        let plain = name
+            .chars()
+            .all(|c| c.is_alphanumeric() || "-_/:".contains(c));
+        let name = safe(name);
+        if plain { name } else { format!("\"{name}\"") }
     };
-    (!key.is_empty()).then_some(key)
+    let (api, operation) = (text(own, "/api"), text(own, "/operation"));
+    if let Some(rest) = key.strip_prefix("OP.") {
+        let named = !api.is_empty() && !operation.is_empty();
+        return named.then(|| {
+            format!(
+                "apis.{}.operations.{}.{rest}",
+                quoted(api),
+                quoted(operation)
+            )
+        });
+    }
+    if let Some(rest) = key.strip_prefix("API.") {
+        return (!api.is_empty()).then(|| format!("apis.{}.{rest}", quoted(api)));
+    }
+    Some(key.to_owned())
 }
 
 #[cfg(test)]
@@ -399,7 +425,9 @@ mod tests {
             "  ✓ authenticate  demo, ES256, key demo, 52 min left",
             "  ✗ inspect       body.undeclared: body.role is not declared",
             "  · forward       not reached",
-            "    apis.orders.operations.updateMe: { requests: { undeclared: allow } }",
+            "The body has a property which no branch of its schema declares.",
+            "If this is legitimate traffic, declare the property in the description, or let undeclared ones pass:",
+            "    apis.orders.operations.updateMe.requests.undeclared: allow",
         ] {
             assert!(view.contains(line), "{line}\n---\n{view}");
         }
@@ -423,5 +451,41 @@ mod tests {
             "{view}"
         );
         assert!(!view.contains('✗'), "{view}");
+        assert!(view.contains("  ✓ inspect       as declared"), "{view}");
+    }
+
+    #[test]
+    fn a_watched_request_says_what_would_have_been_refused() {
+        let mut event = refused();
+        let own = event.pointer_mut("/unmapped/fortress").unwrap();
+        own["outcome"] = "forwarded".into();
+        own["mode"] = "monitor".into();
+        own["stage"] = "reply".into();
+        own["findings"][0]["enforced"] = false.into();
+        own["operation"] = "api.users.me".into();
+        own.as_object_mut().unwrap().remove("reason");
+        let view = anstream::adapter::strip_str(&view(&event)).to_string();
+        for part in [
+            "would have been refused: body.undeclared · monitor",
+            "  ! inspect ",
+            "    apis.orders.operations.\"api.users.me\".requests.undeclared: allow",
+        ] {
+            assert!(view.contains(part), "{part}\n---\n{view}");
+        }
+        assert!(!view.contains('✗'), "{view}");
+    }
+
+    #[test]
+    fn a_request_that_found_no_operation_is_not_told_an_operations_key() {
+        let mut event = refused();
+        let own = event
+            .pointer_mut("/unmapped/fortress")
+            .unwrap()
+            .as_object_mut()
+            .unwrap();
+        own.remove("operation");
+        own.insert("reason".into(), "body.too_large".into());
+        let view = anstream::adapter::strip_str(&view(&event)).to_string();
+        assert!(!view.contains("operations."), "{view}");
     }
 }

@@ -1,0 +1,191 @@
+//! What a reason means, and what to change if the request was legitimate: in the description, or
+//! the one key of the configuration that lets it pass.
+
+use fortress_model::Reason;
+
+/// What to do about a refusal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Advice {
+    /// Follows "If this is legitimate traffic, ".
+    pub(super) mend: &'static str,
+    /// The setting, as a dotted path and its value. `OP` and `API` stand for the operation's and the
+    /// API's own place. `None` where nothing may let such requests pass.
+    pub(super) key: Option<&'static str>,
+}
+
+/// Who sends what cannot be read in one way only must mend it: no setting opens that.
+const CLIENT: &str = "the client has to send it correctly: no setting lets it pass";
+
+/// For each reason. The keys are checked against the configuration's own schema by a test.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table with a row for each reason; a split would need a wildcard"
+)]
+pub(super) fn advice(reason: Reason) -> Advice {
+    let (mend, key) = match reason {
+        Reason::ConnectionsExhausted => (
+            "raise the bound",
+            Some("defaults.bounds.connections: 20000"),
+        ),
+        Reason::ClientConnectionsExhausted => (
+            "raise the bound, or list the proxy in front in `trusted_proxies`",
+            Some("defaults.bounds.connections_per_client: 1024"),
+        ),
+        Reason::HeadMalformed
+        | Reason::FramingInvalid
+        | Reason::TransferCodingUnknown
+        | Reason::VersionUnsupported
+        | Reason::HostInvalid
+        | Reason::HostMismatch
+        | Reason::ExpectationUnknown
+        | Reason::PathMalformed
+        | Reason::ParameterDuplicate
+        | Reason::ParameterMalformed
+        | Reason::BodyIncomplete
+        | Reason::BodyMalformed
+        | Reason::BodyDuplicateKey
+        | Reason::ContentEncodingUnknown => (CLIENT, None),
+        Reason::HeadTooLarge => (
+            "raise the bound (fields are counted by `headers`)",
+            Some("defaults.bounds.head: 64KiB"),
+        ),
+        Reason::UriTooLong => ("raise the bound", Some("defaults.bounds.uri: 16KiB")),
+        Reason::HeadTimeout => ("give it more time", Some("defaults.bounds.head_time: 30s")),
+        Reason::RouteUnknown => (
+            "add the path to the description; if the API answers below another path or host, say so",
+            Some("apis.NAME.base_path: /v1"),
+        ),
+        Reason::MethodUndeclared => ("add the method to the path in the description", None),
+        Reason::CredentialMissing => (
+            "the client has to send a token; if anyone may call this operation, say so",
+            Some("OP.public: true"),
+        ),
+        Reason::CredentialMalformed | Reason::CredentialExpired => (
+            "the client has to get a valid token: no setting lets it pass",
+            None,
+        ),
+        Reason::CredentialInvalid => (
+            "compare the token's `iss`, `aud` and `kid` with the entry of `identity`",
+            None,
+        ),
+        Reason::KeysUnavailable => (
+            "see that the issuer's keys can be fetched from here, or keep them in a file",
+            Some("identity.NAME.jwks: file:jwks.json"),
+        ),
+        Reason::ScopeInsufficient => (
+            "the client has to get a token with the scope, or the operation's `security` should not demand it",
+            None,
+        ),
+        Reason::ParameterUndeclared => (
+            "declare the parameter in the description, or let undeclared ones pass",
+            Some("OP.requests.undeclared: allow"),
+        ),
+        Reason::CookieUndeclared => (
+            "declare the cookie in the description, or let undeclared ones pass",
+            Some("OP.requests.cookies: allow"),
+        ),
+        Reason::ParameterMissing | Reason::BodyMissing => {
+            ("the description should not say `required` there", None)
+        }
+        Reason::ParameterInvalid | Reason::BodyInvalid | Reason::BodyReadOnly => {
+            ("mend the schema at that place in the description", None)
+        }
+        Reason::BodyTooLarge => ("raise the bound", Some("OP.bounds.body: 8MiB")),
+        Reason::BodyTimeout => ("accept slower bodies", Some("OP.bounds.body_rate: 256B/s")),
+        Reason::BodyUnexpected => (
+            "add a `requestBody` to the operation in the description",
+            None,
+        ),
+        Reason::ContentTypeUndeclared | Reason::CharsetUndeclared => (
+            "add the media type to the operation's `requestBody` in the description",
+            None,
+        ),
+        Reason::ContentEncodingInvalid => (
+            "raise the bound, if it decodes at all",
+            Some("OP.bounds.expansion: 1000"),
+        ),
+        Reason::BodyTooComplex => (
+            "raise the bound that was exceeded: `depth`, `properties`, `items` or `parts`",
+            Some("OP.bounds.properties: 10000"),
+        ),
+        Reason::BodyUndeclared => (
+            "declare the property in the description, or let undeclared ones pass",
+            Some("OP.requests.undeclared: allow"),
+        ),
+        Reason::UpstreamUnreachable => (
+            "see that the upstream runs and can be reached from here",
+            Some("API.upstream: http://127.0.0.1:3000"),
+        ),
+        Reason::UpstreamTimeout => (
+            "give the upstream more time, in the long form of its key",
+            Some("API.upstream.timeouts.first_byte: 60s"),
+        ),
+        Reason::UpstreamBroken => (
+            "mend the upstream: its answer cannot be read in one way only",
+            None,
+        ),
+        Reason::ResponseUndeclared => (
+            "add the status and media type to the operation's `responses` in the description, or let any pass",
+            Some("OP.responses.undeclared: allow"),
+        ),
+        Reason::ResponseInvalid => (
+            "mend the upstream, or the schema of the response in the description",
+            None,
+        ),
+        Reason::GatewayFault => ("report it, with the request's id", None),
+    };
+    Advice { mend, key }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the configuration's schema has this dotted path.
+    fn known(path: &str) -> bool {
+        let schema: serde_json::Value =
+            serde_json::from_str(&fortress_model::config::json_schema()).unwrap();
+        let mut places = vec![&schema];
+        for step in path.split('.') {
+            let mut next = Vec::new();
+            for place in places {
+                let mut open = vec![place];
+                while let Some(mut one) = open.pop() {
+                    while let Some(reference) = one.get("$ref").and_then(|value| value.as_str()) {
+                        one = schema.pointer(reference.trim_start_matches('#')).unwrap();
+                    }
+                    next.extend(one.get("properties").and_then(|all| all.get(step)));
+                    next.extend(
+                        one.get("additionalProperties")
+                            .filter(|all| all.is_object()),
+                    );
+                    for several in ["anyOf", "oneOf", "allOf"] {
+                        let all = one.get(several).and_then(|all| all.as_array());
+                        open.extend(all.into_iter().flatten());
+                    }
+                }
+            }
+            places = next;
+        }
+        !places.is_empty()
+    }
+
+    #[test]
+    fn every_key_is_one_of_the_configuration() {
+        let mut keys = 0;
+        for reason in Reason::ALL {
+            let Some(key) = advice(*reason).key else {
+                continue;
+            };
+            let (path, value) = key.split_once(": ").expect("a path and a value");
+            let path = path
+                .replace("OP.", "apis.orders.operations.getOrder.")
+                .replace("API.", "apis.orders.");
+            assert!(known(&path), "{path}");
+            assert!(!value.is_empty(), "{key}");
+            keys += 1;
+        }
+        assert!(keys > 10);
+        assert!(!known("defaults.bounds.boddy") && !known("apis.orders.operations.getOrder.pubic"));
+    }
+}
