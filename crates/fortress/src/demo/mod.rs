@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     command::{self, End},
+    environment,
     private::{self, Directory},
     run::{Serving, Stop},
     screen::{CARE, HEAD, QUIET, Screen},
@@ -129,8 +130,9 @@ impl Port {
         let bind = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         if let Some(port) = asked {
             return Ok(Self {
-                listener: bind(port)
-                    .with_context(|| format!("cannot listen on 127.0.0.1:{port}"))?,
+                listener: bind(port).with_context(|| {
+                    format!("cannot listen on 127.0.0.1:{port}; name another port, or 0 for any")
+                })?,
                 instead_of: None,
             });
         }
@@ -281,8 +283,9 @@ export NOBODY={nobody}
             .replace("$U", &state.upstream);
         page.push_str(&format!("\n{QUIET}{shows}{QUIET:#}\n{line}\n"));
     }
+    let program = environment::program();
     page.push_str(&format!(
-        "\n{QUIET}In another terminal: why the last one was refused, and the whole attack{QUIET:#}\nfortress explain --last\nfortress attack"
+        "\n{QUIET}In another terminal: why the last one was refused, and the whole attack{QUIET:#}\n{program} explain --last\n{program} attack"
     ));
     page
 }
