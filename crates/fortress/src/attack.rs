@@ -190,6 +190,9 @@ fn progress(screen: &Screen, title: &str, total: usize) -> ProgressBar {
     bar
 }
 
+/// Columns of a risk's code and title, and a gap.
+const LABEL: usize = 51;
+
 /// Findings of one kind that are shown.
 const SHOWN: usize = 3;
 
@@ -209,7 +212,7 @@ fn show(report: &Report, took: Duration, screen: &Screen) {
         "                   with Fortress"
     };
     screen.line(format!(
-        "{HEAD}{:<47}{heading}{HEAD:#}",
+        "{HEAD}{:<LABEL$}{heading}{HEAD:#}",
         "OWASP API Security Top 10"
     ));
     for row in &report.rows {
@@ -237,7 +240,7 @@ fn line(label: &str, count: Count) -> String {
     let without = count.without.map(of).unwrap_or_default();
     let style = if count.with == count.total { GOOD } else { BAD };
     format!(
-        "{label:<47}{without:>16}   {style}{:>13}{style:#}",
+        "{label:<LABEL$}{without:>16}   {style}{:>13}{style:#}",
         of(count.with)
     )
 }
@@ -298,7 +301,7 @@ mod tests {
                 .to_string();
         assert_eq!(
             shown,
-            "API1   broken object level authorization                0 of 24        24 of 24"
+            "API1   broken object level authorization                    0 of 24        24 of 24"
         );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use fortress_gateway::{Compiled, Exposed, Exposure, KeyRing, compile};
 use fortress_model::{Diagnostic, Mode, Severity, Sources, config, diagnostic};
 use fortress_spec::Posture;
@@ -154,10 +153,23 @@ impl Checked {
     }
 }
 
+/// Whether there is a file at all: if not, the command could not run, which is not a finding.
+pub(crate) fn readable(path: &std::path::Path) -> anyhow::Result<()> {
+    let opened = std::fs::File::open(path).and_then(|file| file.metadata());
+    let why = match opened {
+        Ok(found) if !found.is_dir() => return Ok(()),
+        Ok(_) => String::from("it is a directory"),
+        Err(error) => error.to_string(),
+    };
+    let path = path.display();
+    anyhow::bail!(
+        "cannot read `{path}`: {why}\n  write one with `fortress init openapi.yaml --upstream URL -o {path}`, or name another file"
+    )
+}
+
 /// Checks.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> anyhow::Result<End> {
-    std::fs::File::open(&flags.config)
-        .with_context(|| format!("cannot read `{}`", flags.config.display()))?;
+    readable(&flags.config)?;
     let checked = Checked::read(&flags.config);
     if screen.is_json() {
         screen.line(checked.to_json().to_string());

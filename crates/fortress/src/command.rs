@@ -88,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     match ended {
+        Ok(_) if screen.is_lost() => ExitCode::from(3),
         Ok(End::Fine) => ExitCode::SUCCESS,
         Ok(End::Findings) => ExitCode::from(1),
         Err(error) => {

@@ -21,6 +21,7 @@ use compose::{comment, compose};
 use crate::{
     check::Checked,
     command::{End, Usage},
+    environment,
     screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, count, grouped, safe},
 };
 
@@ -42,7 +43,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// Where Fortress listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: std::net::SocketAddr,
     /// Who issues the tokens, exactly as in their `iss`
     #[arg(long, value_name = "URL")]
@@ -73,6 +74,11 @@ pub(crate) struct Flags {
     force: bool,
 }
 
+fn address(text: &str) -> Result<std::net::SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+}
+
 /// Writes the file and says what it found.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     if flags.output.exists() && !flags.force {
@@ -101,7 +107,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     let open = Open::find(&description, &posture, &answers);
     let text = compose(flags, &description, &answers, &open)?;
     write(&flags.output, &text)?;
-    let needed = needed(&answers, &open);
+    let needed = needed(&compose::name(&description), &answers, &open);
     let checked = Checked::read(&flags.output);
     if screen.is_json() {
         screen.line(
@@ -116,8 +122,10 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
             .to_string(),
         );
     } else {
+        let identity = [&answers.issuer, &answers.audience, &answers.jwks];
+        let idle = open.protected == 0 && identity.iter().any(|given| given.is_some());
         show_posture(screen, &description, &posture, &open);
-        show_next(screen, flags, &needed, &checked);
+        show_next(screen, flags, idle, &needed, &checked);
     }
     Ok(if checked.errors() == 0 {
         End::Fine
@@ -393,12 +401,12 @@ fn unknown_public(description: &ApiDescription, public: &[String]) -> Vec<String
 /// A flag that is missing: itself, the key that it writes, what it says.
 type Needed = (&'static str, String, String);
 
-fn needed(answers: &Answers, open: &Open) -> Vec<Needed> {
+fn needed(api: &str, answers: &Answers, open: &Open) -> Vec<Needed> {
     let mut needed: Vec<Needed> = Vec::new();
     if answers.upstream.is_none() {
         needed.push((
             "--upstream URL",
-            "apis.NAME.upstream".into(),
+            format!("apis.{api}.upstream"),
             "where requests go".into(),
         ));
     }
@@ -431,7 +439,7 @@ fn needed(answers: &Answers, open: &Open) -> Vec<Needed> {
     if !open.undeclared.is_empty() {
         needed.push((
             "--public OPERATION,… or --public-undeclared",
-            "apis.NAME.operations.OPERATION: { public: true }".into(),
+            format!("apis.{api}.operations.OPERATION.public: true"),
             format!("{} without `security`: add it to the description, or say that anyone may call them", count(open.undeclared.len(), "operation")),
         ));
     }
@@ -441,13 +449,13 @@ fn needed(answers: &Answers, open: &Open) -> Vec<Needed> {
         needed.push(if open.mappable {
             (
                 "--jwt-scheme SCHEME,… or --public-unverified",
-                "apis.NAME.security: { SCHEME: idp }".into(),
+                format!("apis.{api}.security.SCHEME: idp"),
                 format!("{behind}: say that it carries a JWT, or leave it to the upstream"),
             )
         } else {
             (
                 "--public-unverified",
-                "apis.NAME.operations.OPERATION: { public: true }".into(),
+                format!("apis.{api}.operations.OPERATION.public: true"),
                 format!("{behind}: leave it to the upstream, which checks it as before"),
             )
         });
@@ -545,9 +553,14 @@ fn show_posture(screen: &Screen, description: &ApiDescription, posture: &Posture
     screen.line("");
 }
 
-fn show_next(screen: &Screen, flags: &Flags, needed: &[Needed], checked: &Checked) {
+fn show_next(screen: &Screen, flags: &Flags, idle: bool, needed: &[Needed], checked: &Checked) {
     let output = flags.output.display();
     screen.line(format!("Wrote {output}."));
+    if idle {
+        screen.line(format!(
+            "{CARE}Not used{CARE:#}: --issuer, --audience and --jwks, since no operation asks for a token."
+        ));
+    }
     if !needed.is_empty() {
         screen.line(format!(
             "\n{CARE}Still needed{CARE:#}, as a flag (with --force) or as a key of {output}:"
@@ -571,5 +584,5 @@ fn show_next(screen: &Screen, flags: &Flags, needed: &[Needed], checked: &Checke
     } else {
         "check"
     };
-    screen.line(format!("\nfortress {next}{given}"));
+    screen.line(format!("\n{} {next}{given}", environment::program()));
 }

@@ -9,21 +9,24 @@ mod notify;
 mod watch;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use fortress_gateway::{Exposed, Exposure, KeyRing, Server, compile};
+use anyhow::{Context, Result, anyhow, bail};
+use fortress_gateway::{Exposed, Exposure, KeyRing, Server, ServerError, compile};
 use fortress_model::{Diagnostic, Mode, Severity, Sources, config, diagnostic};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{self, SignalKind, signal},
     sync::oneshot,
 };
 
 use crate::{
+    check::readable,
     command::{self, End},
     environment,
     screen::{Screen, count},
@@ -60,6 +63,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     command::runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let mut hangup = signal(SignalKind::hangup())?;
+        outlive_limits()?;
         let mut serving = Serving::open(&flags.config, flags.workers.map(usize::from))?;
         let took = began.elapsed();
         if json {
@@ -76,11 +80,27 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     })
 }
 
+/// Lets no limit of the system's end the program or starve it: a file that may not grow further is
+/// the journal's to announce, and connections are bounded by the configuration.
+fn outlive_limits() -> Result<()> {
+    // Once it is listened to, the signal ends nothing; the write that caused it fails.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
+        tracing::warn!(limit = ?limit.current, "the limit of open files could not be raised");
+    }
+    Ok(())
+}
+
 /// The signals that end a program.
 #[derive(Debug)]
 pub(crate) struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
 }
 
 impl Stop {
@@ -118,6 +138,7 @@ impl Serving {
     }
 
     fn open(path: &Path, workers: Option<usize>) -> Result<Self> {
+        readable(path)?;
         let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
         let Some(config) = config else {
             bail!("{}", rendered(&diagnostics, &sources));
@@ -135,7 +156,7 @@ impl Serving {
             workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         Ok(Self {
             path: path.to_owned(),
-            server: Server::start(gateway, &config, keys, workers)?,
+            server: Server::start(gateway, &config, keys, workers).map_err(|error| hint(&error))?,
             apis: config.apis.len(),
             exposures: compiled.exposures,
             watch: Watch::new(files),
@@ -143,7 +164,7 @@ impl Serving {
     }
 
     /// Reloads when asked to or when a file changed, until it is time to stop.
-    async fn keep(&mut self, stop: &mut Stop, hangup: &mut Signal, supervisor: &Supervisor) {
+    async fn keep(&mut self, stop: &mut Stop, hangup: &mut unix::Signal, supervisor: &Supervisor) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -301,6 +322,33 @@ fn modes(exposures: &[Exposure]) -> String {
             each.join(", ")
         }
     }
+}
+
+/// What the system said, and what can be done about it.
+fn hint(error: &ServerError) -> anyhow::Error {
+    let listen = [
+        (
+            io::ErrorKind::AddrInUse,
+            "\n  stop what listens there, or write another address in `listen`",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "\n  ports below 1024 need CAP_NET_BIND_SERVICE; write another in `listen`, or grant it",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "\n  this machine has no such address; write one that it has, or 0.0.0.0, in `listen`",
+        ),
+    ];
+    let todo = match error {
+        ServerError::Listen { cause, .. } => listen
+            .iter()
+            .find(|(kind, _)| *kind == cause.kind())
+            .map_or("", |(_, todo)| *todo),
+        ServerError::Journal(_) => "\n  name a file that this user may write in `journal`",
+        ServerError::Worker(_) => "",
+    };
+    anyhow!("{error}{todo}")
 }
 
 /// Why it does not start: every error at its place.

@@ -2,7 +2,7 @@
 //! terminal and without `NO_COLOR`; a reader that closes the pipe ends the output, quietly.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{ErrorKind, IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -28,6 +28,7 @@ const WIDTH: usize = 100;
 pub(crate) struct Screen {
     json: bool,
     closed: AtomicBool,
+    lost: AtomicBool,
 }
 
 impl Screen {
@@ -36,6 +37,7 @@ impl Screen {
         Self {
             json,
             closed: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -70,9 +72,20 @@ impl Screen {
         }
         let mut out = anstream::stdout().lock();
         let written = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
-        if written.is_err() {
+        if let Err(error) = written {
             self.closed.store(true, Ordering::Relaxed);
+            if error.kind() != ErrorKind::BrokenPipe {
+                self.lost.store(true, Ordering::Relaxed);
+                self.note(format!(
+                    "{BAD}error{BAD:#}: cannot write to standard output: {error}"
+                ));
+            }
         }
+    }
+
+    /// Whether output was lost other than by a reader that had enough.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// A line to standard error: what a pipe's reader must not get.

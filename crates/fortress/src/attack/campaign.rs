@@ -19,7 +19,7 @@ use fortress_model::{
 use fortress_spec::Policy;
 
 use super::Flags;
-use crate::{command::Usage, demo::state::State, environment};
+use crate::{check::readable, command::Usage, demo::state::State, environment};
 
 /// What is attacked.
 pub(super) struct Campaign {
@@ -118,14 +118,21 @@ fn given(flags: &Flags, tokens: &mut Tokens) -> Result<()> {
 
 /// A configuration without errors: one that has any is not what runs.
 fn sound(path: &Path) -> Result<(Config, Compiled)> {
+    readable(path)?;
     let (config, mut sources, _) = config::load(path, &environment::variable);
     let Some(config) = config else {
-        anyhow::bail!("`{}` has errors; see `fortress check`", path.display());
+        anyhow::bail!(
+            "`{}` has errors; see them with `fortress check {0}`",
+            path.display()
+        );
     };
     let compiled = compile(&config, &mut sources, &KeyRing::default(), 0);
     let wrong = |found: &Diagnostic| found.severity == Severity::Error;
     if compiled.diagnostics.iter().any(wrong) {
-        anyhow::bail!("`{}` has errors; see `fortress check`", path.display());
+        anyhow::bail!(
+            "`{}` has errors; see them with `fortress check {0}`",
+            path.display()
+        );
     }
     Ok((config, compiled))
 }
@@ -202,9 +209,10 @@ fn upstream(api: &Api) -> String {
                 origin.host.clone()
             };
             format!(
-                "{}://{host}:{}",
+                "{}://{host}:{}{}",
                 if origin.tls { "https" } else { "http" },
-                origin.port
+                origin.port,
+                origin.prefix
             )
         })
         .unwrap_or_default()

@@ -155,7 +155,7 @@ fn beside(output: &Path, file: &Path) -> String {
 }
 
 /// The API's key in `apis`, from its title.
-fn name(description: &ApiDescription) -> String {
+pub(super) fn name(description: &ApiDescription) -> String {
     const LONGEST: usize = 32;
     let mut name = String::new();
     for word in description
