@@ -206,7 +206,12 @@ impl Compiler<'_> {
 
     fn describe(&mut self, path: &Spanned<PathBuf>) -> Option<Arc<ApiDescription>> {
         let loaded = fortress_spec::load(&path.value, &Disk, self.sources);
-        self.diagnostics.extend(loaded.diagnostics);
+        // What has no place in the description has one here: a file that is not there.
+        self.diagnostics
+            .extend(loaded.diagnostics.into_iter().map(|mut found| {
+                found.span = found.span.or(Some(path.span));
+                found
+            }));
         let description = loaded.description?;
         self.files.extend(description.files.iter().cloned());
         Some(Arc::new(description))
