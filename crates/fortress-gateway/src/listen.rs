@@ -86,31 +86,43 @@ fn https_port(all: &[Listener]) -> u16 {
 /// Waiting connections per socket.
 const BACKLOG: i32 = 1024;
 
-/// One socket for each worker, all on one address; the kernel spreads connections over them.
+/// One socket for each worker, all on one address; the kernel spreads connections over them. With
+/// `exclusive` nobody else may listen there, not even an older listener of ours.
 ///
 /// # Errors
 /// When the address cannot be bound.
 pub(crate) fn bind(
     address: SocketAddr,
     workers: usize,
+    exclusive: bool,
 ) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    let first = socket(address)?;
+    if exclusive && address.port() != 0 {
+        // Sharing an address is for the workers: without this, two gateways would share it unawares.
+        drop(socket(address, Sharing::Never)?);
+    }
+    let first = socket(address, Sharing::Workers)?;
     let bound = first.local_addr()?;
     let mut sockets = vec![first];
     while sockets.len() < workers {
-        sockets.push(socket(bound)?);
+        sockets.push(socket(bound, Sharing::Workers)?);
     }
     Ok((bound, sockets))
 }
 
-fn socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Sharing {
+    Never,
+    Workers,
+}
+
+fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(sharing == Sharing::Workers)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use fortress_model::{Decision, Denial, Reason};
 use fortress_spec::check::ResponseOutcome;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::{
@@ -76,26 +77,34 @@ pub(crate) async fn check(
     } = incoming;
     decision.upstream_status = Some(status.as_u16());
     clean(&mut headers);
+    if method == Method::HEAD
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+    {
+        if plan.operation().is_some() {
+            declared_status(decision, plan, status)?;
+        }
+        let announced = length(&headers);
+        return Ok(Reply {
+            status,
+            headers,
+            body: ReplyBody::Empty { announced },
+        });
+    }
     let Some((_, operation)) = plan.operation() else {
         decision
             .notes
             .push("response not checked: the API has no description".into());
         return Ok(streamed(plan, status, headers, Bytes::new(), body));
     };
-    if method == Method::HEAD
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED
+    if headers
+        .get_all(header::CONTENT_TYPE)
+        .iter()
+        .nth(1)
+        .is_some()
     {
-        let announced = body
-            .announced()
-            .filter(|_| method == Method::HEAD)
-            .or_else(|| length(&headers));
-        declared_status(decision, plan, status)?;
-        return Ok(Reply {
-            status,
-            headers,
-            body: ReplyBody::Empty { announced },
-        });
+        // The check would read the first, a browser the last.
+        decision.refuse(Reason::ResponseInvalid, "two `Content-Type` fields")?;
     }
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     if operation.response_streams(status.as_u16(), content_type) {
@@ -106,8 +115,11 @@ pub(crate) async fn check(
     }
     match hold(decision, plan, &mut body, deadline).await? {
         Held::Whole(held) => {
-            let held = decoded(decision, plan, &mut headers, held)?;
-            let body = checked(decision, plan, status, &mut headers, held)?;
+            let body = match decoded(decision, plan, &mut headers, &held)? {
+                Decoded::Plain => checked(decision, plan, status, &mut headers, held)?,
+                Decoded::To(plain) => checked(decision, plan, status, &mut headers, plain)?,
+                Decoded::Not => held,
+            };
             Ok(Reply {
                 status,
                 headers,
@@ -207,7 +219,7 @@ fn streamed(
     rest: UpstreamBody,
 ) -> Reply {
     let length = rest.announced();
-    let patience = plan.api.upstream.timeouts.first_byte;
+    let patience = plan.api.upstream.timeouts.total;
     Reply {
         status,
         headers,
@@ -263,80 +275,108 @@ async fn hold(
     }
 }
 
+enum Decoded {
+    /// It was not encoded.
+    Plain,
+    To(Bytes),
+    /// It cannot be, and the mode lets it pass as it is.
+    Not,
+}
+
 /// An upstream that encodes although it was not asked to is decoded, for nothing else can be checked.
 fn decoded(
     decision: &mut Decision,
     plan: &OperationPlan,
     headers: &mut HeaderMap,
-    held: Bytes,
-) -> Result<Bytes, Denial> {
+    held: &[u8],
+) -> Result<Decoded, Denial> {
     let coding = match Coding::of(headers) {
-        Ok(None) => return Ok(held),
+        Ok(None) => return Ok(Decoded::Plain),
         Ok(Some(coding)) => coding,
         Err(unknown) => {
-            return Err(decision.fail(
+            decision.refuse(
                 Reason::ResponseInvalid,
                 format!("content encoding `{unknown}` cannot be checked"),
-            ));
+            )?;
+            return Ok(Decoded::Not);
         }
     };
-    headers.remove(header::CONTENT_ENCODING);
     let limits = decode::Limits {
         size: plan.bounds.response,
         expansion: usize::MAX,
     };
-    decode::decode(coding, &held, limits)
-        .map(Bytes::from)
-        .map_err(|error| {
-            decision.fail(
+    match decode::decode(coding, held, limits) {
+        Ok(plain) => {
+            headers.remove(header::CONTENT_ENCODING);
+            Ok(Decoded::To(Bytes::from(plain)))
+        }
+        Err(error) => {
+            decision.refuse(
                 Reason::ResponseInvalid,
                 format!("content encoding: {error}"),
-            )
-        })
+            )?;
+            Ok(Decoded::Not)
+        }
+    }
 }
 
 /// Takes away what belongs to the hop from the upstream, and what tells an attacker about it.
 fn clean(headers: &mut HeaderMap) {
-    const REMOVED: &[&str] = &[
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authenticate",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "server",
-        "x-powered-by",
-        "x-aspnet-version",
-        "x-aspnetmvc-version",
-        "x-runtime",
-        "x-generator",
-        "x-debug-token",
-        "x-debug-token-link",
-        "x-sourcemap",
-        "sourcemap",
-        "alt-svc",
-        "date",
-    ];
-    let listed: Vec<HeaderName> = headers
+    let listed: SmallVec<[HeaderName; 2]> = headers
         .get_all(header::CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| *name != header::CONTENT_TYPE && *name != header::CONTENT_ENCODING)
         .collect();
     for name in listed {
         headers.remove(name);
     }
-    for name in REMOVED {
-        headers.remove(*name);
+    let unwelcome: SmallVec<[HeaderName; 4]> = headers
+        .keys()
+        .filter(|name| is_unwelcome(name.as_str()))
+        .cloned()
+        .collect();
+    for name in unwelcome {
+        headers.remove(name);
     }
 }
 
+fn is_unwelcome(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "server"
+            | "x-powered-by"
+            | "x-aspnet-version"
+            | "x-aspnetmvc-version"
+            | "x-runtime"
+            | "x-generator"
+            | "x-debug-token"
+            | "x-debug-token-link"
+            | "x-sourcemap"
+            | "sourcemap"
+            | "alt-svc"
+            | "date"
+            | "x-request-id"
+    )
+}
+
 /// Adds what keeps browsers and caches from misusing an answer, where the upstream says nothing.
-pub(crate) fn dress(headers: &mut HeaderMap, decision: &Decision, hsts: Option<&HeaderValue>) {
+pub(crate) fn dress(
+    headers: &mut HeaderMap,
+    decision: &Decision,
+    id: HeaderValue,
+    hsts: Option<&HeaderValue>,
+) {
+    headers.reserve(7);
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -353,8 +393,8 @@ pub(crate) fn dress(headers: &mut HeaderMap, decision: &Decision, hsts: Option<&
     let html = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         value
             .as_bytes()
-            .to_ascii_lowercase()
-            .starts_with(b"text/html")
+            .get(..9)
+            .is_some_and(|text| text.eq_ignore_ascii_case(b"text/html"))
     });
     if !html && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -367,8 +407,15 @@ pub(crate) fn dress(headers: &mut HeaderMap, decision: &Decision, hsts: Option<&
     if let Some(hsts) = hsts.filter(|_| decision.tls) {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    if let Ok(id) = HeaderValue::from_str(&decision.id.to_string()) {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
+    headers.insert(HeaderName::from_static("x-request-id"), id);
+}
+
+/// What stands for an answer when nobody is there to read it. It is never sent.
+pub(crate) fn nothing() -> Reply {
+    Reply {
+        status: StatusCode::NO_CONTENT,
+        headers: HeaderMap::new(),
+        body: ReplyBody::Empty { announced: None },
     }
 }
 

@@ -4,11 +4,15 @@
 //! The guards look at exactly the header fields that the upstream will get. Deliberately not here:
 //! reading from the wire (`h1`, `connection`) and deciding anything about the operation.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::Bytes;
 use fortress_model::{Decision, Denial, Reason, config::Network};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use smallvec::SmallVec;
 
 use crate::h1::{connection_options, is_forwardable_name};
 use crate::path::{NormalizedPath, Semicolons, split_target};
@@ -40,6 +44,8 @@ pub(crate) trait RequestBody {
     fn announced(&self) -> Option<u64>;
     /// The next piece, or `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError>;
+    /// Ends when the client has gone away, and not before. Asked after the body's end.
+    async fn gone(&mut self);
 }
 
 /// Why a body cannot be read on.
@@ -85,44 +91,6 @@ pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box
     ))
 }
 
-/// What RFC 9110, section 7.6.1, and custom call hop-by-hop.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-    "http2-settings",
-];
-
-/// What only a proxy in front of the upstream may say. All of `x-forwarded-*` and `x-original-*`
-/// goes too.
-const SPOOFABLE: &[&str] = &[
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "x-cluster-client-ip",
-    "x-remote-ip",
-    "x-remote-addr",
-    "fastly-client-ip",
-    "x-envoy-external-address",
-    "x-request-id",
-    "x-proxyuser-ip",
-    "x-host",
-    "x-http-host-override",
-    "x-forwarded",
-    "forwarded-for",
-    "x-rewrite-url",
-];
-
 /// What makes some servers answer another request than the one that was checked. An operation that
 /// declares one as a header parameter gets it.
 pub(crate) const OVERRIDES: &[&str] = &[
@@ -152,6 +120,27 @@ const END_TO_END: &[&str] = &[
 ];
 
 fn clean(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial> {
+    drop_listed(decision, headers)?;
+    // One pass over what came: most requests have nothing to take away.
+    let unwelcome: SmallVec<[HeaderName; 4]> = headers
+        .keys()
+        .filter(|name| fate(name) != Fate::Kept)
+        .cloned()
+        .collect();
+    for name in unwelcome {
+        headers.remove(&name);
+        if fate(&name) == Fate::Disbelieved {
+            decision.notes.push(format!("header `{name}` removed"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what `Connection` lists.
+fn drop_listed(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Ok(());
+    }
     let listed: Vec<String> = connection_options(headers)
         .map(|option| String::from_utf8_lossy(option).to_ascii_lowercase())
         .filter(|option| option != "close" && option != "keep-alive")
@@ -167,32 +156,58 @@ fn clean(decision: &mut Decision, headers: &mut HeaderMap) -> Result<(), Denial>
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP {
-        headers.remove(*name);
-    }
-    let unwelcome: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| !is_welcome(name))
-        .cloned()
-        .collect();
-    for name in unwelcome {
-        headers.remove(&name);
-        decision.notes.push(format!("header `{name}` removed"));
-    }
     Ok(())
 }
 
-fn is_welcome(name: &HeaderName) -> bool {
-    if !is_forwardable_name(name) {
-        return false;
+/// What becomes of a header field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Kept,
+    /// Ends at this hop (RFC 9110, section 7.6.1, and custom).
+    Hop,
+    /// Only a proxy in front of the upstream may say it, or an upstream could take it for another
+    /// field.
+    Disbelieved,
+}
+
+fn fate(name: &HeaderName) -> Fate {
+    match name.as_str() {
+        "connection"
+        | "keep-alive"
+        | "proxy-connection"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "expect"
+        | "http2-settings" => Fate::Hop,
+        // The operation may declare them: `drop_overrides` decides.
+        "x-original-url" | "x-rewrite-url" => Fate::Kept,
+        "forwarded"
+        | "forwarded-for"
+        | "client-ip"
+        | "true-client-ip"
+        | "cf-connecting-ip"
+        | "fastly-client-ip"
+        | "x-real-ip"
+        | "x-client-ip"
+        | "x-cluster-client-ip"
+        | "x-remote-ip"
+        | "x-remote-addr"
+        | "x-proxyuser-ip"
+        | "x-envoy-external-address"
+        | "x-request-id"
+        | "x-host"
+        | "x-http-host-override"
+        | "x-forwarded" => Fate::Disbelieved,
+        text if text.starts_with("x-forwarded-") || text.starts_with("x-original-") => {
+            Fate::Disbelieved
+        }
+        _ if !is_forwardable_name(name) => Fate::Disbelieved,
+        _ => Fate::Kept,
     }
-    let name = name.as_str();
-    if OVERRIDES.contains(&name) {
-        return true;
-    }
-    !(SPOOFABLE.contains(&name)
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("x-original-"))
 }
 
 /// Takes away the override headers that the operation does not declare.
@@ -201,12 +216,12 @@ pub(crate) fn drop_overrides(
     headers: &mut HeaderMap,
     declared: &[HeaderName],
 ) {
-    for name in OVERRIDES {
-        if declared.iter().all(|declared| declared.as_str() != *name)
-            && headers.remove(*name).is_some()
-        {
-            decision.notes.push(format!("header `{name}` removed"));
-        }
+    let undeclared =
+        |name: &&HeaderName| OVERRIDES.contains(&name.as_str()) && !declared.contains(name);
+    let found: SmallVec<[HeaderName; 2]> = headers.keys().filter(undeclared).cloned().collect();
+    for name in found {
+        headers.remove(&name);
+        decision.notes.push(format!("header `{name}` removed"));
     }
 }
 
@@ -214,17 +229,30 @@ pub(crate) fn drop_overrides(
 ///
 /// `Forwarded` (RFC 7239) and `X-Forwarded-For` are believed only as far as each hop that appended
 /// an entry is itself trusted. An entry that cannot be read ends the search at the last good one.
+/// Where both fields are there and disagree, one of them is the client's own invention, and nobody
+/// knows which: then it is the peer.
 pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let peer = peer.to_canonical();
     if trusted.is_empty() || !is_trusted(peer, trusted) {
         return peer;
     }
     let forwarded = forwarded_for(headers);
-    let entries = if forwarded.is_empty() {
-        x_forwarded_for(headers)
-    } else {
-        forwarded
-    };
+    let x_forwarded = x_forwarded_for(headers);
+    match (forwarded.is_empty(), x_forwarded.is_empty()) {
+        (true, _) => last_untrusted(peer, &x_forwarded, trusted),
+        (false, true) => last_untrusted(peer, &forwarded, trusted),
+        (false, false) => {
+            let client = last_untrusted(peer, &forwarded, trusted);
+            if client == last_untrusted(peer, &x_forwarded, trusted) {
+                client
+            } else {
+                peer
+            }
+        }
+    }
+}
+
+fn last_untrusted(peer: IpAddr, entries: &[Option<IpAddr>], trusted: &[Network]) -> IpAddr {
     let mut client = peer;
     for entry in entries.iter().rev() {
         let Some(address) = entry else { break };
@@ -284,18 +312,56 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// Tells the upstream who called, in the fields that it expects from a proxy.
-pub(crate) fn add_forwarding(headers: &mut HeaderMap, decision: &Decision) {
+pub(crate) fn add_forwarding(headers: &mut HeaderMap, decision: &Decision, id: &HeaderValue) {
+    headers.reserve(4);
     let proto = HeaderValue::from_static(if decision.tls { "https" } else { "http" });
     headers.insert(HeaderName::from_static("x-forwarded-proto"), proto);
-    if let Ok(value) = HeaderValue::from_str(&decision.client.to_string()) {
+    // An address is 45 characters at most.
+    let mut address = ArrayText::<48>::default();
+    if write!(address, "{}", decision.client).is_ok()
+        && let Ok(value) = HeaderValue::from_bytes(address.as_bytes())
+    {
         headers.insert(HeaderName::from_static("x-forwarded-for"), value);
     }
     if let Ok(value) = HeaderValue::from_str(&decision.host) {
         headers.insert(HeaderName::from_static("x-forwarded-host"), value);
     }
-    if let Ok(value) = HeaderValue::from_str(&decision.id.to_string()) {
-        headers.insert(HeaderName::from_static("x-request-id"), value);
+    headers.insert(HeaderName::from_static("x-request-id"), id.clone());
+}
+
+/// Text on the stack.
+struct ArrayText<const N: usize> {
+    bytes: SmallVec<[u8; N]>,
+}
+
+impl<const N: usize> Default for ArrayText<N> {
+    fn default() -> Self {
+        Self {
+            bytes: SmallVec::new(),
+        }
     }
+}
+
+impl<const N: usize> ArrayText<N> {
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<const N: usize> std::fmt::Write for ArrayText<N> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.bytes.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The request's id as a header field's value.
+pub(crate) fn id_value(decision: &Decision) -> HeaderValue {
+    let mut text = ArrayText::<32>::default();
+    if write!(text, "{}", decision.id).is_err() {
+        return HeaderValue::from_static("");
+    }
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -323,6 +389,31 @@ mod tests {
             client_address(peer.parse().unwrap(), &headers, &trusted),
             expect.parse::<IpAddr>().unwrap()
         );
+    }
+
+    #[test]
+    fn two_fields_that_disagree_are_not_believed() {
+        let trusted = [Network {
+            address: "10.0.0.0".parse().unwrap(),
+            prefix: 8,
+        }];
+        for (forwarded, expect) in [
+            ("for=203.0.113.9", "203.0.113.9"),
+            ("for=198.51.100.6", "10.0.0.1"),
+            ("for=unknown", "10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::FORWARDED, HeaderValue::from_static(forwarded));
+            headers.insert(
+                HeaderName::from_static("x-forwarded-for"),
+                HeaderValue::from_static("203.0.113.9"),
+            );
+            assert_eq!(
+                client_address("10.0.0.1".parse().unwrap(), &headers, &trusted),
+                expect.parse::<IpAddr>().unwrap(),
+                "{forwarded}"
+            );
+        }
     }
 
     #[test]

@@ -347,6 +347,7 @@ impl Walk<'_> {
                 return found;
             }
         }
+        let mut other: Option<String> = None;
         // A template parameter is never empty (OpenAPI 3.1, "Path Templating").
         if !segment.is_empty() {
             let depth = self.captures.len();
@@ -361,9 +362,12 @@ impl Walk<'_> {
             }
             if let Some(child) = &node.parameter {
                 self.captures.push(start..end);
-                let found = self.visit(child, end + 1);
-                if !matches!(found, Match::None) {
-                    return found;
+                match self.visit(child, end + 1) {
+                    Match::None => {}
+                    // A description may have the same path once with a parameter that takes
+                    // slashes, for other methods.
+                    Match::OtherMethods(allow) if node.spanning.is_some() => other = Some(allow),
+                    found @ (Match::Operation { .. } | Match::OtherMethods(_)) => return found,
                 }
                 self.captures.truncate(depth);
             }
@@ -371,10 +375,16 @@ impl Walk<'_> {
         if let Some(child) = &node.spanning
             && !segment.is_empty()
         {
-            let found = self.visit_spanning(child, start);
-            if !matches!(found, Match::None) {
-                return found;
+            match (self.visit_spanning(child, start), other.take()) {
+                (Match::None, kept) => other = kept,
+                (Match::OtherMethods(more), Some(kept)) => {
+                    return Match::OtherMethods(union(&kept, &more));
+                }
+                (found, _) => return found,
             }
+        }
+        if let Some(allow) = other {
+            return Match::OtherMethods(allow);
         }
         match &node.rest {
             Some(plan) => Match::Operation {
@@ -434,6 +444,14 @@ impl Walk<'_> {
         methods.sort_unstable();
         Match::OtherMethods(methods.join(", "))
     }
+}
+
+/// The methods of two `Allow` lists, each once, in order.
+fn union(one: &str, other: &str) -> String {
+    let mut methods: Vec<&str> = one.split(", ").chain(other.split(", ")).collect();
+    methods.sort_unstable();
+    methods.dedup();
+    methods.join(", ")
 }
 
 /// Matches one segment against literals and parameters in turn. A parameter takes as little as it

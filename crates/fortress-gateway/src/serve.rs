@@ -1,7 +1,12 @@
 //! A request's life, from its head to its answer. One way in, one way out, whatever the version of
 //! HTTP: a guard either lets the request go on or ends it with a denial, and every end is recorded.
 
-use std::{rc::Rc, sync::Arc, task::Poll};
+use std::{
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
 use http::{HeaderValue, StatusCode, header};
@@ -79,26 +84,66 @@ pub(crate) async fn serve(
 ) -> Answer {
     let started = Instant::now();
     let gateway = worker.gateway();
-    let mut decision = begin(worker, &gateway, arrival, &head);
+    let decision = Box::new(begin(worker, &gateway, arrival, &head));
+    let id = request::id_value(&decision);
+    // From here on the request is recorded, even if nobody waits for its answer any more.
+    let mut record = Recorder::new(worker, decision, started);
+    let Some(decision) = record.decision() else {
+        return Answer {
+            reply: reply::nothing(),
+            record,
+        };
+    };
     let mut stopwatch = Stopwatch(started);
-    let answering = answer(worker, &gateway, &mut decision, &mut stopwatch, head, body);
-    let answered = match unwound(answering).await {
+    let ran = {
+        // Pinned here, since moving it would copy all that it holds.
+        let answering = pin!(answer(
+            worker,
+            &gateway,
+            decision,
+            &mut stopwatch,
+            (head, &id),
+            body,
+        ));
+        unwound(answering).await
+    };
+    let answered = match ran {
         Ok(answered) => answered,
         Err(Panicked) => Err(decision
             .fail(Reason::GatewayFault, "a guard panicked")
             .into()),
     };
-    stopwatch.lap(&mut decision);
-    let mut reply = answered.unwrap_or_else(|refused| refuse(&mut decision, refused));
+    stopwatch.lap(decision);
+    let mut reply = match answered {
+        Ok(reply) => reply,
+        Err(End::Refused(refused)) => refuse(decision, refused),
+        Err(End::Gone) => {
+            return Answer {
+                reply: reply::nothing(),
+                record,
+            };
+        }
+    };
     reply::dress(
         &mut reply.headers,
-        &decision,
+        decision,
+        id,
         gateway.hsts(&arrival.listener),
     );
     decision.status = reply.status.as_u16();
-    Answer {
-        reply,
-        record: Recorder::new(worker, decision, started),
+    Answer { reply, record }
+}
+
+/// Why there is no answer of the upstream's.
+enum End {
+    Refused(Refused),
+    /// The client went away, and its request with it.
+    Gone,
+}
+
+impl<T: Into<Refused>> From<T> for End {
+    fn from(refused: T) -> Self {
+        Self::Refused(refused.into())
     }
 }
 
@@ -122,15 +167,17 @@ pub(crate) fn refuse_head(
     let denial = decision.fail(refused.reason, refused.detail);
     let gateway = worker.gateway();
     let mut reply = refuse(&mut decision, denial.into());
+    let id = request::id_value(&decision);
     reply::dress(
         &mut reply.headers,
         &decision,
+        id,
         gateway.hsts(&arrival.listener),
     );
     decision.status = reply.status.as_u16();
     Answer {
         reply,
-        record: Recorder::new(worker, decision, Instant::now()),
+        record: Recorder::new(worker, Box::new(decision), Instant::now()),
     }
 }
 
@@ -176,23 +223,30 @@ async fn answer(
     gateway: &Gateway,
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
-    head: Head,
+    (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-) -> Result<Reply, Refused> {
+) -> Result<Reply, End> {
     let method = head.method.clone();
-    let cleared = guard(gateway, decision, stopwatch, head, body).await?;
+    let cleared = guard(gateway, decision, stopwatch, (head, id), &mut *body).await?;
     let plan = Arc::clone(cleared.routed.plan());
     stopwatch.enter(decision, Stage::Forward);
     let upstream = &plan.api.upstream;
     let deadline = Instant::now() + upstream.timeouts.total;
-    let incoming = match worker.upstreams.send(upstream, cleared).await {
-        Ok(incoming) => incoming,
-        Err(error) => return Err(decision.fail(error.reason(), error.to_string()).into()),
+    let forwarding = async {
+        let incoming = match worker.upstreams.send(upstream, cleared).await {
+            Ok(incoming) => incoming,
+            Err(error) => return Err(decision.fail(error.reason(), error.to_string()).into()),
+        };
+        stopwatch.enter(decision, Stage::Reply);
+        let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
+        decision.outcome = Outcome::Forwarded;
+        Ok(reply)
     };
-    stopwatch.enter(decision, Stage::Reply);
-    let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
-    decision.outcome = Outcome::Forwarded;
-    Ok(reply)
+    tokio::select! {
+        biased;
+        answered = forwarding => answered,
+        () = body.gone() => Err(End::Gone),
+    }
 }
 
 /// Every guard, in its place.
@@ -200,7 +254,7 @@ async fn guard(
     gateway: &Gateway,
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
-    head: Head,
+    (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
 ) -> Result<Cleared, Refused> {
     let (mut request, host) = request::parse(decision, head)?;
@@ -215,7 +269,7 @@ async fn guard(
     let permit =
         authorize::check(decision, plan, &principal).map_err(|denial| challenge(plan, denial))?;
     stopwatch.enter(decision, Stage::Inspect);
-    request::add_forwarding(&mut request.headers, decision);
+    request::add_forwarding(&mut request.headers, decision, id);
     let inspected = inspect::check(decision, &routed, request, body).await?;
     Ok(Cleared {
         routed,
@@ -260,8 +314,7 @@ struct Panicked;
 
 /// Runs work whose panic is a defect of ours, but must not end a request without a verdict, nor the
 /// other requests of its connection.
-async fn unwound<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut work = std::pin::pin!(work);
+async fn unwound<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     std::future::poll_fn(|cx| {
         let polled =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work.as_mut().poll(cx)));
@@ -297,12 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_becomes_a_verdict() {
-        assert!(matches!(unwound(async { 1 }).await, Ok(1)));
-        assert!(
-            unwound(async { panic!("a defect") })
-                .await
-                .map(|()| ())
-                .is_err()
-        );
+        assert!(matches!(unwound(pin!(async { 1 })).await, Ok(1)));
+        assert!(unwound(pin!(async { panic!("a defect") })).await.is_err());
     }
 }

@@ -261,18 +261,18 @@ impl Server {
     /// Binds the addresses that are not bound yet; all of them, or none.
     fn listen(&self, gateway: &Gateway) -> Result<(), ServerError> {
         let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        // A reload may move a listener from an address to one that overlaps with it.
+        let exclusive = bound.is_empty();
         let mut new = Vec::new();
         for plan in gateway
             .listeners
             .iter()
             .filter(|plan| !bound.contains_key(&plan.name))
         {
-            let (address, sockets) =
-                listen::bind(plan.address, self.commands.len()).map_err(|cause| {
-                    ServerError::Listen {
-                        address: plan.address,
-                        cause,
-                    }
+            let (address, sockets) = listen::bind(plan.address, self.commands.len(), exclusive)
+                .map_err(|cause| ServerError::Listen {
+                    address: plan.address,
+                    cause,
                 })?;
             new.push((Arc::clone(&plan.name), address, sockets));
         }
@@ -331,7 +331,10 @@ async fn work(
     loop {
         tokio::select! {
             () = &mut stopping => break,
-            _ = tidy.tick() => worker.upstreams.tidy(),
+            _ = tidy.tick() => {
+                worker.upstreams.tidy();
+                worker.open.tidy();
+            }
             order = orders.recv() => match order {
                 None => break,
                 Some(Command::Listen { name, socket, stop }) => listen_on(worker, name, socket, stop),

@@ -11,13 +11,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, Cache};
 use fortress_model::{Clock, Decision, Outcome, SystemClock, Timestamp, decision::RequestId};
 use httpdate::HttpDate;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, error::Elapsed},
+};
 
 use crate::{
     compile::Gateway,
@@ -100,12 +104,12 @@ impl Worker {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     worker: Rc<Worker>,
-    decision: Option<Decision>,
+    decision: Option<Box<Decision>>,
     started: Instant,
 }
 
 impl Recorder {
-    pub(crate) fn new(worker: &Rc<Worker>, decision: Decision, started: Instant) -> Self {
+    pub(crate) fn new(worker: &Rc<Worker>, decision: Box<Decision>, started: Instant) -> Self {
         worker.shared.in_flight.fetch_add(1, Ordering::Relaxed);
         Self {
             worker: Rc::clone(worker),
@@ -126,7 +130,7 @@ impl Recorder {
 
     /// The record, to complete it.
     pub(crate) fn decision(&mut self) -> Option<&mut Decision> {
-        self.decision.as_mut()
+        self.decision.as_deref_mut()
     }
 
     /// The client did not get the whole answer.
@@ -152,7 +156,7 @@ impl Drop for Recorder {
         if let Some(mut decision) = self.decision.take() {
             decision.duration = self.started.elapsed();
             self.worker.shard.observe(&decision);
-            self.worker.journal.borrow_mut().record(decision);
+            self.worker.journal.borrow_mut().record(*decision);
         }
     }
 }
@@ -194,3 +198,31 @@ pub(crate) async fn stop(mut stopping: watch::Receiver<bool>) {
 
 /// How often a worker looks after what is idle.
 pub(crate) const TIDY: Duration = Duration::from_secs(1);
+
+/// Waits for `work` until `deadline`. What is ready at once costs neither a timer nor a look at the
+/// clock.
+///
+/// # Errors
+/// The deadline passed first.
+pub(crate) async fn before<T>(
+    deadline: impl FnOnce() -> Instant,
+    work: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let mut work = std::pin::pin!(work);
+    let ready = std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match ready.await {
+        Some(done) => Ok(done),
+        None => tokio::time::timeout_at(deadline(), work).await,
+    }
+}
+
+/// As [`before`], for a time from now on.
+///
+/// # Errors
+/// The time passed first.
+pub(crate) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    before(|| Instant::now() + time, work).await
+}

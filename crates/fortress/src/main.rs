@@ -16,6 +16,11 @@ mod screen;
 
 use std::process::ExitCode;
 
+/// Requests are many short-lived allocations of like sizes on one thread, which the system's
+/// allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     command::main()
 }

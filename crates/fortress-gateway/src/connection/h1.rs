@@ -3,7 +3,7 @@
 //! After a refusal of the head or of the framing nothing that follows on the connection can be
 //! trusted, so it is closed; and so it is when a body was not read to its end.
 
-use std::time::Duration;
+use std::{pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use fortress_model::Reason;
@@ -24,7 +24,7 @@ use crate::{
     reply::{Reply, ReplyBody, Stream},
     request::{BodyError, Head, RequestBody},
     serve::{self, Answer},
-    worker::Recorder,
+    worker::{Recorder, before},
 };
 
 /// Bytes asked for at a time.
@@ -35,6 +35,10 @@ const KEPT_BUFFER: usize = 64 << 10;
 /// unread bytes is closed: a reset would take the answer away (RFC 9112, section 9.6).
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
+/// How long a client that has closed its side is still taken for one that waits for its answer.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
+/// Bytes of later requests that are taken while an earlier one is with the upstream.
+const AHEAD: usize = 16 << 10;
 
 /// Serves a connection to its end.
 pub(super) async fn run<I: Io>(context: Context, io: I) {
@@ -42,12 +46,21 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
         io,
         input: BytesMut::new(),
         output: BytesMut::new(),
+        broken: false,
     };
+    requests(&context, &mut wire).await;
+    if !wire.broken {
+        // Under TLS this says that nothing was cut off.
+        drop(tokio::time::timeout(LINGER, wire.io.shutdown()).await);
+    }
+}
+
+async fn requests<I: Io>(context: &Context, wire: &mut Wire<I>) {
     let mut first = true;
     loop {
-        match wire.head(&context, first).await {
+        match wire.head(context, first).await {
             Heard::Request(head) => {
-                if !exchange(&context, &mut wire, *head).await {
+                if !exchange(context, wire, *head).await {
                     return;
                 }
             }
@@ -55,7 +68,7 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
                 let seen = wire.input.len();
                 let answer = serve::refuse_head(&context.worker, &context.arrival, refused, seen);
                 let sent = wire
-                    .send(&context, &Method::GET, Version::Http11, answer, false)
+                    .send(context, &Method::GET, Version::Http11, answer, false)
                     .await;
                 if sent {
                     wire.linger().await;
@@ -75,6 +88,8 @@ struct Wire<I> {
     io: I,
     input: BytesMut,
     output: BytesMut,
+    /// The client is gone, or has half an answer.
+    broken: bool,
 }
 
 /// What came where a request was expected.
@@ -142,6 +157,9 @@ async fn exchange<I: Io>(context: &Context, wire: &mut Wire<I>, head: RequestHea
         },
     };
     let unread = !matches!(body.left, Left::Nothing);
+    if wire.broken {
+        return false;
+    }
     let until_close = version == Version::Http10
         && matches!(&answer.reply.body, ReplyBody::Stream(stream) if stream.length.is_none());
     let keep_alive = keep_alive && !unread && !until_close && !context.worker.is_stopping();
@@ -165,12 +183,12 @@ impl<I: Io> Wire<I> {
             } else {
                 context.bounds.idle_time
             };
-            context.idle.set(true);
-            let read = tokio::time::timeout(patience, self.read()).await;
-            context.idle.set(false);
+            context.waiting.begin(patience);
+            let read = self.read().await;
+            context.waiting.end();
             match read {
-                Ok(Ok(0) | Err(_)) | Err(_) => return Heard::Nothing,
-                Ok(Ok(_)) => {}
+                Ok(0) | Err(_) => return Heard::Nothing,
+                Ok(_) => {}
             }
             if !first {
                 begun = Instant::now();
@@ -182,7 +200,7 @@ impl<I: Io> Wire<I> {
                 Ok(None) => {}
                 Err(refused) => return Heard::Refused(refused),
             }
-            match tokio::time::timeout_at(begun + context.bounds.head_time, self.read()).await {
+            match before(|| begun + context.bounds.head_time, self.read()).await {
                 Ok(Ok(0) | Err(_)) => return Heard::Nothing,
                 Ok(Ok(_)) => {}
                 Err(_) if self.input.is_empty() => return Heard::Nothing,
@@ -242,9 +260,32 @@ impl<I: Io> Wire<I> {
             }
         };
         if !sent {
+            self.broken = true;
             record.abandon();
         }
         sent
+    }
+
+    /// Ends when the client has gone away. What it sends meanwhile is kept, up to a bound.
+    async fn gone(&mut self) {
+        let mut piece = [0; 64];
+        while self.input.len() < AHEAD {
+            match self.io.read(&mut piece).await {
+                Ok(0) => {
+                    tokio::time::sleep(HALF_CLOSED).await;
+                    self.broken = true;
+                    return;
+                }
+                Ok(read) => self
+                    .input
+                    .extend_from_slice(piece.get(..read).unwrap_or_default()),
+                Err(_) => {
+                    self.broken = true;
+                    return;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     async fn send_whole(
@@ -277,7 +318,28 @@ impl<I: Io> Wire<I> {
         record: &mut Recorder,
     ) -> bool {
         loop {
-            match stream.next().await {
+            let piece = {
+                let mut next = std::pin::pin!(stream.next());
+                match at_once(next.as_mut()).await {
+                    Some(piece) => piece,
+                    None => {
+                        // The client has what there is while the upstream takes its time.
+                        if write_all(&mut self.io, &self.output, patience)
+                            .await
+                            .is_err()
+                        {
+                            return false;
+                        }
+                        self.output.clear();
+                        tokio::select! {
+                            biased;
+                            piece = next => piece,
+                            () = self.gone() => return false,
+                        }
+                    }
+                }
+            };
+            match piece {
                 Ok(Some(piece)) => {
                     if chunked {
                         write_chunk(&mut self.output, &piece);
@@ -316,11 +378,12 @@ impl<I: Io> Wire<I> {
 
     /// Closes so that the client can read the answer although not all that it sent was read.
     async fn linger(&mut self) {
-        if self.io.shutdown().await.is_err() {
-            return;
-        }
         let mut seen = 0;
         let deadline = Instant::now() + LINGER;
+        match tokio::time::timeout_at(deadline, self.io.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
         while seen < LINGER_BYTES {
             self.input.clear();
             match tokio::time::timeout_at(deadline, self.read()).await {
@@ -329,6 +392,15 @@ impl<I: Io> Wire<I> {
             }
         }
     }
+}
+
+/// What a future gives without waiting.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 fn framing(
@@ -425,6 +497,10 @@ impl<I: Io> RequestBody for Body<'_, I> {
                 Ok(_) => self.owes_continue = false,
             }
         }
+    }
+
+    async fn gone(&mut self) {
+        self.wire.gone().await;
     }
 }
 

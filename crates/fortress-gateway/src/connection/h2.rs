@@ -2,7 +2,8 @@
 //! any other.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::HashMap,
     convert::Infallible,
     error::Error,
     future::Future,
@@ -24,10 +25,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use super::{
-    Context, Io,
-    meter::{Meter, Progress},
-};
+use super::{Context, Io, meter::Meter};
 use crate::{
     h1::{Authority, Refused},
     path::validate_target,
@@ -43,12 +41,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 256 << 10;
+/// Bytes of a held answer that are handed over at a time.
+const PIECE: usize = 64 << 10;
 
 /// Serves a connection to its end.
 pub(super) async fn run<I: Io>(context: Context, io: I) {
     let bounds = &context.bounds;
-    let progress = Progress::new();
-    let io = TokioIo::new(Meter::new(io, bounds, progress.clone()));
+    let io = TokioIo::new(Meter::new(io, bounds));
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -65,7 +64,8 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
         .keep_alive_timeout(Duration::from_secs(10));
     let streams = Rc::new(Streams {
         open: Cell::new(0),
-        replying: Cell::new(0),
+        offered: RefCell::default(),
+        next: Cell::new(0),
         last: Cell::new(Instant::now()),
     });
     let context = Rc::new(context);
@@ -93,7 +93,7 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
                 graceful = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = tokio::time::sleep(LOOK) => match streams.look(&context, &progress) {
+            () = tokio::time::sleep(LOOK) => match streams.look(&context) {
                 Look::Fine => {}
                 Look::Idle if graceful => {}
                 Look::Idle => {
@@ -111,8 +111,10 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
 #[derive(Debug)]
 struct Streams {
     open: Cell<usize>,
-    /// Streams whose answer is on its way.
-    replying: Cell<usize>,
+    /// Streams whose answer waits for its client to take more, and since when. Other frames of the
+    /// client's do not count: pings are easily sent.
+    offered: RefCell<HashMap<u64, Instant>>,
+    next: Cell<u64>,
     last: Cell<Instant>,
 }
 
@@ -126,17 +128,18 @@ impl Streams {
     fn enter(this: &Rc<Self>) -> Entered {
         this.open.set(this.open.get() + 1);
         this.last.set(Instant::now());
+        let id = this.next.get();
+        this.next.set(id.wrapping_add(1));
         Entered {
             streams: Rc::clone(this),
-            replying: false,
+            id,
         }
     }
 
-    fn look(&self, context: &Context, written: &Progress) -> Look {
+    fn look(&self, context: &Context) -> Look {
         let bounds = &context.bounds;
-        if self.replying.get() > 0
-            && written.last().max(self.last.get()).elapsed() > bounds.write_time
-        {
+        let oldest = self.offered.borrow().values().min().copied();
+        if oldest.is_some_and(|since| since.elapsed() > bounds.write_time) {
             return Look::Stuck;
         }
         let silent = self.last.get().elapsed();
@@ -152,14 +155,20 @@ impl Streams {
 #[derive(Debug)]
 struct Entered {
     streams: Rc<Streams>,
-    replying: bool,
+    id: u64,
 }
 
 impl Entered {
-    fn replies(&mut self) {
-        self.replying = true;
-        self.streams.replying.set(self.streams.replying.get() + 1);
-        self.streams.last.set(Instant::now());
+    /// From now on it is the client's turn.
+    fn offers(&self) {
+        let now = Instant::now();
+        self.streams.offered.borrow_mut().insert(self.id, now);
+        self.streams.last.set(now);
+    }
+
+    /// The client has taken everything; it is the upstream's turn.
+    fn has_nothing(&self) {
+        self.streams.offered.borrow_mut().remove(&self.id);
     }
 }
 
@@ -167,11 +176,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let streams = &self.streams;
         streams.open.set(streams.open.get().saturating_sub(1));
-        if self.replying {
-            streams
-                .replying
-                .set(streams.replying.get().saturating_sub(1));
-        }
+        streams.offered.borrow_mut().remove(&self.id);
         streams.last.set(Instant::now());
     }
 }
@@ -179,7 +184,7 @@ impl Drop for Entered {
 async fn exchange(
     context: &Context,
     request: Request<Incoming>,
-    mut entered: Entered,
+    entered: Entered,
 ) -> Response<Sent> {
     let (parts, incoming) = request.into_parts();
     let head_request = parts.method == Method::HEAD;
@@ -190,7 +195,7 @@ async fn exchange(
         }
         Err(refused) => serve::refuse_head(&context.worker, &context.arrival, refused, 0),
     };
-    entered.replies();
+    entered.offers();
     response(context, answer, head_request, entered)
 }
 
@@ -314,6 +319,11 @@ impl RequestBody for Received {
             }
         }
     }
+
+    async fn gone(&mut self) {
+        // hyper drops the whole request then.
+        std::future::pending().await
+    }
 }
 
 fn response(context: &Context, answer: Answer, head: bool, entered: Entered) -> Response<Sent> {
@@ -339,6 +349,7 @@ fn response(context: &Context, answer: Answer, head: bool, entered: Entered) -> 
     }
     let source = match body {
         ReplyBody::Empty { .. } => Source::Whole(Bytes::new()),
+        ReplyBody::Full(_) if head => Source::Whole(Bytes::new()),
         ReplyBody::Full(bytes) => Source::Whole(bytes),
         ReplyBody::Stream(stream) => Source::Stream(next(stream)),
     };
@@ -346,7 +357,7 @@ fn response(context: &Context, answer: Answer, head: bool, entered: Entered) -> 
         source,
         record,
         done: false,
-        _entered: entered,
+        entered,
     });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -358,7 +369,7 @@ struct Sent {
     source: Source,
     record: Recorder,
     done: bool,
-    _entered: Entered,
+    entered: Entered,
 }
 
 enum Source {
@@ -389,20 +400,26 @@ impl Body for Sent {
         }
         match &mut this.source {
             Source::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.done = true;
-                this.record.sent(bytes.len());
-                if bytes.is_empty() {
+                // In pieces: what hyper has taken waits for the client out of our sight.
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                this.done = bytes.is_empty();
+                this.record.sent(piece.len());
+                this.entered.offers();
+                if piece.is_empty() {
                     Poll::Ready(None)
                 } else {
-                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                    Poll::Ready(Some(Ok(Frame::data(piece))))
                 }
             }
             Source::Stream(future) => {
                 let (stream, piece) = match future.as_mut().poll(cx) {
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        this.entered.has_nothing();
+                        return Poll::Pending;
+                    }
                     Poll::Ready(ready) => ready,
                 };
+                this.entered.offers();
                 match piece {
                     Ok(Some(piece)) => {
                         this.record.sent(piece.len());

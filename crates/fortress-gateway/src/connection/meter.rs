@@ -7,10 +7,8 @@
 //! is the operator's to set.
 
 use std::{
-    cell::Cell,
     io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -26,37 +24,17 @@ const WINDOW: Duration = Duration::from_secs(10);
 const FRAME_HEADER: usize = 9;
 const PREFACE: usize = 24;
 
-/// When bytes last moved, for whoever watches the connection.
-#[derive(Clone, Debug)]
-pub(super) struct Progress(Rc<Cell<Instant>>);
-
-impl Progress {
-    pub(super) fn new() -> Self {
-        Self(Rc::new(Cell::new(Instant::now())))
-    }
-
-    pub(super) fn last(&self) -> Instant {
-        self.0.get()
-    }
-
-    fn mark(&self) {
-        self.0.set(Instant::now());
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Meter<I> {
     io: I,
     frames: Frames,
-    written: Progress,
 }
 
 impl<I> Meter<I> {
-    pub(super) fn new(io: I, bounds: &Bounds, written: Progress) -> Self {
+    pub(super) fn new(io: I, bounds: &Bounds) -> Self {
         Self {
             io,
             frames: Frames::new(bounds),
-            written,
         }
     }
 }
@@ -188,12 +166,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write(cx, buf);
-        if written.is_ready() {
-            this.written.mark();
-        }
-        written
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -209,12 +182,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Meter<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
-        if written.is_ready() {
-            this.written.mark();
-        }
-        written
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::AbortHandle,
+    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -27,13 +28,31 @@ use crate::{
     listen::{ListenerPlan, Service},
     reply,
     request::Arrival,
-    worker::{Recorder, Worker},
+    worker::{Recorder, Worker, within},
 };
 
-/// Whether a connection is idle, and its task.
-type Task = (Rc<Cell<bool>>, AbortHandle);
+/// Until when a connection may wait for a request, and its task.
+type Task = (Rc<Waiting>, AbortHandle);
 
-/// A worker's open connections, so that a stop can end those that wait for nothing but a request.
+/// Whether a connection waits for nothing but a request.
+///
+/// The worker looks after the waiting ones once a second, which costs less than a timer for each
+/// request.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Cell<Option<Instant>>);
+
+impl Waiting {
+    fn begin(&self, patience: Duration) {
+        self.0.set(Some(Instant::now() + patience));
+    }
+
+    fn end(&self) {
+        self.0.set(None);
+    }
+}
+
+/// A worker's open connections, so that those that wait for nothing but a request can be ended: by
+/// a stop, or because they have waited for too long.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
     next: Cell<u64>,
@@ -43,8 +62,18 @@ pub(crate) struct Open {
 impl Open {
     /// Ends the connections that are between two requests.
     pub(crate) fn end_idle(&self) {
-        for (idle, task) in self.connections.borrow().values() {
-            if idle.get() {
+        for (waiting, task) in self.connections.borrow().values() {
+            if waiting.0.get().is_some() {
+                task.abort();
+            }
+        }
+    }
+
+    /// Ends the connections that have waited for too long.
+    pub(crate) fn tidy(&self) {
+        let now = Instant::now();
+        for (waiting, task) in self.connections.borrow().values() {
+            if waiting.0.get().is_some_and(|until| until < now) {
                 task.abort();
             }
         }
@@ -80,8 +109,7 @@ struct Context {
     arrival: Arrival,
     plan: Arc<ListenerPlan>,
     bounds: Bounds,
-    /// Between two requests.
-    idle: Rc<Cell<bool>>,
+    waiting: Rc<Waiting>,
 }
 
 /// Starts to serve a connection, or refuses it.
@@ -124,13 +152,13 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
             }
         }
     };
-    let idle = Rc::new(Cell::new(false));
+    let waiting = Rc::<Waiting>::default();
     let context = Context {
         worker: Rc::clone(worker),
         arrival,
         plan,
         bounds: gateway.bounds.clone(),
-        idle: Rc::clone(&idle),
+        waiting: Rc::clone(&waiting),
     };
     let id = worker.open.next.get();
     worker.open.next.set(id + 1);
@@ -148,7 +176,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         .open
         .connections
         .borrow_mut()
-        .insert(id, (idle, task.abort_handle()));
+        .insert(id, (waiting, task.abort_handle()));
 }
 
 /// Tells a client that there is no place, where that costs nothing: not under TLS.
@@ -173,7 +201,7 @@ fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, reason: Reason
             decision.status = 0;
         }
     }
-    drop(Recorder::new(worker, decision, tokio::time::Instant::now()));
+    drop(Recorder::new(worker, Box::new(decision), Instant::now()));
 }
 
 async fn run(context: Context, tcp: TcpStream) {
@@ -246,12 +274,12 @@ async fn write_all(
     patience: Duration,
 ) -> Result<(), ()> {
     while !bytes.is_empty() {
-        match tokio::time::timeout(patience, io.write(bytes)).await {
+        match within(patience, io.write(bytes)).await {
             Ok(Ok(written)) if written > 0 => bytes = bytes.get(written..).unwrap_or_default(),
             Ok(Ok(_) | Err(_)) | Err(_) => return Err(()),
         }
     }
-    match tokio::time::timeout(patience, io.flush()).await {
+    match within(patience, io.flush()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(()),
     }

@@ -16,6 +16,7 @@ use crate::{
     decode::{self, Coding},
     request::{self, BodyError, Request, RequestBody},
     route::Routed,
+    worker,
 };
 
 /// A request that was read whole, within its bounds, and looked at.
@@ -155,7 +156,7 @@ async fn read(
             .checked_div(bounds.body_rate)
             .unwrap_or_default();
         let deadline = started + GRACE + Duration::from_secs(allowed);
-        let piece = match tokio::time::timeout_at(deadline, wire.next()).await {
+        let piece = match worker::before(|| deadline, wire.next()).await {
             Err(_) => {
                 let detail = format!("{received} bytes in {:?}", started.elapsed());
                 return Err(decision.fail(Reason::BodyTimeout, detail));

@@ -76,7 +76,14 @@ impl Stream {
     pub(super) fn is_quiet(&self) -> bool {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Tls(tls) => {
+                let (tcp, session) = tls.get_ref();
+                // What was decrypted already and not read yet is no longer in the socket.
+                if !session.wants_read() {
+                    return false;
+                }
+                tcp
+            }
         };
         let mut byte = [0];
         matches!(tcp.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)

@@ -3,14 +3,15 @@
 //! A connection goes back to the pool only when its answer was read to a known end and nothing
 //! follows it: an answer that nobody asked for would otherwise go to the next client.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    EndpointPlan, Incoming, Outgoing, UpstreamBody, UpstreamError, connect::Stream, pool::Pool,
+    EndpointPlan, Incoming, Outgoing, Patience, UpstreamBody, UpstreamError, connect::Stream,
+    pool::Pool,
 };
 use crate::h1::{
     ChunkedDecoder, Framing, HeadBounds, ResponseFraming, ResponseHead, ScanState, parse_response,
@@ -32,6 +33,8 @@ const READ: usize = 16 << 10;
 pub(super) struct Connection {
     stream: Stream,
     buffer: BytesMut,
+    /// Kept between requests, so that writing one allocates nothing.
+    out: BytesMut,
     fresh: bool,
 }
 
@@ -40,6 +43,7 @@ impl Connection {
         Self {
             stream,
             buffer: BytesMut::new(),
+            out: BytesMut::new(),
             fresh: true,
         }
     }
@@ -59,13 +63,15 @@ pub(super) async fn exchange(
     mut connection: Connection,
     endpoint: &EndpointPlan,
     request: &Outgoing,
-    first_byte: Duration,
+    patience: Patience,
     pool: &Rc<Pool>,
 ) -> Result<Incoming, UpstreamError> {
-    let early = write(&mut connection, endpoint, request).await?;
-    let head = tokio::time::timeout(first_byte, read_head(&mut connection, &request.method))
-        .await
-        .map_err(|_| UpstreamError::Timeout("answer"))??;
+    let early = patience
+        .sent(write(&mut connection, endpoint, request))
+        .await??;
+    let head = patience
+        .answered(read_head(&mut connection, &request.method))
+        .await??;
     connection.fresh = false;
     // An answer that came before the request was written whole leaves the connection out of step.
     let keep_alive = head.keep_alive && !early;
@@ -111,7 +117,8 @@ async fn write(
     endpoint: &EndpointPlan,
     request: &Outgoing,
 ) -> Result<bool, UpstreamError> {
-    let mut out = BytesMut::with_capacity(1024 + request.body.len().min(READ));
+    let Connection { stream, out, .. } = connection;
+    out.clear();
     let joined;
     let path = if endpoint.prefix.is_empty() {
         request.path.as_str()
@@ -125,7 +132,7 @@ async fn write(
         _ => Framing::Length(length),
     };
     write_request_head(
-        &mut out,
+        out,
         &request.method,
         path,
         request.query.as_deref(),
@@ -134,15 +141,15 @@ async fn write(
     );
     let written = if request.body.len() <= READ {
         out.extend_from_slice(&request.body);
-        connection.stream.write_all(&out).await
+        stream.write_all(out).await
     } else {
-        match connection.stream.write_all(&out).await {
-            Ok(()) => connection.stream.write_all(&request.body).await,
+        match stream.write_all(out).await {
+            Ok(()) => stream.write_all(&request.body).await,
             failed => failed,
         }
     };
     let flushed = match written {
-        Ok(()) => connection.stream.flush().await,
+        Ok(()) => stream.flush().await,
         failed => failed,
     };
     match flushed {

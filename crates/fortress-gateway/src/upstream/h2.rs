@@ -6,10 +6,15 @@ use bytes::Bytes;
 use http::{Request, Uri, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Body as _, client::conn::http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{EndpointPlan, Incoming, Outgoing, UpstreamBody, UpstreamError, connect::Stream};
+use super::{
+    EndpointPlan, Incoming, Outgoing, Patience, UpstreamBody, UpstreamError, connect::Stream,
+};
 use crate::worker::LocalExecutor;
+
+/// How often a connection with requests on it is asked whether it lives, and how long that takes.
+const PING: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(super) struct Sender(http2::SendRequest<Full<Bytes>>);
@@ -18,6 +23,9 @@ pub(super) async fn handshake(stream: Stream) -> Result<Sender, String> {
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING))
+        .keep_alive_timeout(PING)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -38,12 +46,12 @@ impl Sender {
         mut self,
         endpoint: &EndpointPlan,
         request: &Outgoing,
-        first_byte: Duration,
+        patience: Patience,
     ) -> Result<Incoming, UpstreamError> {
         let outgoing = outgoing(endpoint, request)?;
-        let answer = tokio::time::timeout(first_byte, self.0.send_request(outgoing))
-            .await
-            .map_err(|_| UpstreamError::Timeout("answer"))?
+        let answer = patience
+            .answered(self.0.send_request(outgoing))
+            .await?
             .map_err(|error| match error.is_canceled() || error.is_closed() {
                 true => UpstreamError::Stale,
                 false => UpstreamError::Broken(format!("HTTP/2: {error}")),

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 pub(crate) use connect::client_tls;
 
-use crate::{path::NormalizedPath, serve::Cleared};
+use crate::{path::NormalizedPath, serve::Cleared, worker};
 
 /// Where an API's requests go, compiled.
 #[derive(Debug, Default)]
@@ -111,7 +111,7 @@ impl UpstreamBody {
                 Self::H2(body) => body.chunk().await,
             }
         };
-        match tokio::time::timeout_at(deadline, next).await {
+        match worker::before(|| deadline, next).await {
             Ok(piece) => piece,
             Err(_) => Err(UpstreamError::Timeout("body")),
         }
@@ -155,6 +155,39 @@ impl UpstreamError {
     }
 }
 
+/// How long one exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For all of it.
+    deadline: Instant,
+    /// From the request's last byte to the answer's head.
+    first_byte: Duration,
+}
+
+impl Patience {
+    fn new(timeouts: &Timeouts) -> Self {
+        Self {
+            deadline: Instant::now() + timeouts.total,
+            first_byte: timeouts.first_byte,
+        }
+    }
+
+    /// Sends the request: bounded by the whole alone.
+    async fn sent<T>(self, work: impl Future<Output = T>) -> Result<T, UpstreamError> {
+        worker::before(|| self.deadline, work)
+            .await
+            .map_err(|_| UpstreamError::Timeout("end of the request"))
+    }
+
+    /// Waits for the answer's head.
+    async fn answered<T>(self, work: impl Future<Output = T>) -> Result<T, UpstreamError> {
+        let deadline = || self.deadline.min(Instant::now() + self.first_byte);
+        worker::before(deadline, work)
+            .await
+            .map_err(|_| UpstreamError::Timeout("answer"))
+    }
+}
+
 /// A worker's connections.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
@@ -175,36 +208,26 @@ impl Upstreams {
         cleared: Cleared,
     ) -> Result<Incoming, UpstreamError> {
         let mut request = cleared.into_outgoing();
-        let deadline = Instant::now() + plan.timeouts.total;
+        let patience = Patience::new(&plan.timeouts);
         let mut last = UpstreamError::Unreachable {
             endpoint: "upstream".into(),
             cause: "no endpoint".into(),
         };
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
         for attempt in 0..plan.endpoints.len().min(ATTEMPTS) {
-            let Some(endpoint) = self.choose(plan, attempt) else {
+            let Some(endpoint) = choose(plan, turn, attempt) else {
                 break;
             };
             request
                 .headers
                 .insert(header::HOST, endpoint.authority.clone());
-            match tokio::time::timeout_at(deadline, self.send_to(endpoint, plan, &request)).await {
-                Ok(Err(unreachable @ UpstreamError::Unreachable { .. })) => last = unreachable,
-                Ok(done) => return done,
-                Err(_) => return Err(UpstreamError::Timeout("answer")),
+            match self.send_to(endpoint, plan, &request, patience).await {
+                Err(unreachable @ UpstreamError::Unreachable { .. }) => last = unreachable,
+                done => return done,
             }
         }
         Err(last)
-    }
-
-    fn choose<'p>(&self, plan: &'p UpstreamPlan, attempt: usize) -> Option<&'p EndpointPlan> {
-        if let [only] = plan.endpoints.as_slice() {
-            return Some(only);
-        }
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        let first = *plan.schedule.get(turn.checked_rem(plan.schedule.len())?)?;
-        let index = (first + attempt).checked_rem(plan.endpoints.len())?;
-        plan.endpoints.get(index).map(|endpoint| &**endpoint)
     }
 
     async fn send_to(
@@ -212,20 +235,13 @@ impl Upstreams {
         endpoint: &EndpointPlan,
         plan: &UpstreamPlan,
         request: &Outgoing,
+        patience: Patience,
     ) -> Result<Incoming, UpstreamError> {
         if endpoint.http2 {
-            return self.send_h2(endpoint, plan, request).await;
+            return self.send_h2(endpoint, plan, request, patience).await;
         }
         while let Some(connection) = self.idle.take(&endpoint.key) {
-            match h1::exchange(
-                connection,
-                endpoint,
-                request,
-                plan.timeouts.first_byte,
-                &self.idle,
-            )
-            .await
-            {
+            match h1::exchange(connection, endpoint, request, patience, &self.idle).await {
                 Err(UpstreamError::Stale) if request.idempotent() => {}
                 done => return done,
             }
@@ -235,7 +251,7 @@ impl Upstreams {
             h1::Connection::new(stream),
             endpoint,
             request,
-            plan.timeouts.first_byte,
+            patience,
             &self.idle,
         )
         .await
@@ -246,14 +262,18 @@ impl Upstreams {
         endpoint: &EndpointPlan,
         plan: &UpstreamPlan,
         request: &Outgoing,
+        patience: Patience,
     ) -> Result<Incoming, UpstreamError> {
         let known = self.multiplexed.borrow().get(&endpoint.key).cloned();
         if let Some(sender) = known.filter(h2::Sender::is_ready) {
-            match sender
-                .exchange(endpoint, request, plan.timeouts.first_byte)
-                .await
-            {
-                Err(UpstreamError::Stale) if request.idempotent() => {}
+            match sender.exchange(endpoint, request, patience).await {
+                // The upstream may have been about to leave (GOAWAY), or refused the stream.
+                Err(UpstreamError::Stale | UpstreamError::Broken(_)) if request.idempotent() => {}
+                Err(UpstreamError::Timeout(what)) => {
+                    // Perhaps nobody is there any more: the next request finds out anew.
+                    self.multiplexed.borrow_mut().remove(&endpoint.key);
+                    return Err(UpstreamError::Timeout(what));
+                }
                 done => return done,
             }
         }
@@ -262,15 +282,26 @@ impl Upstreams {
         self.multiplexed
             .borrow_mut()
             .insert(Arc::clone(&endpoint.key), sender.clone());
-        sender
-            .exchange(endpoint, request, plan.timeouts.first_byte)
-            .await
+        sender.exchange(endpoint, request, patience).await
     }
 
     /// Closes what has been idle for too long.
     pub(crate) fn tidy(&self) {
         self.idle.tidy();
+        self.multiplexed
+            .borrow_mut()
+            .retain(|_, sender| sender.is_ready());
     }
+}
+
+/// The endpoint whose turn it is; for a further attempt of the same request, one that it did not try.
+fn choose(plan: &UpstreamPlan, turn: usize, attempt: usize) -> Option<&EndpointPlan> {
+    if let [only] = plan.endpoints.as_slice() {
+        return Some(only);
+    }
+    let first = *plan.schedule.get(turn.checked_rem(plan.schedule.len())?)?;
+    let index = (first + attempt).checked_rem(plan.endpoints.len())?;
+    plan.endpoints.get(index).map(|endpoint| &**endpoint)
 }
 
 /// At most this many endpoints are tried for one request.
@@ -357,7 +388,7 @@ pub(crate) async fn get(
         connection,
         &endpoint,
         &request,
-        timeouts.first_byte,
+        Patience::new(&timeouts),
         &Rc::default(),
     )
     .await
