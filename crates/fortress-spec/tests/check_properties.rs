@@ -177,3 +177,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn examples_of_parameters_and_media_types_come_first() {
+    let api = Api::operation(
+        "3.0.3",
+        r##""parameters":[{"name":"p","in":"query","example":"wrong","examples":{"b":{"value":7}},"schema":{"type":"integer"}},{"name":"q","in":"query","example":"wrong","schema":{"type":"boolean"}}],"requestBody":{"content":{"application/json":{"examples":{"a":{"$ref":"#/components/schemas/x-example"}},"schema":{"type":"object","example":{"s":"own"},"properties":{"s":{"type":"string"}}}}}}"##,
+        r#""x-example":{"value":{"s":"offered"}}"#,
+    );
+    let example = |id| api.description.schemas.example(id);
+    let parameters: Vec<_> = api
+        .first()
+        .parameters
+        .iter()
+        .map(|parameter| example(parameter.schema))
+        .collect();
+    assert_eq!(parameters.first(), Some(&Some("7".to_owned())));
+    assert_ne!(parameters.get(1), Some(&Some("\"wrong\"".to_owned())));
+    let body = api
+        .first()
+        .body
+        .as_ref()
+        .and_then(|body| body.media_types().next()?.schema);
+    assert_eq!(
+        body.and_then(example).as_deref(),
+        Some(r#"{"s":"offered"}"#)
+    );
+}

@@ -240,6 +240,9 @@ fn media_types<'a>(
             continue;
         };
         let schema = object.get("schema").map(|schema| compiler.schema(schema));
+        if let Some(schema) = schema {
+            compiler.offer_examples(schema, object);
+        }
         let mut encodings = Vec::new();
         if let Some(all) = object.get("encoding") {
             for encoding in all.node.members() {

@@ -172,6 +172,7 @@ impl Parameter {
         };
         let explode = flag("explode").unwrap_or(style == Style::Form);
         let (schema, is_json) = schema(place, compiler)?;
+        compiler.offer_examples(schema, place);
         let schemas = compiler.schemas();
         let types = schemas.meant_types(schema);
         let exploded = types.has(Types::OBJECT)

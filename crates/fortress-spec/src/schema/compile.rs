@@ -305,14 +305,16 @@ impl<'a> SchemaCompiler<'a> {
         id
     }
 
+    pub(super) fn compiled_mut(&mut self, id: SchemaId) -> Option<&mut Schema> {
+        let index = usize::try_from(id.0).ok()?;
+        self.schemas.list.get_mut(index)
+    }
+
     fn drain(&mut self) {
         while let Some((id, place)) = self.queue.pop() {
             self.bases.insert(place.base);
             let schema = self.build(place);
-            let slot = usize::try_from(id.0)
-                .ok()
-                .and_then(|index| self.schemas.list.get_mut(index));
-            if let Some(slot) = slot {
+            if let Some(slot) = self.compiled_mut(id) {
                 *slot = schema;
             }
         }

@@ -71,6 +71,27 @@ impl<'a> SchemaCompiler<'a> {
         finish(draft, schema);
     }
 
+    /// Keeps the examples of a Parameter or Media Type Object, before those of its schema.
+    pub(crate) fn offer_examples(&mut self, id: SchemaId, object: Place<'a>) {
+        let mut offered: Vec<Box<str>> = Vec::new();
+        if let Some(example) = object.node.get("example") {
+            offered.extend(sample_text(example));
+        }
+        if let Some(examples) = object.get("examples") {
+            for member in examples.node.members().iter().take(MAX_SAMPLES) {
+                let example = self.follow(examples.at(&member.value));
+                let value = example.and_then(|example| example.node.get("value"));
+                offered.extend(value.and_then(sample_text));
+            }
+        }
+        offered.truncate(MAX_SAMPLES);
+        if let (false, Some(schema)) = (offered.is_empty(), self.compiled_mut(id))
+            && schema.samples.len() <= MAX_SAMPLES
+        {
+            schema.samples.splice(0..0, offered);
+        }
+    }
+
     fn general(&mut self, member: &Member, schema: &mut Schema) -> bool {
         let node = &member.value;
         match &*member.key {
@@ -483,13 +504,18 @@ impl<'a> SchemaCompiler<'a> {
 }
 
 fn sample(node: &Node, schema: &mut Schema) {
-    if schema.samples.len() < 4 {
-        let mut text = String::new();
-        Constant::write(node, &mut text);
-        if text.len() <= 16 << 10 {
-            schema.samples.push(text.into());
-        }
+    if schema.samples.len() < MAX_SAMPLES {
+        schema.samples.extend(sample_text(node));
     }
+}
+
+/// Examples that a schema keeps of its own, and that it is offered from elsewhere.
+const MAX_SAMPLES: usize = 4;
+
+fn sample_text(node: &Node) -> Option<Box<str>> {
+    let mut text = String::new();
+    Constant::write(node, &mut text);
+    (text.len() <= 16 << 10).then(|| text.into())
 }
 
 fn finish(mut draft: Draft, schema: &mut Schema) {
