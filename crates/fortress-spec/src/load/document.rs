@@ -202,6 +202,8 @@ impl<'d> Resolver<'d> {
             pending.extend(inside(root.at(&item.value), Members::Keywords));
         }
         while let Some((place, members)) = pending.pop() {
+            // A schema's own `$id` counts for its `$ref` too.
+            let place = self.enter(place);
             if let (Members::Keywords, Some(reference)) = (members, place.node.get("$ref"))
                 && let Some(text) = reference.as_str()
             {
@@ -213,7 +215,7 @@ impl<'d> Resolver<'d> {
                     self.found.borrow_mut().extend(ignored(place.node));
                 }
             }
-            pending.extend(inside(self.enter(place), members));
+            pending.extend(inside(place, members));
         }
     }
 
@@ -564,7 +566,16 @@ fn ignored(node: &Node) -> impl Iterator<Item = Diagnostic> {
     let has_effect = |member: &&Member| {
         !matches!(
             &*member.key,
-            "$ref" | "summary" | "description" | "title" | "example" | "examples" | "deprecated"
+            "$ref"
+                | "summary"
+                | "description"
+                | "title"
+                | "example"
+                | "examples"
+                | "deprecated"
+                | "nullable"
+                | "readOnly"
+                | "writeOnly"
         ) && !member.key.starts_with("x-")
     };
     node.members().iter().filter(has_effect).map(|member| {

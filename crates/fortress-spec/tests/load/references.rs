@@ -305,6 +305,21 @@ fn path_items_with_siblings_are_merged_if_they_do_not_disagree() {
 }
 
 #[test]
+fn an_identifier_counts_for_the_reference_beside_it() {
+    let defs = "components:\n  schemas:\n    A: {$id: 'https://example.com/s/a', $ref: b, minLength: 1}\n    B: {$id: 'https://example.com/s/b', type: string}\n";
+    check(V31, "{$ref: 'https://example.com/s/a'}", defs, "ok");
+    check(V31, "{type: integer}", defs, "ok");
+    let defs =
+        "components:\n  schemas:\n    A: {$id: 'https://example.com/s/a', $ref: c, minLength: 1}\n";
+    check(
+        V31,
+        "{type: integer}",
+        defs,
+        "`https://example.com/s/c` is not fetched",
+    );
+}
+
+#[test]
 fn identifiers_and_anchors() {
     let defs = "components:\n  schemas:\n    A:\n      $id: https://example.com/schemas/a\n      $anchor: top\n      type: object\n      properties: {b: {$ref: b}, i: {$ref: '#inner'}}\n      $defs: {I: {$anchor: inner, type: string}}\n    B: {$id: 'https://example.com/schemas/b', type: string}\n    C: {$anchor: plain, type: string}\n";
     check(V31, "{$ref: 'https://example.com/schemas/a'}", defs, "ok");
