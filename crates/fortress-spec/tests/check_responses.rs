@@ -104,6 +104,10 @@ fn refuse_and_allow() {
     };
     assert_eq!(ask_closed(r#"{"id":1}"#), "");
     assert_eq!(ask_closed(r#"{"id":1,"x":1}"#), "response.undeclared");
+    let needed = r#"{"required":["id"],"properties":{"id":{}},"additionalProperties":false}"#;
+    let api_needed = Api::response(V30, needed, "");
+    assert_eq!(api_needed.trim(r#"{"id":1,"x":1}"#), r#"{"id":1}"#);
+    assert_eq!(api_needed.trim(r#"{"x":1}"#), "response.invalid");
     assert_eq!(ask(r#"{"id":1,"x":1}"#, ResponseUndeclared::Allow), "");
     assert_eq!(
         ask(r#"{"id":1,"password":"p"}"#, ResponseUndeclared::Refuse),

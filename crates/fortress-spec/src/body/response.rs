@@ -138,7 +138,7 @@ fn json_body(
                 ResponseUndeclared::Drop | ResponseUndeclared::Refuse => Lenience::Strict,
             };
             let verdict = judge(schemas, schema, &document, lenience);
-            faults(&verdict.faults, found);
+            faults(&verdict.faults, response.undeclared, found);
             for mark in &verdict.trail {
                 if let Mark::WriteOnly(index) = mark {
                     let location = schema::location(&document, *index);
@@ -189,11 +189,14 @@ fn judge(
     schemas.judge(schema, document, rules)
 }
 
-fn faults(faults: &[Fault], found: &mut Vec<Violation>) {
+/// What a schema forbids is undeclared where that refuses an answer; else it breaks the schema.
+fn faults(faults: &[Fault], undeclared: ResponseUndeclared, found: &mut Vec<Violation>) {
+    let refuses = undeclared == ResponseUndeclared::Refuse;
     for fault in faults {
-        let reason = match fault.kind {
-            FaultKind::Undeclared => Reason::ResponseUndeclared,
-            FaultKind::Invalid | FaultKind::TooComplex => Reason::ResponseInvalid,
+        let reason = if refuses && fault.kind == FaultKind::Undeclared {
+            Reason::ResponseUndeclared
+        } else {
+            Reason::ResponseInvalid
         };
         refuse(found, reason, &fault.location, &fault.detail);
     }
@@ -231,7 +234,12 @@ fn dropping(
                     let lenient = judge(schemas, schema, &document, Lenience::Lenient);
                     let drop = to_drop(&document, &lenient);
                     if !lenient.faults.is_empty() || drop.is_empty() {
-                        faults(&strict.faults, found);
+                        let why = if lenient.faults.is_empty() {
+                            &strict.faults
+                        } else {
+                            &lenient.faults
+                        };
+                        faults(why, ResponseUndeclared::Drop, found);
                         return ResponseOutcome::Unchanged;
                     }
                     drop
