@@ -1,8 +1,21 @@
 //! The whole request path, in this process: a real gateway on a free port, a real upstream behind
 //! it, and raw bytes in front of it.
 
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod h2;
+#[cfg(test)]
 mod http1;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod streaming;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upstream;
