@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod explain;
 mod init;
+mod manual;
 mod program;
 mod protect;
 mod run;
