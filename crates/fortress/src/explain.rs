@@ -349,12 +349,9 @@ fn advise(own: &Value) -> Vec<String> {
         return Vec::new();
     };
     let mut lines = vec![String::new()];
-    lines.extend(
-        reason
-            .explanation()
-            .lines()
-            .map(|line| line.trim().to_owned()),
-    );
+    // A paragraph is a line: the terminal knows its width.
+    let paragraphs = reason.explanation().split("\n\n");
+    lines.extend(paragraphs.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")));
     let Advice { mend, key } = advice(*reason);
     let key = key.and_then(|key| placed(key, own));
     let end = if key.is_some() { ":" } else { "." };

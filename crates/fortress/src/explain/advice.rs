@@ -52,7 +52,7 @@ pub(super) fn advice(reason: Reason) -> Advice {
         Reason::UriTooLong => ("raise the bound", Some("defaults.bounds.uri: 16KiB")),
         Reason::HeadTimeout => ("give it more time", Some("defaults.bounds.head_time: 30s")),
         Reason::RouteUnknown => (
-            "add the path to the description; if the API answers below another path or host, say so",
+            "and the description has the path, say below which path the API answers",
             Some("apis.NAME.base_path: /v1"),
         ),
         Reason::MethodUndeclared => ("add the method to the path in the description", None),
