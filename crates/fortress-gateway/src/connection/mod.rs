@@ -16,7 +16,7 @@ use std::{
 
 use fortress_model::{Bounds, Decision, Outcome, Reason, config::Http2};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::AbortHandle,
     time::Instant,
@@ -39,11 +39,21 @@ type Task = (Rc<Waiting>, AbortHandle);
 /// The worker looks after the waiting ones once a second, which costs less than a timer for each
 /// request.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Cell<Option<Instant>>);
+pub(crate) struct Waiting(Cell<Option<Wait>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    since: Instant,
+    until: Instant,
+}
 
 impl Waiting {
     fn begin(&self, patience: Duration) {
-        self.0.set(Some(Instant::now() + patience));
+        let since = Instant::now();
+        self.0.set(Some(Wait {
+            since,
+            until: since + patience,
+        }));
     }
 
     fn end(&self) {
@@ -57,13 +67,26 @@ impl Waiting {
 pub(crate) struct Open {
     next: Cell<u64>,
     connections: RefCell<HashMap<u64, Task>>,
+    /// Refused connections whose client may still read the refusal.
+    refused: Cell<usize>,
 }
+
+/// A stop leaves a connection this long for a request that is on its way.
+const SETTLE: Duration = Duration::from_millis(250);
+/// So many refused connections of a worker are kept, and for so long, until their clients have read
+/// the refusal: what they have sent would otherwise turn it into a reset.
+const REFUSED: usize = 64;
+const REFUSED_TIME: Duration = Duration::from_secs(1);
 
 impl Open {
     /// Ends the connections that are between two requests.
     pub(crate) fn end_idle(&self) {
         for (waiting, task) in self.connections.borrow().values() {
-            if waiting.0.get().is_some() {
+            if waiting
+                .0
+                .get()
+                .is_some_and(|wait| wait.since.elapsed() > SETTLE)
+            {
                 task.abort();
             }
         }
@@ -73,7 +96,7 @@ impl Open {
     pub(crate) fn tidy(&self) {
         let now = Instant::now();
         for (waiting, task) in self.connections.borrow().values() {
-            if waiting.0.get().is_some_and(|until| until < now) {
+            if waiting.0.get().is_some_and(|wait| wait.until < now) {
                 task.abort();
             }
         }
@@ -197,11 +220,34 @@ fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, reason: Reason
         let answer = reply::problem(&decision, reason);
         let text = h1::whole(&answer, &worker.date());
         // The socket's buffer is empty: either it takes this at once, or the client does without.
-        if tcp.try_write(&text).is_err() {
+        if tcp.try_write(&text).is_ok() {
+            let_read(worker, tcp);
+        } else {
             decision.status = 0;
         }
     }
     drop(Recorder::new(worker, Box::new(decision), Instant::now()));
+}
+
+/// Closes a refused connection when its client has read the refusal, or soon.
+fn let_read(worker: &Rc<Worker>, mut tcp: TcpStream) {
+    let refused = &worker.open.refused;
+    if refused.get() >= REFUSED {
+        return;
+    }
+    refused.set(refused.get() + 1);
+    let worker = Rc::clone(worker);
+    tokio::task::spawn_local(async move {
+        let reading = async {
+            let mut unread = [0; 512];
+            tcp.shutdown().await?;
+            while tcp.read(&mut unread).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        drop(tokio::time::timeout(REFUSED_TIME, reading).await);
+        let refused = &worker.open.refused;
+        refused.set(refused.get().saturating_sub(1));
+    });
 }
 
 async fn run(context: Context, tcp: TcpStream) {
