@@ -51,8 +51,8 @@ pub(crate) async fn check(
         request.headers.remove(header::IF_RANGE);
     }
     let raw = read(decision, &plan.bounds, wire).await?;
-    let body = decoded(decision, plan, &mut request.headers, raw)?;
-    if let Some((description, operation)) = plan.operation() {
+    let (body, is_plain) = decoded(decision, plan, &mut request.headers, raw)?;
+    if let Some((description, operation)) = plan.operation().filter(|_| is_plain) {
         let mut found = Vec::new();
         let content_type = single_content_type(&request.headers);
         operation.check_body(
@@ -191,37 +191,44 @@ async fn read(
     Ok(whole.freeze())
 }
 
-/// Undoes `Content-Encoding`, so that the upstream gets the very bytes that were checked.
+/// Undoes `Content-Encoding`, so that the upstream gets the very bytes that were checked. Says
+/// whether that succeeded: where the mode lets pass what did not, it goes on as it came, unchecked.
 fn decoded(
     decision: &mut Decision,
     plan: &OperationPlan,
     headers: &mut HeaderMap,
     raw: Bytes,
-) -> Result<Bytes, Denial> {
+) -> Result<(Bytes, bool), Denial> {
     headers.remove(header::CONTENT_LENGTH);
+    // What clients accept is between them and the gateway: an encoded answer could not be checked.
+    headers.remove(header::ACCEPT_ENCODING);
     let coding = match Coding::of(headers) {
         Ok(coding) => coding,
         Err(unknown) => {
             let detail = format!("`{unknown}`; decoded are gzip, br and zstd, one at a time");
-            return Err(decision.fail(Reason::ContentEncodingUnknown, detail));
+            decision.refuse(Reason::ContentEncodingUnknown, detail)?;
+            return Ok((raw, false));
         }
     };
-    headers.remove(header::CONTENT_ENCODING);
-    // What clients accept is between them and the gateway: an encoded answer could not be checked.
-    headers.remove(header::ACCEPT_ENCODING);
     let Some(coding) = coding.filter(|_| !raw.is_empty()) else {
-        return Ok(raw);
+        headers.remove(header::CONTENT_ENCODING);
+        return Ok((raw, true));
     };
     let bounds = decode::Limits {
         size: plan.bounds.body,
         expansion: plan.bounds.expansion,
     };
-    match decode::decode(coding, &raw, bounds) {
-        Ok(body) => Ok(Bytes::from(body)),
-        Err(decode::DecodeError::TooLarge) => Err(decision.fail(
+    let (reason, detail) = match decode::decode(coding, &raw, bounds) {
+        Ok(body) => {
+            headers.remove(header::CONTENT_ENCODING);
+            return Ok((Bytes::from(body), true));
+        }
+        Err(decode::DecodeError::TooLarge) => (
             Reason::BodyTooLarge,
             format!("over {} bytes when decoded", plan.bounds.body),
-        )),
-        Err(error) => Err(decision.fail(Reason::ContentEncodingInvalid, error.to_string())),
-    }
+        ),
+        Err(error) => (Reason::ContentEncodingInvalid, error.to_string()),
+    };
+    decision.refuse(reason, detail)?;
+    Ok((raw, false))
 }
