@@ -382,3 +382,65 @@ fn a_stop_lets_requests_in_flight_finish() {
     let journal = std::fs::read_to_string(directory.path().join("journal.ndjson")).unwrap();
     assert_eq!(journal.lines().count(), 1, "{journal}");
 }
+
+#[test]
+fn a_refused_client_that_has_sent_its_request_can_read_the_refusal() {
+    let upstream = Upstream::start();
+    let gateway = gateway(
+        upstream.address,
+        "defaults: { bounds: { connections_per_client: 1 } }\n",
+    );
+    let held = connect(gateway.addresses[0]);
+    until("it is accepted", || gateway.server().connections() == 1);
+    let body = "x".repeat(50_000);
+    let request = format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n{body}");
+    for _ in 0..50 {
+        let mut stream = connect(gateway.addresses[0]);
+        stream.write_all(request.as_bytes()).unwrap();
+        let text = rest(&stream);
+        assert!(text.contains("connections.client_exhausted"), "{text:?}");
+    }
+    drop(held);
+    until("the place is given back", || {
+        gateway.server().connections() == 0
+    });
+    assert_eq!(send(gateway.addresses[0], GET)[0].status, 200);
+}
+
+#[test]
+fn an_address_that_is_taken_is_not_shared() {
+    let upstream = Upstream::start();
+    let first = gateway(upstream.address, "");
+    let directory = tempfile::tempdir().unwrap();
+    let start = |address: &str| {
+        let text = configuration(upstream.address, "").replace("127.0.0.1:0", address);
+        std::fs::write(directory.path().join("fortress.yaml"), text).unwrap();
+        std::fs::write(directory.path().join("openapi.yaml"), DESCRIPTION).unwrap();
+        let (config, mut sources, _) =
+            config::load(&directory.path().join("fortress.yaml"), &|_| None);
+        let (config, keys) = (config.unwrap(), fortress_gateway::KeyRing::default());
+        let compiled = fortress_gateway::compile(&config, &mut sources, &keys, 1);
+        Server::start(compiled.gateway.unwrap(), &config, keys, 2)
+    };
+    assert!(start(&first.addresses[0].to_string()).is_err());
+    let second = start("127.0.0.1:0").unwrap();
+    let address = second.listening()[0].address;
+    second.stop();
+    start(&address.to_string()).unwrap().stop();
+}
+
+#[test]
+fn a_stop_serves_a_connection_that_was_just_made() {
+    let upstream = Upstream::start();
+    for _ in 0..10 {
+        let mut gateway = gateway(upstream.address, "");
+        let mut fresh = connect(gateway.addresses[0]);
+        until("it is accepted", || gateway.server().connections() == 1);
+        let stopping = gateway.stop();
+        thread::sleep(Duration::from_millis(30));
+        fresh.write_all(GET).unwrap();
+        let text = rest(&fresh);
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text:?}");
+        stopping.join().unwrap();
+    }
+}

@@ -276,3 +276,36 @@ fn under_monitor_an_answer_that_cannot_be_decoded_passes_as_it_is() {
     let event = gateway.event(response.header("x-request-id").unwrap());
     assert!(event.to_string().contains("response.invalid"), "{event}");
 }
+
+#[test]
+fn a_request_whose_body_cannot_be_decoded_passes_only_under_monitor() {
+    for (mode, status) in [("monitor", 200), ("enforce", 415)] {
+        let upstream = Upstream::start();
+        let gateway = gateway(upstream.address, &format!(", mode: {mode}"));
+        let request = b"GET /a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: lzma\r\nContent-Length: 1\r\n\r\nx";
+        let [response] = &send(gateway.addresses[0], request)[..] else {
+            panic!()
+        };
+        assert_eq!(response.status, status, "{mode}");
+        let event = gateway.event(response.header("x-request-id").unwrap());
+        assert!(
+            event.to_string().contains("content_encoding.unknown"),
+            "{event}"
+        );
+        let passed: Vec<_> = upstream
+            .received()
+            .into_iter()
+            .map(|request| {
+                (
+                    request.header("content-encoding").map(str::to_owned),
+                    request.body,
+                )
+            })
+            .collect();
+        let expect = match mode {
+            "monitor" => vec![(Some("lzma".to_owned()), b"x".to_vec())],
+            _ => vec![],
+        };
+        assert_eq!(passed, expect);
+    }
+}

@@ -17,21 +17,21 @@ use fortress_gateway::{KeyRing, Server, compile};
 use fortress_model::{Clock, Diagnostic, Severity, SystemClock, config};
 
 /// An upstream that answers every request as it is told, and remembers it.
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Received>>>,
     answer: Arc<Mutex<Vec<u8>>>,
 }
 
 /// A request as the upstream got it.
 #[derive(Clone, Debug)]
-pub struct Received {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Received {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -39,10 +39,10 @@ impl Received {
     }
 }
 
-pub const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+pub(crate) const EMPTY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 impl Upstream {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -62,12 +62,12 @@ impl Upstream {
     }
 
     /// Answers with these bytes from now on.
-    pub fn answers(&self, bytes: &[u8]) {
+    pub(crate) fn answers(&self, bytes: &[u8]) {
         *self.answer.lock().unwrap() = bytes.to_vec();
     }
 
     /// What came since the last call.
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 }
@@ -122,15 +122,15 @@ fn read_some(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
 }
 
 /// A gateway with its files.
-pub struct Gateway {
-    pub directory: tempfile::TempDir,
+pub(crate) struct Gateway {
+    pub(crate) directory: tempfile::TempDir,
     server: Option<Server>,
-    pub addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Gateway {
     /// Starts a gateway from files: `fortress.yaml`, and whatever it names.
-    pub fn start(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).unwrap();
@@ -157,16 +157,22 @@ impl Gateway {
         }
     }
 
-    pub fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().unwrap()
     }
 
-    pub fn journal(&self) -> PathBuf {
+    /// Begins to stop it.
+    pub(crate) fn stop(&mut self) -> thread::JoinHandle<()> {
+        let server = self.server.take().unwrap();
+        thread::spawn(move || server.stop())
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
         self.directory.path().join("journal.ndjson")
     }
 
     /// The journal's event for a request, as soon as it is there.
-    pub fn event(&self, request_id: &str) -> serde_json::Value {
+    pub(crate) fn event(&self, request_id: &str) -> serde_json::Value {
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline {
             if let Some(line) = lines(&self.journal())
@@ -197,7 +203,7 @@ fn lines(path: &Path) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-pub fn render(diagnostics: &[Diagnostic], sources: &fortress_model::Sources) -> String {
+pub(crate) fn render(diagnostics: &[Diagnostic], sources: &fortress_model::Sources) -> String {
     diagnostics
         .iter()
         .filter(|diagnostic| diagnostic.severity == Severity::Error)
@@ -213,14 +219,14 @@ pub fn render(diagnostics: &[Diagnostic], sources: &fortress_model::Sources) -> 
 
 /// A response as it came over the wire.
 #[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         Received {
             head: self.head.clone(),
             body: Vec::new(),
@@ -232,15 +238,15 @@ impl Response {
         })
     }
 
-    pub fn code(&self) -> Option<String> {
+    pub(crate) fn code(&self) -> Option<String> {
         let problem: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         Some(problem.get("code")?.as_str()?.to_owned())
     }
 }
 
 /// Sends bytes on a connection of their own and reads everything that comes back.
-pub fn send(address: SocketAddr, bytes: &[u8]) -> Vec<Response> {
-    let mut stream = TcpStream::connect(address).unwrap();
+pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Vec<Response> {
+    let stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(8)))
         .unwrap();
@@ -279,7 +285,7 @@ fn take_response(bytes: &mut Vec<u8>, to_head: bool) -> Option<Response> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     assert!(head.starts_with("HTTP/1.1 "), "no response: {head}");
-    let status: u16 = head[9..12].parse().unwrap();
+    let status: u16 = head.get(9..12).unwrap().parse().unwrap();
     let received = Received {
         head: head.clone(),
         body: Vec::new(),
@@ -318,13 +324,13 @@ fn unchunk(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// Makes tokens that the gateways of these tests accept, and some that they do not.
-pub struct Tokens {
+pub(crate) struct Tokens {
     key: SigningKey,
     stranger: SigningKey,
 }
 
 impl Tokens {
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static TOKENS: std::sync::LazyLock<Tokens> = std::sync::LazyLock::new(|| Tokens {
             key: SigningKey::generate(Algorithm::Es256, "test").unwrap(),
             stranger: SigningKey::generate(Algorithm::Es256, "test").unwrap(),
@@ -337,7 +343,7 @@ impl Tokens {
     }
 
     /// `alice scope=a,b expires=-60 aud=… iss=… typ=… key=stranger`; the rest is `alice`'s.
-    pub fn make(&self, wish: &str) -> String {
+    pub(crate) fn make(&self, wish: &str) -> String {
         let now = SystemClock.now().seconds();
         let (mut subject, mut scope, mut expires) = ("alice", String::new(), 600_i64);
         let (mut audience, mut issuer, mut key, mut token_type) =
