@@ -618,6 +618,10 @@ fn a_file_may_have_an_extended_name() {
         "body.malformed"
     );
     assert_eq!(ask("name=\"f\"; filename*=iso-8859-1''a"), "body.malformed");
+    let dated = "filename=n; modification-date=\"Mon, 01 Jan 2024 00:00:00 GMT\"; size=1; name=f";
+    assert_eq!(ask(dated), "");
+    assert_eq!(ask("name=f; size=1; SIZE=2"), "body.malformed");
+    assert_eq!(ask("name=f; other=1"), "body.malformed");
 }
 
 #[test]

@@ -175,14 +175,14 @@ fn fields(head: &str) -> Result<Vec<(&str, &str)>, Violation> {
 
 /// The name in `form-data; name="a"; filename="b"` (RFC 7578, section 4.2; browsers write quotes as
 /// `%22`). A `filename*` (RFC 8187), which some clients write for other letters than ASCII, has to be
-/// UTF-8; other parameters, `name*` among them, are refused.
+/// UTF-8; those of RFC 2183 about a file are let be; others, `name*` among them, are refused.
 fn disposition_name(text: &str) -> Option<Cow<'_, str>> {
     let rest = text
         .get(..9)
         .filter(|kind| kind.eq_ignore_ascii_case("form-data"))
         .and_then(|_| text.get(9..))?;
     let mut rest = rest.trim_start_matches([' ', '\t']);
-    let (mut name, mut filename, mut extended) = (None, false, false);
+    let (mut name, mut seen) = (None, Vec::new());
     while let Some(after) = rest.strip_prefix(';') {
         let (key, after) = after.trim_start_matches([' ', '\t']).split_once('=')?;
         let (value, after) = match after.strip_prefix('"') {
@@ -196,15 +196,18 @@ fn disposition_name(text: &str) -> Option<Cow<'_, str>> {
                 )
             }
         };
-        if key.eq_ignore_ascii_case("name") && name.is_none() {
-            name = Some(value);
-        } else if key.eq_ignore_ascii_case("filename") && !filename {
-            filename = true;
-        } else if key.eq_ignore_ascii_case("filename*") && !extended && is_extended(&value) {
-            extended = true;
-        } else {
+        let key = key.to_ascii_lowercase();
+        if seen.contains(&key) {
             return None;
         }
+        match key.as_str() {
+            "name" => name = Some(value),
+            "filename*" if !is_extended(&value) => return None,
+            "filename" | "filename*" | "size" | "creation-date" | "modification-date"
+            | "read-date" => {}
+            _ => return None,
+        }
+        seen.push(key);
         rest = after.trim_start_matches([' ', '\t']);
     }
     name.filter(|name| rest.is_empty() && !name.is_empty())
