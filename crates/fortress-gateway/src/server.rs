@@ -18,8 +18,8 @@ use std::{
 use arc_swap::ArcSwap;
 use fortress_model::{Clock as _, SystemClock, config::Config};
 use tokio::{
+    runtime::LocalRuntime,
     sync::{mpsc, watch},
-    task::LocalSet,
     time::Instant,
 };
 
@@ -223,17 +223,13 @@ impl Server {
         let (commands, orders) = mpsc::channel(COMMANDS);
         let shared = Arc::clone(&self.shared);
         let drain_time = self.drain_time;
-        let runtime = runtime()?;
-        let thread = thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || {
-                LocalSet::new().block_on(&runtime, async move {
-                    let shard = shared.metrics.shard(index);
-                    let worker = Worker::new(shared, journal, shard);
-                    work(&worker, orders, drain_time).await;
-                });
-            })
-            .map_err(ServerError::Worker)?;
+        let thread = start(format!("worker-{index}"), move |runtime| {
+            runtime.block_on(async move {
+                let shard = shared.metrics.shard(index);
+                let worker = Worker::new(shared, journal, shard);
+                work(&worker, orders, drain_time).await;
+            });
+        })?;
         self.threads.push(thread);
         self.commands.push(commands);
         Ok(())
@@ -242,18 +238,14 @@ impl Server {
     fn start_keeper(&mut self) -> Result<(), ServerError> {
         let keys = self.keys.clone();
         let stopping = self.shared.stopping.clone();
-        let runtime = runtime()?;
-        let thread = thread::Builder::new()
-            .name("keys".into())
-            .spawn(move || {
-                LocalSet::new().block_on(&runtime, async move {
-                    tokio::select! {
-                        () = keys.keep_fresh() => {}
-                        () = worker::stop(stopping) => {}
-                    }
-                });
-            })
-            .map_err(ServerError::Worker)?;
+        let thread = start("keys".into(), move |runtime| {
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = keys.keep_fresh() => {}
+                    () = worker::stop(stopping) => {}
+                }
+            });
+        })?;
         self.threads.push(thread);
         Ok(())
     }
@@ -312,11 +304,35 @@ impl Drop for Server {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, ServerError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ServerError::Worker)
+/// Starts a thread with a runtime of its own, whose tasks never leave it. (A `LocalSet` in an ordinary
+/// runtime would do the same, at the price of a second scheduler.)
+fn start(
+    name: String,
+    work: impl FnOnce(&LocalRuntime) + Send + 'static,
+) -> Result<JoinHandle<()>, ServerError> {
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(tokio::runtime::LocalOptions::default());
+            match runtime {
+                Err(error) => drop(ready.send(Err(error))),
+                Ok(runtime) => {
+                    // An error means that nobody waits for this worker any more.
+                    if ready.send(Ok(())).is_ok() {
+                        work(&runtime);
+                    }
+                }
+            }
+        })
+        .map_err(ServerError::Worker)?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(ServerError::Worker(error)),
+        Err(_) => Err(ServerError::Worker(io::Error::other("the thread ended"))),
+    }
 }
 
 /// A worker's life.
