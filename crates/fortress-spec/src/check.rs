@@ -162,11 +162,12 @@ pub(crate) fn report(
     reasons: &Reasons,
     found: &mut Vec<Violation>,
 ) {
-    let mut add = |reason: Reason, location: &str, detail: &str| {
+    let mut add = |reason: Reason, location: &dyn Fn() -> String, detail: &str| {
+        // Finding a location costs a look through the whole, so it waits until it is needed.
         if !is_full(found) {
             found.push(Violation {
                 reason,
-                location: format!("{}{location}", prefix()),
+                location: format!("{}{}", prefix(), location()),
                 detail: detail.to_owned(),
             });
         }
@@ -174,7 +175,7 @@ pub(crate) fn report(
     if let Some(reason) = reasons.read_only {
         for mark in &verdict.trail {
             if let Mark::ReadOnly(index) = mark {
-                let location = schema::location(document, *index);
+                let location = || schema::location(document, *index);
                 add(reason, &location, "only the server may set this property");
             }
         }
@@ -183,7 +184,7 @@ pub(crate) fn report(
     if undeclared == RequestUndeclared::Refuse && !verdict.incomplete && document.member_count() > 0
     {
         for index in schema::undeclared(document, &verdict.trail) {
-            let location = schema::location(document, index);
+            let location = || schema::location(document, index);
             add(
                 reasons.undeclared,
                 &location,
@@ -197,6 +198,6 @@ pub(crate) fn report(
             FaultKind::Undeclared => reasons.undeclared,
             FaultKind::TooComplex => reasons.too_complex,
         };
-        add(reason, &fault.location, &fault.detail);
+        add(reason, &|| fault.location.clone(), &fault.detail);
     }
 }

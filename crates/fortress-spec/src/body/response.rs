@@ -140,6 +140,10 @@ fn json_body(
             let verdict = judge(schemas, schema, &document, lenience);
             faults(&verdict.faults, response.undeclared, found);
             for mark in &verdict.trail {
+                // Each location costs a look through the whole.
+                if is_full(found) {
+                    break;
+                }
                 if let Mark::WriteOnly(index) = mark {
                     let location = schema::location(&document, *index);
                     invalid(
@@ -151,6 +155,9 @@ fn json_body(
             }
             if response.undeclared == ResponseUndeclared::Refuse && !verdict.incomplete {
                 for index in schema::undeclared(&document, &verdict.trail) {
+                    if is_full(found) {
+                        break;
+                    }
                     let location = schema::location(&document, index);
                     refuse(
                         found,
