@@ -715,3 +715,16 @@ fn beside_a_reference_3_0_hears_null_and_direction_alone() {
         .refuses("body.undeclared", &[r#"{"n":{"b":1}}"#])
         .refuses("body.read_only", &[r#"{"r":{"a":1}}"#]);
 }
+
+#[test]
+fn bytes_without_a_name_are_held_to_their_length() {
+    let members = r#""requestBody":{"content":{"application/octet-stream":{"schema":{"type":"string","format":"binary","maxLength":3}}}}"#;
+    let api = Api::operation(V30, members, "");
+    for media_type in [None, Some("application/octet-stream")] {
+        assert_eq!(code(&api.send(media_type, b"\x00\xff")), "");
+        assert_eq!(
+            code(&api.send(media_type, b"\x00\xff\x00\xff")),
+            "body.invalid"
+        );
+    }
+}

@@ -52,8 +52,16 @@ pub(crate) fn check(
     // Bytes without a name are what RFC 9110, section 8.3, takes them for, if that is declared.
     let unnamed = content_type.is_none();
     let takes_bytes = |known: &MediaType| &*known.name == "application/octet-stream";
-    if unnamed && declared.media_types.iter().any(takes_bytes) {
-        return;
+    if unnamed
+        && let Some(media_type) = declared.media_types.iter().find(|known| takes_bytes(known))
+    {
+        let mut reading = Reading {
+            schemas,
+            media_type,
+            policy,
+            found,
+        };
+        return reading.binary(content);
     }
     let (message, media_type) = match chosen(declared, content_type) {
         Ok(chosen) => chosen,
