@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     command::{self, End, Usage},
-    screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, grouped, safe},
+    screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, count, grouped, safe},
 };
 use campaign::Campaign;
 
@@ -140,10 +140,10 @@ async fn one(
 ) -> Result<Report> {
     let total = made.all.len();
     let title = format!(
-        "{}, {} attacks and {} valid requests against {}",
-        crate::screen::count(made.operations, "operation"),
-        grouped(total - made.valid),
-        grouped(made.valid),
+        "{}, {} and {} against {}",
+        count(made.operations, "operation"),
+        count(total - made.valid, "attack"),
+        count(made.valid, "valid request"),
         with.base
     );
     let bar = progress(
@@ -198,6 +198,9 @@ const SHOWN: usize = 3;
 
 fn show(report: &Report, took: Duration, screen: &Screen) {
     screen.line("");
+    for doubt in doubts(report) {
+        screen.line(format!("{CARE}!{CARE:#} {doubt}\n"));
+    }
     for (title, list) in [
         ("got through", &report.through),
         ("valid, but not answered", &report.unanswered),
@@ -232,6 +235,31 @@ fn show(report: &Report, took: Duration, screen: &Screen) {
     for note in &report.not_tried {
         screen.line(format!("  {QUIET}{}{QUIET:#}", safe(note)));
     }
+}
+
+/// What makes the whole report worth less than it looks: what is refused for another reason than the
+/// attack proves nothing about the attack.
+fn doubts(report: &Report) -> Vec<&'static str> {
+    let doubts = [
+        (
+            "credential.",
+            "a token that was given is refused: what was stopped behind it may have been stopped for that alone. Give a genuine one",
+        ),
+        (
+            "upstream.",
+            "the upstream does not answer as it should behind Fortress: see that it runs, and `upstream` in the configuration",
+        ),
+    ];
+    doubts
+        .into_iter()
+        .filter(|(reason, _)| {
+            report
+                .unanswered
+                .iter()
+                .any(|valid| valid.outcome.contains(reason))
+        })
+        .map(|(_, doubt)| doubt)
+        .collect()
 }
 
 /// Right-aligned under both headings.

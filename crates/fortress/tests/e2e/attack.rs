@@ -177,3 +177,27 @@ fn without_a_target_it_says_what_to_do() {
         ended.err
     );
 }
+
+#[test]
+fn a_token_that_is_refused_casts_doubt_on_the_whole() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    let files = demo.config.parent().expect("a directory");
+    for name in ["openapi.yaml", "jwks.json", "fortress.yaml"] {
+        std::fs::copy(files.join(name), place.work().join(name)).expect("copied");
+    }
+    let attack = |token: &str| {
+        let output = place
+            .command(&["attack", "fortress.yaml", "--limit", "200"])
+            .args(["--token", "env:TOKEN"])
+            .env("TOKEN", token)
+            .output()
+            .expect("started");
+        Ended::of(&output).out
+    };
+    let doubt = "a token that was given is refused";
+    let refused = attack("eyJhbGciOiJFUzI1NiIsImtpZCI6ImRlbW8ifQ.e30.AAAA");
+    assert!(refused.contains(doubt), "{refused}");
+    let genuine = attack(&demo.alice);
+    assert!(!genuine.contains(doubt), "{genuine}");
+}
