@@ -194,6 +194,7 @@ pub(super) enum Unusable {
 }
 
 pub(super) fn schemes(
+    config: &Config,
     api: &Api,
     description: &ApiDescription,
     identities: &[Arc<IdentityPlan>],
@@ -224,7 +225,8 @@ pub(super) fn schemes(
         .security_schemes
         .iter()
         .map(|(name, scheme)| {
-            let identity = identity_for(api, name, configured(name), identities, diagnostics);
+            let identity =
+                identity_for(config, api, name, configured(name), identities, diagnostics);
             let mapped = configured(name).is_some();
             let plan = identity.and_then(|identity| {
                 let place = place(api, name, scheme, mapped).map_err(Unusable::Scheme)?;
@@ -236,6 +238,7 @@ pub(super) fn schemes(
 }
 
 fn identity_for(
+    config: &Config,
     api: &Api,
     scheme: &str,
     configured: Option<&Spanned<String>>,
@@ -264,6 +267,8 @@ fn identity_for(
     let api = &api.name.value;
     match identities {
         [only] => Ok(Arc::clone(only)),
+        // One was written, and what is wrong with its keys was said there.
+        [] if !config.identity.is_empty() => Err(Unusable::Reported),
         [] => Err(Unusable::Identity {
             message: format!(
                 "API `{api}` has operations that ask for a token, but `identity` has no complete entry"

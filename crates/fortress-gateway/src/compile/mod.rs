@@ -89,6 +89,24 @@ pub(crate) struct OperationPlan {
 }
 
 impl OperationPlan {
+    /// A plan of which nothing but the name matters.
+    #[cfg(test)]
+    pub(crate) fn named(id: &str) -> Arc<Self> {
+        let api = Arc::new(ApiPlan {
+            name: "test".into(),
+            description: None,
+            upstream: UpstreamPlan::default(),
+        });
+        let effective = Effective::of(&[]);
+        Arc::new(operation_plan(
+            &api,
+            id.into(),
+            None,
+            effective,
+            Access::Public,
+        ))
+    }
+
     /// The operation in its description; `None` where the API has none.
     pub(crate) fn operation(&self) -> Option<(&ApiDescription, &Operation)> {
         let description = self.api.description.as_deref()?;
@@ -253,7 +271,13 @@ impl Compiler<'_> {
         identities: &[Arc<IdentityPlan>],
     ) {
         let layers = settings::Layers::of(self.config, api, description, &mut self.diagnostics);
-        let schemes = access::schemes(api, description, identities, &mut self.diagnostics);
+        let schemes = access::schemes(
+            self.config,
+            api,
+            description,
+            identities,
+            &mut self.diagnostics,
+        );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
             let access =

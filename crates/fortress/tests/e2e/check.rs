@@ -93,3 +93,47 @@ fn the_schema_is_json() {
     let schema = place.run(&["schema"]).expect(0).json();
     assert!(schema["properties"]["apis"].is_object(), "{schema}");
 }
+
+const PROTECTED: &str = "openapi: 3.0.3
+info: { title: Small, version: '1' }
+components: { securitySchemes: { token: { type: http, scheme: bearer } } }
+security: [{ token: [] }]
+paths:
+  /a: { get: { responses: { '200': { description: ok } } }, put: { responses: { '200': { description: ok } } } }
+  /b: { get: { responses: { '200': { description: ok } } } }
+";
+
+#[test]
+fn a_missing_identity_is_one_mistake_and_not_one_for_each_operation() {
+    let place = Place::new();
+    place.write("openapi.yaml", PROTECTED);
+    let api = "version: 1
+listen: [{ address: 127.0.0.1:0 }]
+apis: { small: { spec: openapi.yaml, upstream: http://127.0.0.1:1 } }
+";
+    let entry = "issuer: https://idp.example.com, audience: a, jwks: file:nowhere.json";
+    for (identity, errors, said) in [
+        (String::new(), 1, "has no complete entry"),
+        (
+            "identity: { idp: { issuer: https://idp.example.com } }\n".into(),
+            3,
+            "jwks",
+        ),
+        (
+            format!("identity: {{ idp: {{ {entry} }} }}\n"),
+            1,
+            "nowhere.json",
+        ),
+        (
+            format!("identity: {{ one: {{ {entry} }}, two: {{ {entry} }} }}\n"),
+            2,
+            "nowhere.json",
+        ),
+    ] {
+        place.write("fortress.yaml", &format!("{api}{identity}"));
+        let shown = place.run(&["check"]).expect(1).out;
+        assert!(shown.contains(&format!("\n{errors} error")), "{shown}");
+        assert!(shown.contains(said), "{shown}");
+        assert!(!shown.contains("cannot be protected"), "{shown}");
+    }
+}
