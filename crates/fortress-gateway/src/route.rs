@@ -520,3 +520,132 @@ fn literal_bytes(parts: &[Part]) -> usize {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn template(text: &str) -> PathTemplate {
+        let segment = |segment: &str| match segment.strip_prefix('{') {
+            None => Segment::Literal(segment.into()),
+            Some(name) => Segment::Pattern(vec![Part::Parameter {
+                name: name.trim_end_matches('}').into(),
+                spans_segments: false,
+            }]),
+        };
+        PathTemplate {
+            text: text.into(),
+            segments: text.split('/').skip(1).map(segment).collect(),
+        }
+    }
+
+    /// Looks at every template: concrete segments win over parameters, the leftmost first.
+    fn naive(declared: &BTreeSet<(String, &'static str)>, method: &str, path: &str) -> String {
+        let matches = |text: &str| {
+            let (ours, theirs): (Vec<_>, Vec<_>) =
+                (text.split('/').collect(), path.split('/').collect());
+            ours.len() == theirs.len()
+                && ours.iter().zip(&theirs).all(|(ours, theirs)| {
+                    ours == theirs || (ours.starts_with('{') && !theirs.is_empty())
+                })
+        };
+        let concrete = |text: &str| {
+            text.split('/')
+                .map(|part| part.starts_with('{'))
+                .collect::<Vec<_>>()
+        };
+        let best = declared
+            .iter()
+            .filter(|(text, _)| matches(text))
+            .min_by_key(|(text, _)| concrete(text));
+        let Some((best, _)) = best else {
+            return "none".into();
+        };
+        let methods: Vec<&str> = declared
+            .iter()
+            .filter(|(text, _)| text == best)
+            .map(|(_, method)| *method)
+            .collect();
+        if methods.contains(&method) {
+            format!("{method} {best}")
+        } else {
+            methods.join(", ")
+        }
+    }
+
+    fn found(router: &Router, method: &str, path: &str) -> String {
+        match router.find("api.test", &method.parse().unwrap(), path) {
+            Match::Operation { plan, .. } => plan.id.to_string(),
+            Match::OtherMethods(allow) => allow,
+            Match::None => "none".into(),
+        }
+    }
+
+    fn segments(of: &'static [&'static str]) -> impl Strategy<Value = String> {
+        proptest::collection::vec(proptest::sample::select(of), 1..5).prop_map(|segments| {
+            segments
+                .iter()
+                .map(|segment| format!("/{segment}"))
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_router_finds_what_a_naive_matcher_finds(
+            declared in proptest::collection::btree_set(
+                (segments(&["a", "b", "{x}", ""]), proptest::sample::select(&["DELETE", "GET"][..])), 0..12),
+            path in segments(&["a", "b", "c", ""]),
+            method in proptest::sample::select(&["DELETE", "GET", "POST"][..]),
+        ) {
+            let mut router = Router::default();
+            for (text, method) in &declared {
+                let plan = OperationPlan::named(&format!("{method} {text}"));
+                router.add(None, "", &template(text), &method.parse().unwrap(), &plan).unwrap();
+            }
+            prop_assert_eq!(found(&router, method, &path), naive(&declared, method, &path));
+        }
+    }
+
+    #[test]
+    fn equal_operations_are_a_conflict() {
+        let mut router = Router::default();
+        let mut add = |text: &str, method: Method| {
+            router
+                .add(
+                    None,
+                    "",
+                    &template(text),
+                    &method,
+                    &OperationPlan::named(text),
+                )
+                .is_ok()
+        };
+        assert!(add("/a/{x}", Method::GET));
+        assert!(add("/a/{x}", Method::POST));
+        assert!(!add("/a/{y}", Method::GET));
+    }
+
+    #[test]
+    fn many_wide_templates_do_not_make_a_search_long() {
+        let mut router = Router::default();
+        for number in 0..4_096_u32 {
+            let text: String = (0..12)
+                .map(|bit| if number >> bit & 1 == 1 { "/{x}" } else { "/a" })
+                .collect();
+            let plan = OperationPlan::named(&text);
+            router
+                .add(None, "", &template(&text), &Method::GET, &plan)
+                .unwrap();
+        }
+        assert_eq!(found(&router, "GET", &"/a".repeat(12)), "/a".repeat(12));
+        assert_eq!(
+            found(&router, "GET", &format!("{}/", "/a".repeat(12))),
+            "none"
+        );
+    }
+}
