@@ -10,6 +10,8 @@ mod h2;
 #[cfg(test)]
 mod http1;
 #[cfg(test)]
+mod idp;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod streaming;

@@ -1,0 +1,163 @@
+//! A real OpenID provider in front of the gateway: `idp` of the test material, which node runs.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::support::{Gateway, Upstream, send};
+
+const DESCRIPTION: &str = r#"
+openapi: 3.0.3
+info: { title: idp, version: "1" }
+security: [{ idp: [orders.read] }]
+paths:
+  /a: { get: { responses: { "200": { description: fine } } } }
+  /write: { get: { security: [{ idp: [orders.write] }], responses: { "200": { description: fine } } } }
+components:
+  securitySchemes:
+    idp:
+      type: oauth2
+      flows: { clientCredentials: { tokenUrl: /token, scopes: { orders.read: read, orders.write: write } } }
+"#;
+
+struct Provider {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Provider {
+    /// `None`, said aloud, where there is no node, no material, or no registry.
+    fn start() -> Option<Self> {
+        let shared = std::env::var("FORTRESS_SHARED")
+            .map_or_else(|_| PathBuf::from("../../../shared"), PathBuf::from);
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("idp");
+        match prepare(&shared.join("idp"), &directory) {
+            Ok(()) => {}
+            Err(why) => {
+                assert!(std::env::var("FORTRESS_REQUIRE_ALL").is_err(), "{why}");
+                eprintln!("skipped: {why}");
+                return None;
+            }
+        }
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let mut child = Command::new("node")
+            .arg("idp.mjs")
+            .arg(address.port().to_string())
+            .current_dir(&directory)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().starts_with("issuer ")));
+        Some(Self { child, address })
+    }
+
+    fn ask(&self, head: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        write!(
+            stream,
+            "{head} HTTP/1.0\r\nHost: {}\r\nAuthorization: Basic c3ZjOnN2Yy1zZWNyZXQ=\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    fn token(&self, audience: &str) -> String {
+        let answer = self.ask(
+            "POST /token",
+            &format!("grant_type=client_credentials&resource=urn:api:{audience}&scope=orders.read"),
+        );
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    fn control(&self, what: &str) {
+        self.ask(&format!("GET /_ctl/{what}"), "");
+    }
+}
+
+fn prepare(material: &Path, directory: &Path) -> Result<(), String> {
+    if Command::new("node").arg("--version").output().is_err() {
+        return Err("there is no node".into());
+    }
+    std::fs::create_dir_all(directory).unwrap();
+    for file in ["idp.mjs", "package.json", "package-lock.json"] {
+        std::fs::copy(material.join(file), directory.join(file))
+            .map_err(|error| format!("{}: {error}", material.join(file).display()))?;
+    }
+    if directory.join("node_modules/oidc-provider").is_dir() {
+        return Ok(());
+    }
+    let installed = Command::new("npm")
+        .args(["ci", "--no-audit", "--no-fund"])
+        .current_dir(directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match installed {
+        Ok(status) if status.success() => Ok(()),
+        _ => Err("npm cannot install the provider".into()),
+    }
+}
+
+fn get(gateway: &Gateway, path: &str, token: &str) -> (u16, String) {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let response = send(gateway.addresses[0], request.as_bytes()).remove(0);
+    (response.status, response.code().unwrap_or_default())
+}
+
+#[test]
+fn tokens_of_a_real_provider_pass_and_its_moods_and_rotations_are_survived() {
+    let Some(provider) = Provider::start() else {
+        return;
+    };
+    let upstream = Upstream::start();
+    let config = format!(
+        "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis:\n  raw: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: \"http://{issuer}\", audience: [\"urn:api:rs256\", \"urn:api:es256\", \"urn:api:ps256\"], jwks: \"http://{issuer}/jwks\" }}\n",
+        upstream.address,
+        issuer = provider.address,
+    );
+    let gateway = Gateway::start(&[("fortress.yaml", &config), ("openapi.yaml", DESCRIPTION)]);
+    let ok = (200, String::new());
+    for algorithm in ["rs256", "es256", "ps256"] {
+        let token = provider.token(algorithm);
+        assert_eq!(get(&gateway, "/a", &token), ok, "{algorithm}");
+        assert_eq!(get(&gateway, "/write", &token).1, "scope.insufficient");
+    }
+    // For somebody else.
+    let foreign = provider.token("ed25519");
+    assert_eq!(get(&gateway, "/a", &foreign).1, "credential.invalid");
+
+    let before = provider.token("es256");
+    provider.control("rotate");
+    let after = provider.token("es256");
+    assert_eq!(get(&gateway, "/a", &after), ok);
+    assert_eq!(
+        get(&gateway, "/a", &before),
+        ok,
+        "both are valid for a while"
+    );
+
+    for mood in ["500", "garbage", "huge", "hang"] {
+        provider.control(&format!("jwks/{mood}"));
+        assert_eq!(get(&gateway, "/a", &after), ok, "{mood}");
+    }
+}
