@@ -22,12 +22,13 @@ use crate::{
 use campaign::Campaign;
 
 pub(crate) const EXAMPLES: &str = "Examples:
-  fortress attack                                    the running demo
-  fortress attack fortress.yaml --token env:TOKEN    a gateway that runs with this configuration
-  fortress attack fortress.yaml --target https://staging.example.com --token env:TOKEN --i-own-this-target
+  fortress attack                      the running demo
+  fortress attack fortress.yaml --token env:TOKEN
+  fortress attack fortress.yaml --token env:TOKEN \\
+      --target https://staging.example.com --i-own-this-target
 
-It attacks loopback addresses only, unless --i-own-this-target is given. It sends real requests,
-valid ones too: what they create, change or delete is created, changed and deleted.";
+It attacks loopback addresses only, unless --i-own-this-target is given. It sends real
+requests, valid ones too: what they create, change or delete is created, changed and deleted.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {

@@ -122,6 +122,10 @@ mod tests {
                 .map(ToString::to_string)
                 .unwrap_or_default();
             assert!(help.contains("fortress "), "{}", subcommand.get_name());
+            // What is to be typed must not be broken by a terminal of 80 columns.
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
         }
     }
 

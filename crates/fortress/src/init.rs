@@ -28,9 +28,10 @@ use crate::{
 pub(crate) const EXAMPLES: &str = "Examples:
   fortress init openapi.yaml --upstream http://127.0.0.1:3000
   fortress init openapi.yaml --upstream http://127.0.0.1:3000 \\
-      --issuer https://idp.example.com --audience orders-api --jwks https://idp.example.com/jwks.json \\
-      --public login,'GET /health'
-  fortress init openapi.yaml --upstream http://127.0.0.1:3000 --public-undeclared -o deploy/fortress.yaml";
+      --issuer https://idp.example.com --audience orders-api \\
+      --jwks https://idp.example.com/jwks.json --public login,'GET /health'
+  fortress init openapi.yaml --upstream http://127.0.0.1:3000 \\
+      --public-undeclared -o deploy/fortress.yaml";
 
 /// Entries of a list that are shown.
 const SHOWN: usize = 30;

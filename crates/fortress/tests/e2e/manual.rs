@@ -49,13 +49,12 @@ fn keys(part: &Value, found: &mut BTreeSet<String>) {
     match part {
         Value::Object(members) => {
             for (name, member) in members {
-                match member {
-                    // One of the keys is itself named `properties`.
-                    Value::Object(properties) if name == "properties" => {
-                        found.extend(properties.keys().cloned());
-                        properties.values().for_each(|below| keys(below, found));
-                    }
-                    other => keys(other, found),
+                // One of the keys is itself named `properties`.
+                if let ("properties", Value::Object(properties)) = (name.as_str(), member) {
+                    found.extend(properties.keys().cloned());
+                    properties.values().for_each(|below| keys(below, found));
+                } else {
+                    keys(member, found);
                 }
             }
         }
