@@ -266,9 +266,9 @@ async fn run(context: Context, tcp: TcpStream) {
                 Ok(Ok(stream)) => {
                     metrics.handshake_succeeded();
                     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                        h2::run(context, stream).await;
+                        Box::pin(h2::run(context, stream)).await;
                     } else {
-                        h1::run(context, stream).await;
+                        Box::pin(h1::run(context, stream)).await;
                     }
                 }
                 Ok(Err(error)) => {
@@ -283,7 +283,8 @@ async fn run(context: Context, tcp: TcpStream) {
             http2: Http2::PriorKnowledge,
         } => {
             match tokio::time::timeout(context.bounds.head_time, begins_with_preface(&tcp)).await {
-                Ok(true) => h2::run(context, tcp).await,
+                // Boxed, so that one of HTTP/1.1 does not pay for its size.
+                Ok(true) => Box::pin(h2::run(context, tcp)).await,
                 Ok(false) => h1::run(context, tcp).await,
                 Err(_) => {}
             }
