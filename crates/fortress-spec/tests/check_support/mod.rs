@@ -1,11 +1,9 @@
 //! One operation out of a few lines of description, and one-line questions to it.
-#![allow(
+#![expect(
     dead_code,
     unreachable_pub,
-    missing_debug_implementations,
     clippy::expect_used,
     clippy::panic,
-    clippy::allow_attributes,
     reason = "each test binary uses a part of it, and helpers of tests may fail"
 )]
 
