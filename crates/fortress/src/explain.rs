@@ -32,7 +32,8 @@ pub(crate) const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
-    /// The request's id, as the problem or the journal gives it, or the beginning of it
+    /// The request's id, as the problem or the journal gives it, or its beginning: of several the
+    /// newest is meant
     #[arg(required_unless_present = "last", conflicts_with = "last", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     request: Option<String>,
     /// The last request that was refused; if none was, the last one
@@ -63,7 +64,11 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     };
     let Some(line) = found else {
         screen.error(&match &flags.request {
-            Some(request) => format!("no request `{}` in `{}`", safe(request), journal.display()),
+            Some(request) => format!(
+                "no request `{}` in `{}`\n  ids are in a problem's `request_id` and in `x-request-id`; name an older journal with --journal FILE",
+                safe(request),
+                journal.display()
+            ),
             None => format!("no request in `{}` yet", journal.display()),
         });
         return Ok(End::Findings);
