@@ -1,4 +1,9 @@
 //! Other people's raw requests: `http1/cases.json` of the test material, with what the upstream saw.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "where the material is, and that it is not there, comes from and goes to whoever runs the tests"
+)]
 
 use std::path::PathBuf;
 

@@ -1,4 +1,9 @@
 //! A real OpenID provider in front of the gateway: `idp` of the test material, which node runs.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "where the material is, and that it is not there, comes from and goes to whoever runs the tests"
+)]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
