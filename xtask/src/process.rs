@@ -65,6 +65,37 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
+/// A program that ran to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) elapsed: Duration,
+    /// Bytes of memory that it held at most: the kernel's own mark, last read less than a
+    /// millisecond before the end, because the mark goes with the process.
+    pub(crate) peak: u64,
+}
+
+/// Runs a program to its end, its words unread, and measures it.
+pub(crate) fn measured(command: &mut Command) -> Result<Ran> {
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let began = Instant::now();
+    let mut child = quiet
+        .spawn()
+        .with_context(|| format!("cannot start {quiet:?}"))?;
+    let mut peak = 0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let elapsed = began.elapsed();
+            ensure!(status.success(), "{quiet:?} ended with {status}");
+            return Ok(Ran { elapsed, peak });
+        }
+        peak = memory(child.id(), "VmHWM:").unwrap_or(peak);
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
 /// A command that runs on one core alone.
 pub(crate) fn pinned(core: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
@@ -122,12 +153,7 @@ impl Server {
     pub(crate) fn resident(&self) -> Result<u64> {
         let mut total = 0;
         for pid in process_tree(self.child.id())? {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let kilobytes = status
-                .lines()
-                .find_map(|line| line.strip_prefix("VmRSS:"))
-                .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
-            total += kilobytes.unwrap_or_default() * 1024;
+            total += memory(pid, "VmRSS:").unwrap_or_default();
         }
         Ok(total)
     }
@@ -189,6 +215,14 @@ impl Stat {
             ticks: number(11)? + number(12)?,
         })
     }
+}
+
+/// Bytes of memory in one `field` of `/proc/PID/status`; none of a process that has ended.
+fn memory(pid: u32, field: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kilobytes: u64 = kilobytes.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// A process and all its descendants.
@@ -258,6 +292,13 @@ mod tests {
         }
         drop(server);
         assert_eq!(Stat::read(root), None);
+    }
+
+    #[test]
+    fn a_run_is_measured_unless_it_fails() {
+        let ran = measured(Command::new("sleep").arg("0.02")).unwrap();
+        assert!(ran.elapsed >= Duration::from_millis(20) && ran.peak > 0);
+        assert!(measured(&mut Command::new("false")).is_err());
     }
 
     #[test]

@@ -169,6 +169,9 @@ fn checked(
                 "response properties dropped: {}",
                 dropped.join(", ")
             ));
+            if body.is_empty() {
+                headers.remove(header::CONTENT_TYPE);
+            }
             // They described the bytes that the upstream sent.
             for name in [
                 "content-md5",

@@ -9,7 +9,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use fortress_model::{Decision, Reason};
+use fortress_model::{Decision, Denial, Reason};
 use fortress_spec::description::{Part, PathTemplate, Segment};
 use http::{HeaderValue, Method, header};
 use smallvec::SmallVec;
@@ -48,8 +48,8 @@ impl Routed {
 /// Finds the operation, and makes its mode the request's mode.
 ///
 /// # Errors
-/// `route.unknown` or `method.undeclared`. A request without an operation is refused in every mode:
-/// there is no upstream to send it to.
+/// `route.unknown`, `method.undeclared` or `path.malformed`. A request that belongs to no API is refused
+/// in every mode: there is no upstream to send it to.
 pub(crate) fn find(
     gateway: &Gateway,
     decision: &mut Decision,
@@ -74,22 +74,58 @@ pub(crate) fn find(
         }
         Match::OtherMethods(allow) => {
             let detail = format!("`{method}` is not declared; declared: {allow}");
-            let mut refused = Refused::from(decision.fail(Reason::MethodUndeclared, detail));
-            if let Ok(value) = HeaderValue::from_str(&allow) {
-                refused.headers.push((header::ALLOW, value));
-            }
-            Err(refused)
+            let passed = unlisted(
+                gateway,
+                decision,
+                (host, method, path),
+                Reason::MethodUndeclared,
+                detail,
+            );
+            passed.map_err(|denial| {
+                let mut refused = Refused::from(denial);
+                if let Ok(value) = HeaderValue::from_str(&allow) {
+                    refused.headers.push((header::ALLOW, value));
+                }
+                refused
+            })
         }
-        Match::None if path.has_semicolon() => Err(decision
-            .fail(
-                Reason::PathMalformed,
-                "`;` in a path that declares no matrix parameter",
-            )
-            .into()),
-        Match::None => Err(decision
-            .fail(Reason::RouteUnknown, "no operation has this host and path")
-            .into()),
+        Match::None => {
+            let (reason, detail) = if path.has_semicolon() {
+                (
+                    Reason::PathMalformed,
+                    "`;` in a path that declares no matrix parameter",
+                )
+            } else {
+                (Reason::RouteUnknown, "no operation has this host and path")
+            };
+            let passed = unlisted(
+                gateway,
+                decision,
+                (host, method, path),
+                reason,
+                detail.into(),
+            );
+            passed.map_err(Refused::from)
+        }
     }
+}
+
+/// What no description declares: refused, unless it belongs to an API that is not enforced.
+fn unlisted(
+    gateway: &Gateway,
+    decision: &mut Decision,
+    (host, method, path): (&str, &Method, &NormalizedPath),
+    reason: Reason,
+    detail: String,
+) -> Result<Routed, Denial> {
+    let Match::Operation { plan, values } = gateway.unlisted.find(host, method, path.as_str())
+    else {
+        return Err(decision.fail(reason, detail));
+    };
+    decision.api = Some(Arc::clone(&plan.api.name));
+    decision.mode = plan.mode;
+    decision.refuse(reason, detail)?;
+    Ok(Routed { plan, values })
 }
 
 /// All operations of all APIs, by host.

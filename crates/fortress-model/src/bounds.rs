@@ -17,7 +17,7 @@ pub struct Bounds {
     pub expansion: usize,
     /// Nesting of a body or a `deepObject` parameter.
     pub depth: usize,
-    /// Properties of a body or `deepObject` parameter, over all its objects.
+    /// Properties of one object.
     pub properties: usize,
     /// Items of one array.
     pub items: usize,

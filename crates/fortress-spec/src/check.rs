@@ -25,7 +25,7 @@ pub struct Policy {
     pub cookies: Cookies,
     /// Nesting of a body or `deepObject` parameter.
     pub depth: usize,
-    /// Properties of a body or `deepObject` parameter, over all its objects.
+    /// Properties of one object.
     pub properties: usize,
     /// Items of one array.
     pub items: usize,

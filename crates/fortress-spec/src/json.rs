@@ -20,7 +20,7 @@ pub(crate) use trim::without;
 pub struct Limits {
     /// Arrays and objects inside each other; more than [`MAX_DEPTH`] counts as that.
     pub depth: usize,
-    /// Properties, over all objects.
+    /// Properties of one object.
     pub properties: usize,
     /// Items of one array.
     pub items: usize,

@@ -14,6 +14,15 @@ const CONNECTIONS: u32 = 32;
 /// Open HTTP/2 connections, and requests in flight on each.
 const HTTP2: (u32, u32) = (8, 4);
 
+/// What wrk says in the end.
+const DONE: &str = r#"done = function(summary, latency, requests)
+local e = summary.errors
+io.write(string.format('RESULT {"requests":%d,"us":%d,"p50":%d,"p99":%d,"failed":%d}\n',
+summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+e.connect + e.read + e.write + e.status + e.timeout))
+end
+"#;
+
 /// What to send where.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
@@ -72,39 +81,39 @@ fn pinned(program: &str) -> Result<Command> {
     Ok(process::pinned(LOAD_CORE, &path))
 }
 
-/// wrk with a script that says the request and prints the result as one line of JSON.
 fn wrk(request: &Request<'_>) -> Result<Sample> {
-    let mut script = String::from(
-        "done = function(summary, latency, requests)\n\
-         local e = summary.errors\n\
-         io.write(string.format('RESULT {\"requests\":%d,\"us\":%d,\"p50\":%d,\"p99\":%d,\"failed\":%d}\\n',\n\
-         summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),\n\
-         e.connect + e.read + e.write + e.status + e.timeout))\nend\n",
-    );
+    let mut words = String::new();
     if request.case.posts() {
-        script.push_str("wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\n");
-        script.push_str(&format!("wrk.body = [[{}]]\n", gateway::order_body()));
+        words.push_str("wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\n");
+        words.push_str(&format!("wrk.body = [[{}]]\n", gateway::order_body()));
     }
     if request.case.with_token() {
-        script.push_str(&format!(
+        words.push_str(&format!(
             "wrk.headers['Authorization'] = 'Bearer {}'\n",
             request.stage.issuer.token
         ));
     }
-    let file = request.folder.join("load.lua");
+    repeat(&target(request), &words, request.seconds, request.folder)
+}
+
+/// wrk with a script that says the request (a GET of `target`, unless `words` in Lua say otherwise)
+/// and prints the result as one line of JSON.
+pub(super) fn repeat(target: &str, words: &str, seconds: u32, folder: &Path) -> Result<Sample> {
+    let script = format!("{DONE}{words}");
+    let file = folder.join("load.lua");
     fs::write(&file, script)?;
     let printed = process::output(
         pinned("wrk")?
             .args([
                 "-t1",
                 &format!("-c{CONNECTIONS}"),
-                &format!("-d{}s", request.seconds),
+                &format!("-d{seconds}s"),
                 "--timeout",
                 "5s",
             ])
             .arg("-s")
             .arg(&file)
-            .arg(target(request)),
+            .arg(target),
     )?;
     wrk_result(std::str::from_utf8(&printed)?)
 }

@@ -5,13 +5,18 @@
 //! per second say little by themselves, and the processor time per request is what is compared.
 //! Rounds are interleaved and medians taken, because a shared machine's speed drifts.
 //!
+//! `cargo xtask bench check` leaves the others out: what a larger description costs Fortress.
+//!
 //! Deliberately not here: a pass or a failure. A timing never decides a test.
 
+mod check;
+mod generated;
 mod load;
 mod peers;
 mod report;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -46,15 +51,18 @@ pub(crate) struct Options {
     /// Prints JSON instead of tables
     #[arg(long)]
     json: bool,
-    /// Only this case; may be given several times
+    /// Of the proxy suite, only this case; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Case>,
-    /// Only these peers: nginx, haproxy, envoy, fortress
+    /// Of the proxy suite, only these peers: nginx, haproxy, envoy, fortress
     #[arg(long)]
     peer: Vec<String>,
     /// The Fortress to measure [default: target/release/fortress]
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// The folder whose `specs` the check suite loads [default: $FORTRESS_SHARED, ../shared]
+    #[arg(long)]
+    shared: Option<PathBuf>,
 }
 
 /// A suite of cases.
@@ -62,6 +70,8 @@ pub(crate) struct Options {
 enum Suite {
     /// The request path beside other proxies
     Proxy,
+    /// Fortress alone: requests before small and large descriptions, and the loading of real ones
+    Check,
 }
 
 /// One kind of request.
@@ -128,17 +138,24 @@ impl Case {
 
 /// Runs the benchmark and prints what it found.
 pub(crate) fn run(options: &Options) -> Result<Verdict> {
-    let Suite::Proxy = options.suite;
     let cores = std::thread::available_parallelism()?;
     ensure!(
         cores.get() >= 2,
         "two cores are needed: one for the proxy, one for the load"
     );
     let folder = process::scratch("bench")?;
-    let upstream_address = process::free_address()?;
-    let _upstream = gateway::start_upstream(&folder, upstream_address, Some(LOAD_CORE))
+    let upstream = process::free_address()?;
+    let _upstream = gateway::start_upstream(&folder, upstream, Some(LOAD_CORE))
         .context("cannot start the upstream")?;
-    let stage = Stage::make(&folder, upstream_address)?;
+    match options.suite {
+        Suite::Proxy => proxies(options, &folder, upstream),
+        Suite::Check => check::run(options, &folder, upstream),
+    }
+}
+
+/// The request path beside other proxies.
+fn proxies(options: &Options, folder: &Path, upstream: SocketAddr) -> Result<Verdict> {
+    let stage = Stage::make(folder, upstream)?;
     let cases: Vec<Case> = Case::ALL
         .iter()
         .copied()
@@ -160,7 +177,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         complain(format_args!("skipped: {line}"));
     }
     ensure!(!peers.is_empty(), "no proxy could be started");
-    let cells = measure(options, &stage, &cases, &peers, &folder)?;
+    let cells = measure(options, &stage, &cases, &peers, folder)?;
     report::print(&cells, &skipped, options.json);
     Ok(Verdict::Fine)
 }

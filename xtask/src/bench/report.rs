@@ -11,7 +11,7 @@ pub(super) struct Cell {
     pub(super) case: Case,
     pub(super) peer: String,
     version: String,
-    pub(super) samples: Vec<Sample>,
+    pub(super) samples: Samples,
 }
 
 impl Cell {
@@ -20,37 +20,52 @@ impl Cell {
             case,
             peer: peer.to_owned(),
             version: version.to_owned(),
-            samples: Vec::new(),
+            samples: Samples::default(),
         }
+    }
+}
+
+/// What one thing under test gave, round by round.
+#[derive(Debug, Default)]
+pub(super) struct Samples(Vec<Sample>);
+
+impl Samples {
+    pub(super) fn push(&mut self, sample: Sample) {
+        self.0.push(sample);
     }
 
     /// Microseconds of processor time for one request.
-    fn cost(&self) -> f64 {
+    pub(super) fn cost(&self) -> f64 {
         self.median(cost_of)
     }
 
     /// The lowest and the highest cost of all rounds.
-    fn spread(&self) -> (f64, f64) {
-        let costs = self.samples.iter().map(cost_of);
+    pub(super) fn spread(&self) -> (f64, f64) {
+        let costs = self.0.iter().map(cost_of);
         (
             costs.clone().fold(f64::INFINITY, f64::min),
             costs.fold(0.0, f64::max),
         )
     }
 
-    fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.median(|sample| quotient(sample.requests, sample.elapsed.as_secs_f64()))
     }
 
-    fn failed(&self) -> u64 {
-        self.samples.iter().map(|sample| sample.failed).sum()
+    pub(super) fn failed(&self) -> u64 {
+        self.0.iter().map(|sample| sample.failed).sum()
     }
 
-    fn median(&self, value: fn(&Sample) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.samples.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
+    pub(super) fn median(&self, value: fn(&Sample) -> f64) -> f64 {
+        median(self.0.iter().map(value))
     }
+}
+
+/// The middle value; of an even number, the upper one.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 fn cost_of(sample: &Sample) -> f64 {
@@ -94,38 +109,39 @@ pub(super) fn print(cells: &[Cell], skipped: &[String], as_json: bool) {
 }
 
 fn table_line(cell: &Cell, cells: &[Cell]) -> String {
-    let (lowest, highest) = cell.spread();
-    let failed = match cell.failed() {
+    let (lowest, highest) = cell.samples.spread();
+    let failed = match cell.samples.failed() {
         0 => String::new(),
         failed => format!("   {failed} FAILED"),
     };
     format!(
         "  {:<56} {:>6.2}   {lowest:>6.2}–{highest:<6.2}    {:>9.2}  {:>10.0}  {:>8.3}  {:>8.3}{failed}",
         format!("{} {}", cell.peer, cell.version),
-        cell.cost(),
+        cell.samples.cost(),
         ratio(cell, cells),
-        cell.rate(),
-        cell.median(|sample| sample.median.as_secs_f64() * 1e3),
-        cell.median(|sample| sample.p99.as_secs_f64() * 1e3),
+        cell.samples.rate(),
+        cell.samples
+            .median(|sample| sample.median.as_secs_f64() * 1e3),
+        cell.samples.median(|sample| sample.p99.as_secs_f64() * 1e3),
     )
 }
 
 fn row(cell: &Cell, cells: &[Cell]) -> Value {
-    let (lowest, highest) = cell.spread();
+    let (lowest, highest) = cell.samples.spread();
     json!({
         "case": cell.case.name(),
         "peer": cell.peer,
         "version": cell.version,
-        "cpu_us_per_request": cell.cost(),
+        "cpu_us_per_request": cell.samples.cost(),
         "cpu_us_lowest": lowest,
         "cpu_us_highest": highest,
         "compared_with": base(cell.case, cells).map(|(_, name)| name),
         "ratio": ratio(cell, cells),
-        "requests_per_second": cell.rate(),
-        "p50_ms": cell.median(|sample| sample.median.as_secs_f64() * 1e3),
-        "p99_ms": cell.median(|sample| sample.p99.as_secs_f64() * 1e3),
-        "failed": cell.failed(),
-        "rounds": cell.samples.len(),
+        "requests_per_second": cell.samples.rate(),
+        "p50_ms": cell.samples.median(|sample| sample.median.as_secs_f64() * 1e3),
+        "p99_ms": cell.samples.median(|sample| sample.p99.as_secs_f64() * 1e3),
+        "failed": cell.samples.failed(),
+        "rounds": cell.samples.0.len(),
     })
 }
 
@@ -144,7 +160,7 @@ fn base(case: Case, cells: &[Cell]) -> Option<(&Cell, &str)> {
 
 fn ratio(cell: &Cell, cells: &[Cell]) -> f64 {
     base(cell.case, cells).map_or(0.0, |(base, _)| {
-        cell.cost() / base.cost().max(f64::MIN_POSITIVE)
+        cell.samples.cost() / base.samples.cost().max(f64::MIN_POSITIVE)
     })
 }
 
@@ -162,7 +178,7 @@ mod tests {
             ..Sample::default()
         };
         Cell {
-            samples: micros.iter().map(sample).collect(),
+            samples: Samples(micros.iter().map(sample).collect()),
             ..Cell::new(case, peer, "1")
         }
     }
@@ -177,7 +193,7 @@ mod tests {
         ];
         let ratios: Vec<f64> = cells.iter().map(|cell| ratio(cell, &cells)).collect();
         assert_eq!(ratios, [1.0, 1.25, 1.0, 0.5]);
-        assert_eq!(cells[1].spread(), (24.0, 90.0));
+        assert_eq!(cells[1].samples.spread(), (24.0, 90.0));
         assert_eq!(row(&cells[3], &cells)["compared_with"], "envoy");
     }
 }

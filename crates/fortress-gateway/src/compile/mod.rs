@@ -38,6 +38,8 @@ pub struct Gateway {
     /// Counts the configurations that were in force.
     pub revision: u64,
     pub(crate) router: Router,
+    /// What APIs that are not enforced let pass although no description declares it.
+    pub(crate) unlisted: Router,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pub(crate) bounds: Bounds,
     trusted: Vec<Network>,
@@ -158,6 +160,7 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         exposures: Vec::new(),
         descriptions: Vec::new(),
         router: Router::default(),
+        unlisted: Router::default(),
         files: config.files.clone(),
     };
     let identities = access::identities(config, keys, &mut compiler.diagnostics);
@@ -173,6 +176,7 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
     let gateway = sound.then(|| Gateway {
         revision,
         router: std::mem::take(&mut compiler.router),
+        unlisted: std::mem::take(&mut compiler.unlisted),
         listeners,
         bounds,
         trusted: config.trusted_proxies.clone(),
@@ -194,6 +198,7 @@ struct Compiler<'a> {
     exposures: Vec<Exposure>,
     descriptions: Vec<(String, Arc<ApiDescription>)>,
     router: Router,
+    unlisted: Router,
     files: Vec<PathBuf>,
 }
 
@@ -291,6 +296,39 @@ impl Compiler<'_> {
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
             self.route(api, description, operation, &Arc::new(operation_plan));
+        }
+        self.unlisted(api, plan, description);
+    }
+
+    /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
+    /// Fortress out must not lose a request to it.
+    fn unlisted(&mut self, api: &Api, plan: &Arc<ApiPlan>, description: &ApiDescription) {
+        let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        if effective.mode == Mode::Enforce {
+            return;
+        }
+        let plan = Arc::new(operation_plan(
+            plan,
+            "undeclared".into(),
+            None,
+            effective,
+            Access::Public,
+        ));
+        let configured = api.base_path.as_ref().map(|path| [path.value.clone()]);
+        let base_paths = match &configured {
+            Some(path) => path.as_slice(),
+            None => &description.base_paths,
+        };
+        for host in hosts(api) {
+            for base_path in base_paths {
+                // Where two APIs share a base path, the first one takes what neither declares.
+                if self.unlisted.add_any(host, base_path, &plan).is_err() {
+                    tracing::debug!(
+                        api = plan.api.name.as_ref(),
+                        "another API has this base path"
+                    );
+                }
+            }
         }
     }
 

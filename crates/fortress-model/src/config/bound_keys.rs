@@ -31,7 +31,7 @@ pub(super) const NEAR_BOUNDS: &[Key] = &[
     Key::new(
         "properties",
         Kind::Count(1, 1_000_000),
-        "Properties of a body, over all its objects (default: 1000).",
+        "Properties of one object (default: 1000).",
     )
     .sets(|bounds, value| bounds.properties = size(value)),
     Key::new(

@@ -51,7 +51,16 @@ pub(crate) fn check(
         return ResponseOutcome::Unchanged;
     }
     if media_types.is_empty() {
-        return undeclared(found, "the response declares no content");
+        return match response.undeclared {
+            ResponseUndeclared::Drop => ResponseOutcome::Trimmed {
+                body: Vec::new(),
+                dropped: vec!["response".to_owned()],
+            },
+            ResponseUndeclared::Refuse => undeclared(found, "the response declares no content"),
+            ResponseUndeclared::Allow => {
+                ResponseOutcome::NotChecked("a body where no content is declared")
+            }
+        };
     }
     let Ok(message) = media_type(response.content_type) else {
         return undeclared(found, "the media type is missing or malformed");

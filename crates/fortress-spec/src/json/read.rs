@@ -27,7 +27,6 @@ pub fn read<'a>(text: &'a [u8], limits: &Limits) -> Result<Document<'a>, JsonErr
         at: 0,
         limits,
         depth: 0,
-        properties: 0,
         members: Vec::new(),
         items: Vec::new(),
         open_members: Vec::new(),
@@ -73,7 +72,6 @@ struct Reader<'a, 'l> {
     at: usize,
     limits: &'l Limits,
     depth: usize,
-    properties: usize,
     members: Vec<Member<'a>>,
     items: Vec<Value<'a>>,
     /// Members of objects that are not closed yet, innermost last.
@@ -149,8 +147,8 @@ impl<'a> Reader<'a, '_> {
                 return self.malformed("expected a property name");
             }
             let key = self.string()?;
-            self.properties += 1;
-            if self.properties > self.limits.properties {
+            // Of this object alone: what all objects hold together, the size of the body bounds.
+            if self.open_members.len().saturating_sub(first) >= self.limits.properties {
                 self.at = start;
                 return self.fault(ErrorKind::TooComplex, "too many properties");
             }
@@ -558,17 +556,14 @@ mod tests {
         refuse("[[[[[]]]]]", ErrorKind::TooComplex);
         accept("[1,2,3,4,5]");
         refuse("[1,2,3,4,5,6]", ErrorKind::TooComplex);
-        let members = |count: usize| {
-            let half = |from: usize, to: usize| {
-                (from..to)
-                    .map(|n| format!("\"k{n}\":0"))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            };
-            format!("[{{{}}},{{{}}}]", half(0, 10), half(10, count))
+        let object = |count: usize| {
+            let members: Vec<_> = (0..count).map(|n| format!("\"k{n}\":0")).collect();
+            format!("{{{}}}", members.join(","))
         };
-        accept(&members(20));
-        refuse(members(21), ErrorKind::TooComplex);
+        accept(&object(20));
+        refuse(&object(21), ErrorKind::TooComplex);
+        accept(&format!("[{},{}]", object(20), object(20)));
+        refuse(&format!("{{\"a\":{}}}", object(21)), ErrorKind::TooComplex);
         let wide = Limits {
             depth: usize::MAX,
             ..LIMITS
