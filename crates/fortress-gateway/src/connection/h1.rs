@@ -29,6 +29,9 @@ use crate::{
 
 /// Bytes asked for at a time.
 const READ: usize = 16 << 10;
+/// Bytes asked for where a head is expected: most fit, and a client that only sits there costs no
+/// more.
+const HEAD_READ: usize = 2 << 10;
 /// A buffer that grew beyond this is given back between two requests.
 const KEPT_BUFFER: usize = 64 << 10;
 /// How long, and for how many bytes, an answer waits in the client's stead before a connection with
@@ -184,7 +187,7 @@ impl<I: Io> Wire<I> {
                 context.bounds.idle_time
             };
             context.waiting.begin(patience);
-            let read = self.read().await;
+            let read = self.read(HEAD_READ).await;
             context.waiting.end();
             match read {
                 Ok(0) | Err(_) => return Heard::Nothing,
@@ -200,7 +203,7 @@ impl<I: Io> Wire<I> {
                 Ok(None) => {}
                 Err(refused) => return Heard::Refused(refused),
             }
-            match before(|| begun + context.bounds.head_time, self.read()).await {
+            match before(|| begun + context.bounds.head_time, self.read(HEAD_READ)).await {
                 Ok(Ok(0) | Err(_)) => return Heard::Nothing,
                 Ok(Ok(_)) => {}
                 Err(_) if self.input.is_empty() => return Heard::Nothing,
@@ -215,8 +218,8 @@ impl<I: Io> Wire<I> {
         }
     }
 
-    async fn read(&mut self) -> std::io::Result<usize> {
-        self.input.reserve(READ);
+    async fn read(&mut self, bytes: usize) -> std::io::Result<usize> {
+        self.input.reserve(bytes);
         self.io.read_buf(&mut self.input).await
     }
 
@@ -386,7 +389,7 @@ impl<I: Io> Wire<I> {
         }
         while seen < LINGER_BYTES {
             self.input.clear();
-            match tokio::time::timeout_at(deadline, self.read()).await {
+            match tokio::time::timeout_at(deadline, self.read(READ)).await {
                 Ok(Ok(read)) if read > 0 => seen += read,
                 Ok(Ok(_) | Err(_)) | Err(_) => return,
             }
@@ -492,7 +495,7 @@ impl<I: Io> RequestBody for Body<'_, I> {
             {
                 return Err(BodyError::Incomplete);
             }
-            match self.wire.read().await {
+            match self.wire.read(READ).await {
                 Ok(0) | Err(_) => return Err(BodyError::Incomplete),
                 Ok(_) => self.owes_continue = false,
             }

@@ -250,6 +250,8 @@ fn let_read(worker: &Rc<Worker>, mut tcp: TcpStream) {
     });
 }
 
+/// Each kind of connection is boxed: the task of a plain one need not be as large as that of the
+/// largest.
 async fn run(context: Context, tcp: TcpStream) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
@@ -285,12 +287,12 @@ async fn run(context: Context, tcp: TcpStream) {
             match tokio::time::timeout(context.bounds.head_time, begins_with_preface(&tcp)).await {
                 // Boxed, so that one of HTTP/1.1 does not pay for its size.
                 Ok(true) => Box::pin(h2::run(context, tcp)).await,
-                Ok(false) => h1::run(context, tcp).await,
+                Ok(false) => Box::pin(h1::run(context, tcp)).await,
                 Err(_) => {}
             }
         }
         Service::Apis { tls: None, .. } | Service::Redirect { .. } | Service::Operations => {
-            h1::run(context, tcp).await
+            Box::pin(h1::run(context, tcp)).await
         }
     }
 }

@@ -561,9 +561,9 @@ mod tests {
             format!("{{{}}}", members.join(","))
         };
         accept(&object(20));
-        refuse(&object(21), ErrorKind::TooComplex);
+        refuse(object(21), ErrorKind::TooComplex);
         accept(&format!("[{},{}]", object(20), object(20)));
-        refuse(&format!("{{\"a\":{}}}", object(21)), ErrorKind::TooComplex);
+        refuse(format!("{{\"a\":{}}}", object(21)), ErrorKind::TooComplex);
         let wide = Limits {
             depth: usize::MAX,
             ..LIMITS

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-#[path = "../../fuzz/entries.rs"]
+#[path = "../../../fuzz/entries.rs"]
 mod entries;
 
 /// Beyond this a seed is replayed whole only: the neighbours are quadratic in its length.

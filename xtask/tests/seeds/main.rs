@@ -1,0 +1,4 @@
+//! The seeds of every fuzz target, replayed as ordinary tests.
+
+#[cfg(test)]
+mod replay;
