@@ -389,7 +389,7 @@ impl<I: Io> Wire<I> {
         }
         while seen < LINGER_BYTES {
             self.input.clear();
-            match tokio::time::timeout_at(deadline, self.read(READ)).await {
+            match tokio::time::timeout_at(deadline, self.read(HEAD_READ)).await {
                 Ok(Ok(read)) if read > 0 => seen += read,
                 Ok(Ok(_) | Err(_)) | Err(_) => return,
             }
