@@ -7,6 +7,7 @@
 use std::{
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -14,8 +15,11 @@ use fortress_model::{Decision, Denial, Reason, config::Network};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use smallvec::SmallVec;
 
-use crate::h1::{connection_options, is_forwardable_name};
-use crate::path::{NormalizedPath, Semicolons, split_target};
+use crate::{
+    h1::{connection_options, is_forwardable_name},
+    path::{NormalizedPath, Semicolons, split_target},
+    worker::Worker,
+};
 
 /// A request's head as a connection hands it over, whatever the version of HTTP.
 #[derive(Debug)]
@@ -34,8 +38,25 @@ pub(crate) struct Head {
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
-    pub(crate) listener: std::sync::Arc<str>,
+    pub(crate) listener: Arc<str>,
     pub(crate) tls: bool,
+}
+
+impl Arrival {
+    /// The peer's address, IPv4 where it is mapped into IPv6.
+    pub(crate) fn peer_address(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
+    /// The record of something that came on this connection, with all that the connection tells.
+    pub(crate) fn decision(&self, worker: &Worker, client: IpAddr) -> Decision {
+        let now = worker.now();
+        let mut decision = Decision::begin(worker.request_id(now), now, client);
+        decision.client_port = self.peer.port();
+        decision.listener = Arc::clone(&self.listener);
+        decision.tls = self.tls;
+        decision
+    }
 }
 
 /// A request's body on the wire.

@@ -154,15 +154,7 @@ pub(crate) fn refuse_head(
     refused: h1::Refused,
     seen: usize,
 ) -> Answer {
-    let now = worker.now();
-    let mut decision = Decision::begin(
-        worker.request_id(now),
-        now,
-        arrival.peer.ip().to_canonical(),
-    );
-    decision.client_port = arrival.peer.port();
-    decision.listener = Arc::clone(&arrival.listener);
-    decision.tls = arrival.tls;
+    let mut decision = arrival.decision(worker, arrival.peer_address());
     decision.head_bytes = u64::try_from(seen).unwrap_or_default();
     let denial = decision.fail(refused.reason, refused.detail);
     let gateway = worker.gateway();
@@ -198,14 +190,10 @@ impl From<Denial> for Refused {
 }
 
 fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> Decision {
-    let now = worker.now();
     let client =
         request::client_address(arrival.peer.ip(), &head.headers, gateway.trusted_proxies());
-    let mut decision = Decision::begin(worker.request_id(now), now, client);
-    decision.client_port = arrival.peer.port();
-    decision.listener = Arc::clone(&arrival.listener);
+    let mut decision = arrival.decision(worker, client);
     decision.version = head.version;
-    decision.tls = arrival.tls;
     head.method.as_str().clone_into(&mut decision.method);
     decision.host.push_str(&head.host);
     decision.path.push_str(split_target(&head.target).0);

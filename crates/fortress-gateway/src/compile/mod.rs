@@ -314,11 +314,7 @@ impl Compiler<'_> {
             effective,
             Access::Public,
         ));
-        let configured = api.base_path.as_ref().map(|path| [path.value.clone()]);
-        let base_paths = match &configured {
-            Some(path) => path.as_slice(),
-            None => &description.base_paths,
-        };
+        let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
             for base_path in base_paths {
                 // Where two APIs share a base path, the first one takes what neither declares.
@@ -339,11 +335,7 @@ impl Compiler<'_> {
         operation: &Operation,
         plan: &Arc<OperationPlan>,
     ) {
-        let configured = api.base_path.as_ref().map(|path| [path.value.clone()]);
-        let base_paths = match &configured {
-            Some(path) => path.as_slice(),
-            None => description.base_paths_of(operation),
-        };
+        let base_paths = base_paths(api, description.base_paths_of(operation));
         for host in hosts(api) {
             for base_path in base_paths {
                 let added = self.router.add(
@@ -465,6 +457,14 @@ fn declared_overrides(operation: &Operation) -> Vec<HeaderName> {
         .filter_map(|parameter| HeaderName::from_bytes(parameter.name.as_bytes()).ok())
         .filter(|name| OVERRIDES.contains(&name.as_str()))
         .collect()
+}
+
+/// Where an API's paths begin: as configured, else as described.
+fn base_paths<'a>(api: &'a Api, described: &'a [String]) -> &'a [String] {
+    match &api.base_path {
+        Some(path) => std::slice::from_ref(&path.value),
+        None => described,
+    }
 }
 
 /// The hosts of an API; `None` stands for any.

@@ -119,7 +119,7 @@ async fn exchange<I: Io>(context: &Context, wire: &mut Wire<I>, head: RequestHea
     let target: Box<str> = match target {
         Target::Origin(text) => text,
         Target::Asterisk => "*".into(),
-        // CONNECT has no path. It is refused as malformed: nothing is tunnelled.
+        // CONNECT has no path, so no route: nothing is tunnelled.
         Target::Authority => "".into(),
     };
     let mut body = Body {

@@ -112,24 +112,24 @@ impl Frames {
             }
             HEADERS => self.continuations = 0,
             // An acknowledgement answers a frame of ours.
-            SETTINGS | PING if flags & ACK == 0 => return self.count(1),
-            PRIORITY | RST_STREAM => return self.count(1),
+            SETTINGS | PING if flags & ACK == 0 => return self.count(),
+            PRIORITY | RST_STREAM => return self.count(),
             // An END_STREAM without data is how a body may end.
-            DATA if length == 0 && flags & 1 == 0 => return self.count(1),
+            DATA if length == 0 && flags & 1 == 0 => return self.count(),
             // A client owes one for much of what it receives, and may send it in small steps.
             // Frames of unknown kinds are ignored, and so cost their sender nothing either.
             DATA | SETTINGS | PUSH_PROMISE | PING | GOAWAY | WINDOW_UPDATE => {}
-            _ => return self.count(1),
+            _ => return self.count(),
         }
         Ok(())
     }
 
-    fn count(&mut self, cost: u32) -> Result<(), &'static str> {
+    fn count(&mut self) -> Result<(), &'static str> {
         if self.since.elapsed() > WINDOW {
             self.since = Instant::now();
             self.cheap = 0;
         }
-        self.cheap += cost;
+        self.cheap += 1;
         if self.cheap > self.bound_cheap {
             Err("too many frames that carry nothing")
         } else {

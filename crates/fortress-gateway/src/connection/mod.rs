@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use fortress_model::{Bounds, Decision, Outcome, Reason, config::Http2};
+use fortress_model::{Bounds, Outcome, Reason, config::Http2};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -204,15 +204,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
 
 /// Tells a client that there is no place, where that costs nothing: not under TLS.
 fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, reason: Reason) {
-    let now = worker.now();
-    let mut decision = Decision::begin(
-        worker.request_id(now),
-        now,
-        arrival.peer.ip().to_canonical(),
-    );
-    decision.client_port = arrival.peer.port();
-    decision.listener = Arc::clone(&arrival.listener);
-    decision.tls = arrival.tls;
+    let mut decision = arrival.decision(worker, arrival.peer_address());
     let denial = decision.fail(reason, "connection refused");
     decision.outcome = Outcome::Denied(denial.reason);
     decision.status = reason.status().as_u16();

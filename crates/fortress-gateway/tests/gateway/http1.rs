@@ -7,20 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::support::{EMPTY, Gateway, Received, Response, Upstream, send};
-
-const DESCRIPTION: &str = r#"
-openapi: 3.0.3
-info: { title: raw, version: "1" }
-security: []
-paths:
-  /a:
-    get: { operationId: getA, responses: { "200": { description: fine } } }
-    post:
-      operationId: postA
-      requestBody: { content: { application/octet-stream: { schema: { type: string, format: binary } } } }
-      responses: { "200": { description: fine } }
-"#;
+use super::support::{DESCRIPTION, EMPTY, Gateway, Received, Response, Upstream, send};
 
 #[test]
 fn every_raw_request_is_answered_as_listed_and_stays_in_step() {

@@ -16,6 +16,20 @@ use fortress_auth::{
 use fortress_gateway::{KeyRing, Server, compile};
 use fortress_model::{Clock, Diagnostic, Severity, SystemClock, config};
 
+/// An API that takes anything at `/a`, from anyone.
+pub(crate) const DESCRIPTION: &str = r#"
+openapi: 3.0.3
+info: { title: raw, version: "1" }
+security: []
+paths:
+  /a:
+    get: { operationId: getA, responses: { "200": { description: fine } } }
+    post:
+      operationId: postA
+      requestBody: { content: { application/octet-stream: { schema: { type: string, format: binary } } } }
+      responses: { "200": { description: fine } }
+"#;
+
 /// An upstream that answers every request as it is told, and remembers it.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,

@@ -17,20 +17,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::support::{Gateway, Upstream};
-
-const DESCRIPTION: &str = r#"
-openapi: 3.0.3
-info: { title: raw, version: "1" }
-security: []
-paths:
-  /a:
-    get: { operationId: getA, responses: { "200": { description: fine } } }
-    post:
-      operationId: postA
-      requestBody: { content: { application/octet-stream: { schema: { type: string, format: binary } } } }
-      responses: { "200": { description: fine } }
-"#;
+use super::support::{DESCRIPTION, Gateway, Upstream};
 
 /// An authority of our own, and what it signed.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
