@@ -1,0 +1,101 @@
+//! Where a transaction's texts live: spans of one arena that is reused from transaction to
+//! transaction, or of the body as it came. A collected value costs its span and no allocation.
+
+use bytes::Bytes;
+
+/// A text of the transaction: a span of the arena, or of the body.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Text {
+    start: u32,
+    /// The length; the top bit says that the span is of the body.
+    length: u32,
+}
+
+const IN_BODY: u32 = 1 << 31;
+
+impl Text {
+    /// The span `start..end` of the body that the store holds.
+    pub(crate) fn of_body(start: usize, end: usize) -> Self {
+        Self {
+            start: narrow(start),
+            length: narrow(end.saturating_sub(start)) | IN_BODY,
+        }
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(self) -> usize {
+        widen(self.length & !IN_BODY)
+    }
+}
+
+/// Bodies and arenas are bounded far below 2 GiB; what were larger would be cut, not wrapped.
+fn narrow(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(IN_BODY - 1).min(IN_BODY - 1)
+}
+
+fn widen(size: u32) -> usize {
+    usize::try_from(size).unwrap_or_default()
+}
+
+/// The texts of one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    arena: Vec<u8>,
+    body: Bytes,
+}
+
+impl Store {
+    /// Forgets every text, keeping the memory up to `keep` bytes.
+    pub(crate) fn clear(&mut self, keep: usize) {
+        self.arena.clear();
+        self.arena.shrink_to(keep);
+        self.body = Bytes::new();
+    }
+
+    /// Takes the body over, without copying it.
+    pub(crate) fn set_body(&mut self, body: Bytes) {
+        self.body = body;
+    }
+
+    /// The body as it came.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The bytes of a text.
+    pub(crate) fn get(&self, text: Text) -> &[u8] {
+        let of = if text.length & IN_BODY == 0 {
+            self.arena.as_slice()
+        } else {
+            &self.body
+        };
+        let start = widen(text.start);
+        of.get(start..start + text.len()).unwrap_or_default()
+    }
+
+    /// Copies `bytes` into the arena.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> Text {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        self.since(start)
+    }
+
+    /// Lets `write` append to the arena; what it appended is the text.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Text {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        self.since(start)
+    }
+
+    /// Bytes in the arena.
+    pub(crate) fn used(&self) -> usize {
+        self.arena.len()
+    }
+
+    fn since(&self, start: usize) -> Text {
+        Text {
+            start: narrow(start),
+            length: narrow(self.arena.len().saturating_sub(start)),
+        }
+    }
+}
