@@ -218,7 +218,7 @@ impl Stat {
 }
 
 /// Bytes of memory in one `field` of `/proc/PID/status`; none of a process that has ended.
-fn memory(pid: u32, field: &str) -> Option<u64> {
+pub(crate) fn memory(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kilobytes: u64 = kilobytes.trim().trim_end_matches(" kB").parse().ok()?;

@@ -150,11 +150,7 @@ fn measure(options: &Options, served: &mut [Served], folder: &Path) -> Result<()
 }
 
 fn specs(options: &Options) -> PathBuf {
-    let shared = options.shared.clone();
-    shared
-        .or_else(|| std::env::var_os("FORTRESS_SHARED").map(PathBuf::from))
-        .unwrap_or_else(|| process::root().join("../shared"))
-        .join("specs")
+    super::shared(options).join("specs")
 }
 
 /// The loading of one real description.

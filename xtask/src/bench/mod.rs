@@ -6,6 +6,7 @@
 //! Rounds are interleaved and medians taken, because a shared machine's speed drifts.
 //!
 //! `cargo xtask bench check` leaves the others out: what a larger description costs Fortress.
+//! `cargo xtask bench waf` compares rule engines, in process, under the OWASP Core Rule Set.
 //!
 //! Deliberately not here: a pass or a failure. A timing never decides a test.
 
@@ -14,6 +15,7 @@ mod generated;
 mod load;
 mod peers;
 mod report;
+mod waf;
 
 use std::{
     net::SocketAddr,
@@ -54,13 +56,19 @@ pub(crate) struct Options {
     /// Of the proxy suite, only this case; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Case>,
-    /// Of the proxy suite, only these peers: nginx, haproxy, envoy, fortress
+    /// Only these peers; of the proxy suite: nginx, haproxy, envoy, fortress; of the waf suite:
+    /// fortress, modsecurity, coraza-re2, coraza
     #[arg(long)]
     peer: Vec<String>,
+    /// Of the waf suite, also how the cost grows with bodies of 1 KB to 10 MB, arguments and
+    /// headers; an engine that takes over 10 s for one request is stopped there
+    #[arg(long)]
+    curves: bool,
     /// The Fortress to measure [default: target/release/fortress]
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// The folder whose `specs` the check suite loads [default: $FORTRESS_SHARED, ../shared]
+    /// The folder whose `specs` the check suite loads, and whose `crs` the waf suite loads
+    /// [default: $FORTRESS_SHARED, ../shared]
     #[arg(long)]
     shared: Option<PathBuf>,
 }
@@ -72,6 +80,10 @@ enum Suite {
     Proxy,
     /// Fortress alone: requests before small and large descriptions, and the loading of real ones
     Check,
+    /// Rule engines in process, with the OWASP Core Rule Set: Fortress's, libmodsecurity and
+    /// Coraza (in Go's regexes and in RE2). Builds a harness for each in target/bench-waf, which
+    /// needs `apt-get install g++ libmodsecurity-dev libre2-dev` and Go; what is missing is skipped
+    Waf,
 }
 
 /// One kind of request.
@@ -143,14 +155,30 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         cores.get() >= 2,
         "two cores are needed: one for the proxy, one for the load"
     );
+    match options.suite {
+        Suite::Proxy => on_wire(options, proxies),
+        Suite::Check => on_wire(options, check::run),
+        Suite::Waf => waf::run(options),
+    }
+}
+
+/// A suite that sends requests through proxies to an upstream.
+fn on_wire(options: &Options, suite: OnWire) -> Result<Verdict> {
     let folder = process::scratch("bench")?;
     let upstream = process::free_address()?;
     let _upstream = gateway::start_upstream(&folder, upstream, Some(LOAD_CORE))
         .context("cannot start the upstream")?;
-    match options.suite {
-        Suite::Proxy => proxies(options, &folder, upstream),
-        Suite::Check => check::run(options, &folder, upstream),
-    }
+    suite(options, &folder, upstream)
+}
+
+type OnWire = fn(&Options, &Path, SocketAddr) -> Result<Verdict>;
+
+/// The folder of what is tested with and belongs to others.
+fn shared(options: &Options) -> PathBuf {
+    let named = options.shared.clone();
+    named
+        .or_else(|| std::env::var_os("FORTRESS_SHARED").map(PathBuf::from))
+        .unwrap_or_else(|| process::root().join("../shared"))
 }
 
 /// The request path beside other proxies.
