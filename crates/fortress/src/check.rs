@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     command::End,
     environment,
+    exposure::{self, Counts},
     screen::{BAD, CARE, GOOD, QUIET, Screen, count},
 };
 
@@ -78,13 +79,6 @@ impl Checked {
             .count()
     }
 
-    fn exposed(&self, access: Exposed) -> usize {
-        self.exposures
-            .iter()
-            .filter(|exposure| exposure.access == access)
-            .count()
-    }
-
     fn unbounded(&self) -> usize {
         self.postures
             .iter()
@@ -99,15 +93,23 @@ impl Checked {
             count(self.errors(), "error"),
             count(self.count(Severity::Warning), "warning")
         );
-        if !self.exposures.is_empty() {
-            text.push_str(&format!(
-                " {}: {} protected, {} public, {} undecided; {}.",
-                count(self.exposures.len(), "operation"),
-                self.exposed(Exposed::Protected),
-                self.exposed(Exposed::Public),
-                self.exposed(Exposed::Undecided),
-                count(self.unbounded(), "unbounded input")
+        let counts = Counts::operations(&self.exposures);
+        let mut parts = Vec::new();
+        if counts.total() > 0 {
+            parts.push(format!(
+                "{}: {} protected, {} public, {} undecided",
+                count(counts.total(), "operation"),
+                counts.protected,
+                counts.public,
+                counts.undecided,
             ));
+        }
+        parts.extend(exposure::undescribed(&self.exposures));
+        if counts.total() > 0 {
+            parts.push(count(self.unbounded(), "unbounded input"));
+        }
+        if !parts.is_empty() {
+            text.push_str(&format!(" {}.", parts.join("; ")));
         }
         text
     }
@@ -123,19 +125,21 @@ impl Checked {
         let public: Vec<Value> = self
             .exposures
             .iter()
-            .filter(|exposure| exposure.access == Exposed::Public)
+            .filter(|exposure| exposure.described && exposure.access == Exposed::Public)
             .map(|exposure| json!({ "api": exposure.api, "operation": exposure.operation }))
             .collect();
+        let counts = Counts::operations(&self.exposures);
         json!({
             "diagnostics": diagnostics,
             "errors": self.errors(),
             "warnings": self.count(Severity::Warning),
-            "operations": self.exposures.len(),
-            "protected": self.exposed(Exposed::Protected),
-            "public": self.exposed(Exposed::Public),
-            "undecided": self.exposed(Exposed::Undecided),
+            "operations": counts.total(),
+            "protected": counts.protected,
+            "public": counts.public,
+            "undecided": counts.undecided,
             "unbounded": self.unbounded(),
             "public_operations": public,
+            "undescribed": exposure::undescribed_json(&self.exposures),
         })
     }
 
@@ -205,12 +209,15 @@ fn exposures(checked: &Checked, screen: &Screen) {
                 .into_iter()
                 .filter(|word| !word.is_empty())
                 .collect();
-            screen.line(format!(
-                "{CARE}{}{CARE:#}: `{}` {QUIET}({}){QUIET:#}",
-                said.join(", "),
-                exposure.operation,
-                exposure.api
-            ));
+            let name = if exposure.described {
+                format!(
+                    "`{}` {QUIET}({}){QUIET:#}",
+                    exposure.operation, exposure.api
+                )
+            } else {
+                format!("every path and method of `{}`", exposure.api)
+            };
+            screen.line(format!("{CARE}{}{CARE:#}: {name}", said.join(", ")));
             listed = true;
         }
     }

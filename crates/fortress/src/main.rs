@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod environment;
 mod explain;
+mod exposure;
 mod init;
 mod private;
 mod run;

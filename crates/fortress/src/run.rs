@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use fortress_gateway::{Exposed, Exposure, KeyRing, Server, ServerError, compile};
+use fortress_gateway::{Exposure, KeyRing, Server, ServerError, compile};
 use fortress_model::{Diagnostic, Mode, Severity, Sources, config, diagnostic};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ use crate::{
     check::readable,
     command::{self, End},
     environment,
+    exposure::{self, Counts},
     screen::{Screen, count},
 };
 use notify::Supervisor;
@@ -264,16 +265,12 @@ impl Serving {
             .iter()
             .map(|listening| json!({ "scheme": listening.scheme, "address": listening.address.to_string() }))
             .collect();
-        let exposed = |access| {
-            self.exposures
-                .iter()
-                .filter(|exposure| exposure.access == access)
-                .count()
-        };
+        let counts = Counts::operations(&self.exposures);
         json!({
             "ready": true, "version": env!("CARGO_PKG_VERSION"), "listening": listening, "apis": self.apis,
-            "operations": self.exposures.len(), "protected": exposed(Exposed::Protected),
-            "public": exposed(Exposed::Public), "modes": modes(&self.exposures),
+            "operations": counts.total(), "protected": counts.protected,
+            "public": counts.public, "undescribed": exposure::undescribed_json(&self.exposures),
+            "modes": modes(&self.exposures),
             "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -281,19 +278,20 @@ impl Serving {
 
 /// `12 operations (9 protected, 2 public), enforce`.
 fn operations(exposures: &[Exposure]) -> String {
-    let exposed = |access| {
-        exposures
-            .iter()
-            .filter(|exposure| exposure.access == access)
-            .count()
-    };
-    format!(
-        "{} ({} protected, {} public), {}",
-        count(exposures.len(), "operation"),
-        exposed(Exposed::Protected),
-        exposed(Exposed::Public),
-        modes(exposures)
-    )
+    let counts = Counts::operations(exposures);
+    let undescribed = exposure::undescribed(exposures);
+    let mut parts = Vec::new();
+    if counts.total() > 0 || undescribed.is_none() {
+        parts.push(format!(
+            "{} ({} protected, {} public)",
+            count(counts.total(), "operation"),
+            counts.protected,
+            counts.public
+        ));
+    }
+    parts.extend(undescribed);
+    parts.push(modes(exposures));
+    parts.join(", ")
 }
 
 /// `enforce`, or `enforce 10, monitor 2`.
@@ -391,12 +389,15 @@ fn warn(diagnostics: &[Diagnostic], sources: &Sources) {
 
 #[cfg(test)]
 mod tests {
+    use fortress_gateway::Exposed;
+
     use super::*;
 
     fn exposure(access: Exposed, mode: Mode) -> Exposure {
         Exposure {
             api: "a".into(),
             operation: "o".into(),
+            described: true,
             access,
             mode,
         }
@@ -417,5 +418,17 @@ mod tests {
             exposure(Exposed::Public, Mode::Monitor),
         ];
         assert_eq!(modes(&mixed), "enforce 1, monitor 1");
+        let whole = Exposure {
+            described: false,
+            ..exposure(Exposed::Public, Mode::Enforce)
+        };
+        assert_eq!(
+            operations(&[two[0].clone(), whole.clone()]),
+            "1 operation (1 protected, 0 public), 1 API without a description (public), enforce"
+        );
+        assert_eq!(
+            operations(&[whole]),
+            "1 API without a description (public), enforce"
+        );
     }
 }

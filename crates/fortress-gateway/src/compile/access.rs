@@ -82,8 +82,10 @@ pub(crate) struct IdentityPlan {
 pub struct Exposure {
     /// The API's name.
     pub api: String,
-    /// The operation's id.
+    /// The operation's id; `any` for the whole of an API without a description.
     pub operation: String,
+    /// Whether a description declares it.
+    pub described: bool,
     /// Who may call.
     pub access: Exposed,
     /// Enforce, monitor or off.
@@ -120,8 +122,17 @@ impl Exposure {
         Self {
             api: api.into(),
             operation: operation.into(),
+            described: true,
             access,
             mode,
+        }
+    }
+
+    /// The whole of an API without a description.
+    pub(super) fn undescribed(api: &str, access: &Option<Access>, mode: Mode) -> Self {
+        Self {
+            described: false,
+            ..Self::new(api, "any", access, mode)
         }
     }
 }
@@ -440,6 +451,22 @@ fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternati
         alternative.scopes.extend(scopes.iter().cloned());
     }
     Ok(alternative)
+}
+
+/// What is lost without a description, said once for each API: whoever writes `spec: none` to begin
+/// with must not take a quiet start for a protected API.
+pub(super) fn lost(api: &Api, access: Option<&Access>, diagnostics: &mut Vec<Diagnostic>) {
+    let callers = match access {
+        Some(Access::Public) => "anyone may call, ",
+        Some(Access::AnyOf(_)) => "no scope is demanded, ",
+        None => "",
+    };
+    let message = format!(
+        "API `{}` has no description: {callers}every path and method passes, and parameters, bodies and answers are not checked",
+        api.name.value
+    );
+    let help = "what holds: strict HTTP and paths, `bounds`, the token where one is demanded; a description in `spec` closes the rest";
+    diagnostics.push(Diagnostic::warning(api.name.span, message).help(help));
 }
 
 /// Who may call an API without a description.

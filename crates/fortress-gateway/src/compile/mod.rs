@@ -244,12 +244,9 @@ impl Compiler<'_> {
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
-        self.exposures.push(Exposure::new(
-            &api.name.value,
-            "any",
-            &access,
-            effective.mode,
-        ));
+        access::lost(api, access.as_ref(), &mut self.diagnostics);
+        let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
+        self.exposures.push(exposure);
         let plan = Arc::new(operation_plan(
             plan,
             "any".into(),

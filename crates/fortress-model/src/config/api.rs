@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     Api, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamTls,
-    reader::{Entry, PathUse, Reader},
+    reader::{Entry, Fields, PathUse, Reader},
     scalar::{self, Wildcard},
     settings::Level,
 };
@@ -70,6 +70,9 @@ impl Reader<'_> {
             .get("operations")
             .map(|entry| self.operations(&entry))
             .unwrap_or_default();
+        if matches!(spec, Some(None)) {
+            self.needs_description(&fields);
+        }
         Some(Api {
             name,
             spec: spec?,
@@ -86,6 +89,34 @@ impl Reader<'_> {
             settings,
             operations,
         })
+    }
+
+    /// With `spec: none` there is nothing that these keys could speak of: who writes them believes
+    /// that something is checked which is not.
+    fn needs_description(&mut self, fields: &Fields<'_>) {
+        for (name, help) in [
+            (
+                "security",
+                "remove it: a token of any entry of `identity` is accepted, in `Authorization`",
+            ),
+            (
+                "operations",
+                "say it of the whole API, or name a description in `spec`",
+            ),
+            (
+                "requests",
+                "remove it: without a description nothing is undeclared",
+            ),
+            (
+                "responses",
+                "remove it: without a description nothing is undeclared",
+            ),
+        ] {
+            if let Some(entry) = fields.get(name) {
+                let message = format!("`{}` needs a description, and `spec` is `none`", entry.path);
+                self.error(entry.place, message, help);
+            }
+        }
     }
 
     /// The inner `None` is `spec: none`.

@@ -31,7 +31,12 @@ fn listen(fragment: &str) -> String {
 
 fn api(fragment: &str) -> String {
     let idp = "identity: { idp: { issuer: i, audience: a, jwks: file:k } }";
-    format!("version: 1\n{LISTEN}\n{idp}\napis:\n  orders: {{ spec: none, {fragment} }}\n")
+    format!("version: 1\n{LISTEN}\n{idp}\napis:\n  orders: {{ spec: openapi.yaml, {fragment} }}\n")
+}
+
+/// An API without a description.
+fn undescribed(fragment: &str) -> String {
+    api(&format!("upstream: http://127.0.0.1:1, {fragment}")).replace("openapi.yaml", "none")
 }
 
 /// An API with an upstream.
@@ -357,6 +362,7 @@ fn place_fragment(place: &str, fragment: &str) -> String {
         "listen" => listen(fragment),
         "api" => api(fragment),
         "full_api" => full_api(fragment),
+        "undescribed" => undescribed(fragment),
         "operation" => operation(fragment),
         "idp" => idp(fragment),
         "full_idp" => full_idp(fragment),
@@ -390,6 +396,8 @@ fn what_is_right_is_accepted() {
             "operations: { \"GET /orders/{id}\": { public: true }, \"tag:a b\": { mode: off }, x: {} }",
         ),
         operation("require: { scope: admin }"),
+        undescribed("public: true, mode: monitor, bounds: { body: 1KiB }"),
+        undescribed("hosts: [a.example], base_path: /v1"),
         api("upstream: { endpoints: [{ url: \"https://a\" }], timeouts: { total: 5s } }"),
         idp("issuer: i, audience: a, jwks: https://a/k"),
         idp("issuer: i, audience: a, jwks: http://localhost:8/k"),

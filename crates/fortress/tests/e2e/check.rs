@@ -137,3 +137,43 @@ apis: { small: { spec: openapi.yaml, upstream: http://127.0.0.1:1 } }
         assert!(!shown.contains("cannot be protected"), "{shown}");
     }
 }
+
+const UNDESCRIBED: &str = "version: 1
+listen: [{ address: 127.0.0.1:0 }]
+apis:
+  old: { spec: none, upstream: http://127.0.0.1:1 }
+";
+
+#[test]
+fn an_api_without_a_description_says_what_is_lost() {
+    let place = Place::new();
+    place.write("fortress.yaml", UNDESCRIBED);
+    let shown = place.run(&["check"]).expect(1).out;
+    for part in [
+        "API `old` has no description and no `identity` that could vouch for callers",
+        "mark it: apis.old.public: true",
+        "1 error, 1 warning. 1 API without a description (undecided).",
+    ] {
+        assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
+    }
+
+    let public = UNDESCRIBED.replace("none,", "none, public: true,");
+    place.write("fortress.yaml", &public);
+    let shown = place.run(&["check"]).expect(0).out;
+    for part in [
+        "API `old` has no description: anyone may call, every path and method passes,",
+        "parameters, bodies and answers are not checked",
+        "public: every path and method of `old`",
+        "0 errors, 1 warning. 1 API without a description (public).",
+    ] {
+        assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
+    }
+    let json = place.run(&["check", "--json"]).expect(0).json();
+    assert_eq!(json["operations"], 0);
+    assert_eq!(json["undescribed"][0]["api"], "old");
+    assert_eq!(json["undescribed"][0]["access"], "public");
+
+    let gateway = place.start(&["run"]);
+    gateway.line(|line| line.contains("; 1 API, 1 API without a description (public), enforce; "));
+    gateway.logged("API `old` has no description");
+}
