@@ -3,8 +3,10 @@
 //! Pure: no file, no socket, no clock, no thread of its own. A caller gives it texts of rules and
 //! the parts of a request, and gets verdicts and findings.
 
+mod body;
 mod byteset;
 pub mod seclang;
 mod store;
 
+pub use body::{Reading, read_body};
 pub use byteset::ByteSet;

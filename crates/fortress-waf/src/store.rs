@@ -26,6 +26,16 @@ impl Text {
     pub(crate) fn len(self) -> usize {
         widen(self.length & !IN_BODY)
     }
+
+    /// Its bytes `start..end`, cut to what there is.
+    pub(crate) fn part(self, start: usize, end: usize) -> Self {
+        let end = narrow(end).min(self.length & !IN_BODY);
+        let start = narrow(start).min(end);
+        Self {
+            start: self.start.saturating_add(start),
+            length: (end - start) | (self.length & IN_BODY),
+        }
+    }
 }
 
 /// Bodies and arenas are bounded far below 2 GiB; what were larger would be cut, not wrapped.
@@ -87,12 +97,30 @@ impl Store {
         self.since(start)
     }
 
+    /// Appends one byte to the arena, for a text that [`Self::since`] will name.
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.arena.push(byte);
+    }
+
+    /// Appends the bytes of a text to the arena, wherever it stands.
+    pub(crate) fn append(&mut self, text: Text) {
+        let (start, end) = (widen(text.start), widen(text.start) + text.len());
+        if text.length & IN_BODY == 0 {
+            let most = self.arena.len();
+            self.arena.extend_from_within(start.min(most)..end.min(most));
+        } else {
+            self.arena
+                .extend_from_slice(self.body.get(start..end).unwrap_or_default());
+        }
+    }
+
     /// Bytes in the arena.
     pub(crate) fn used(&self) -> usize {
         self.arena.len()
     }
 
-    fn since(&self, start: usize) -> Text {
+    /// What was appended to the arena since it held `start` bytes.
+    pub(crate) fn since(&self, start: usize) -> Text {
         Text {
             start: narrow(start),
             length: narrow(self.arena.len().saturating_sub(start)),
