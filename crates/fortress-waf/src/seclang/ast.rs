@@ -36,9 +36,19 @@ pub enum DirectiveKind {
     /// `SecRuleRemoveById`, `…ByTag`, `…ByMsg`.
     Remove(Selection),
     /// `SecRuleUpdateTargetById`, `…ByTag`, `…ByMsg`: the targets are added, or excluded if negated.
-    UpdateTargets { rules: Selection, targets: Vec<Target> },
+    /// With a third argument, `replaced`: those of the rule's targets that equal one of these go
+    /// first; a rule that has none of them stays as it is.
+    UpdateTargets {
+        rules: Selection,
+        targets: Vec<Target>,
+        replaced: Vec<Target>,
+    },
     /// `SecRuleUpdateActionById`: actions that replace or add. The rule is `id`, or its link `id:n`.
-    UpdateActions { id: u64, link: usize, actions: Vec<Action> },
+    UpdateActions {
+        id: u64,
+        link: usize,
+        actions: Vec<Action>,
+    },
     /// A directive that sets one value of [`Setting`].
     Set(Setting),
 }
@@ -60,8 +70,10 @@ pub enum Setting {
     ResponseBodyLimit(u64),
     /// `SecResponseBodyLimitAction`: `true` is `Reject`.
     ResponseBodyLimitReject(bool),
-    /// `SecResponseBodyMimeType`.
+    /// `SecResponseBodyMimeType`: these too; empty (`SecResponseBodyMimeTypesClear`): none so far.
     ResponseBodyTypes(Vec<String>),
+    /// `SecUploadFileLimit`: how many files a request may carry.
+    UploadFileLimit(u32),
     /// `SecArgumentsLimit`.
     ArgumentsLimit(u32),
     /// `SecRequestBodyJsonDepthLimit`.
@@ -157,7 +169,8 @@ pub struct Target {
 pub enum Selector {
     /// All (also for what is no collection).
     All,
-    /// The one with this name; names are compared without regard to ASCII case.
+    /// The one with this name; names are compared without regard to ASCII case. Of `XML` there are
+    /// two: `/*`, the texts, and `//@*`, the attributes.
     Key(String),
     /// Those whose name the regular expression finds.
     Regex(String),
@@ -215,12 +228,25 @@ pub enum Action {
     // ---- what it does whenever it matches
     SetVar(SetVar),
     /// `expirevar:collection.key=seconds`.
-    ExpireVar { variable: Variable, key: Template, seconds: Template },
+    ExpireVar {
+        variable: Variable,
+        key: Template,
+        seconds: Template,
+    },
     /// `initcol:collection=key`.
-    InitCollection { collection: Variable, key: Template },
+    InitCollection {
+        collection: Variable,
+        key: Template,
+    },
     /// `setsid`, `setuid`, `setrsc`: opens `SESSION`, `USER`, `RESOURCE` with this key.
-    OpenCollection { collection: Variable, key: Template },
-    SetEnv { name: String, value: Template },
+    OpenCollection {
+        collection: Variable,
+        key: Template,
+    },
+    SetEnv {
+        name: String,
+        value: Template,
+    },
     Control(Control),
     // ---- flow and verdict
     SkipAfter(String),
@@ -281,7 +307,10 @@ pub enum AllowScope {
 pub enum Control {
     RuleEngine(EngineMode),
     RuleRemove(Selection),
-    RuleRemoveTarget { rules: Selection, target: Target },
+    RuleRemoveTarget {
+        rules: Selection,
+        target: Target,
+    },
     RequestBodyProcessor(BodyProcessor),
     RequestBodyAccess(bool),
     ResponseBodyAccess(bool),

@@ -1,7 +1,20 @@
 //! SecLang's texts: parsing them into directives, with every mistake reported at its place.
 
+mod actions;
+mod assignments;
 mod ast;
+mod controls;
+mod cursor;
+mod directives;
+mod lexer;
+mod mistake;
 mod names;
+mod operators;
+mod rules;
+mod ruleset;
+mod selections;
+mod targets;
+mod template;
 
 pub use self::{
     ast::{
@@ -9,5 +22,7 @@ pub use self::{
         Link, Phase, Piece, Place, Rule, Selection, Selector, SetVar, Setting, Target, Template,
         Test,
     },
+    mistake::Mistake,
     names::{Operator, Transformation, Variable},
+    ruleset::{Files, NoFiles, Ruleset, RulesetBuilder, WithoutEffect},
 };

@@ -1,0 +1,127 @@
+//! The rule sets that people run parse without a mistake.
+#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fortress_waf::seclang::{DirectiveKind, Files, Ruleset, RulesetBuilder};
+
+/// The files of a folder, as names are meant in its rules.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&mut self, name: &str, from: &str) -> Result<Vec<u8>, String> {
+        let folder = Path::new(from).parent().unwrap_or(Path::new(""));
+        fs::read(folder.join(name)).map_err(|error| error.to_string())
+    }
+
+    fn list(&mut self, pattern: &str, _: &str) -> Result<Vec<String>, String> {
+        Err(format!("`{pattern}` is not to be listed"))
+    }
+}
+
+/// A folder that the environment names, or the usual one; `None`, said aloud, where it is not there.
+fn folder(variable: &str, usual: &str, inside: &str) -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = workspace
+        .join(option(variable).unwrap_or_else(|| usual.to_owned()))
+        .join(inside);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(
+        option("FORTRESS_REQUIRE_ALL").as_deref() != Some("1"),
+        "{} is missing",
+        path.display()
+    );
+    println!("skipped: {} is missing", path.display());
+    None
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment where things are"
+)]
+fn option(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The rule set of the files, which has every rule that their lines begin.
+#[track_caller]
+fn check(setups: &[PathBuf], rules: &Path, suffixes: &[&str], without_effect: &[&str]) {
+    let mut files: Vec<PathBuf> = fs::read_dir(rules)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let name = path.to_str().unwrap();
+            suffixes.iter().any(|suffix| name.ends_with(suffix))
+        })
+        .collect();
+    files.sort();
+    let mut builder = RulesetBuilder::default();
+    let mut begun = 0;
+    for path in setups.iter().chain(&files) {
+        let text = fs::read_to_string(path).unwrap();
+        builder.add_file(path.to_str().unwrap(), &text, &mut Disk);
+        let begins = |line: &&str| {
+            let line = line.trim_start();
+            line.starts_with("SecRule ") || line.starts_with("SecAction ")
+        };
+        begun += text.lines().filter(begins).count();
+    }
+    let ruleset = builder.build().unwrap_or_else(|mistakes| {
+        let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        panic!("{} mistakes:\n{}", shown.len(), shown.join("\n"))
+    });
+    assert!(begun > 600);
+    assert_eq!(links(&ruleset), begun);
+    let words: BTreeSet<&str> = ruleset
+        .without_effect()
+        .iter()
+        .map(|found| found.word)
+        .collect();
+    assert_eq!(words, without_effect.iter().copied().collect());
+}
+
+fn links(ruleset: &Ruleset) -> usize {
+    let links = ruleset.directives().iter().map(|directive| {
+        if let DirectiveKind::Rule(rule) = &directive.kind {
+            rule.links.len()
+        } else {
+            0
+        }
+    });
+    links.sum()
+}
+
+#[test]
+fn crs_4() {
+    if let Some(crs) = folder("FORTRESS_SHARED", "../shared", "crs") {
+        check(
+            &[crs.join("crs-setup.conf.example")],
+            &crs.join("rules"),
+            &[".conf", ".conf.example"],
+            &["ctl:auditEngine"],
+        );
+    }
+}
+
+/// Debian's package `modsecurity-crs`, installed or unpacked to `FORTRESS_CRS3`.
+#[test]
+fn crs_3() {
+    if let Some(rules) = folder("FORTRESS_CRS3", "/", "usr/share/modsecurity-crs/rules") {
+        let etc = rules.join("../../../../etc/modsecurity/crs");
+        check(
+            &[
+                etc.join("crs-setup.conf"),
+                etc.join("REQUEST-900-EXCLUSION-RULES-BEFORE-CRS.conf"),
+            ],
+            &rules,
+            &[".conf"],
+            &["@geoLookup", "@rbl", "ctl:auditEngine", "ctl:auditLogParts"],
+        );
+    }
+}
