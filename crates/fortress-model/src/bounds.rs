@@ -23,6 +23,9 @@ pub struct Bounds {
     pub items: usize,
     /// Parts of a multipart body, and parameters of a query or form.
     pub parts: usize,
+    /// Work that the rules may do for one request and its answer: bytes, each counted as often as a
+    /// rule looks at it.
+    pub inspection: u64,
     /// From a connection's or request's first byte to the end of its head.
     pub head_time: Duration,
     /// A connection without a request is closed after this.
@@ -61,6 +64,7 @@ impl Default for Bounds {
             properties: 1_000,
             items: 10_000,
             parts: 1_000,
+            inspection: 256 << 20,
             head_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
             body_rate: 1 << 10,

@@ -213,6 +213,18 @@ reasons! {
     /// The body does not match the operation's schema.
     BodyInvalid = "body.invalid", BAD_REQUEST, Api8;
 
+    // ---- inspect: rules
+    /// The rules did not come to their end within `bounds.inspection`, so what they would have
+    /// found is not known.
+    ///
+    /// The request has more values, or longer ones, than the rules can look at for that much work.
+    WafExhausted = "waf.exhausted", PAYLOAD_TOO_LARGE, Api4;
+    /// The rules that matched add up to the anomaly score of `waf.threshold`: the request looks like
+    /// an attack.
+    WafAnomalyScore = "waf.anomaly_score", FORBIDDEN, Api8;
+    /// A rule that refuses by itself, outside of the anomaly score, matched: one of `waf.files`.
+    WafRule = "waf.rule", FORBIDDEN, Api8;
+
     // ---- forward
     /// No connection to the upstream could be made within `timeouts.connect`.
     UpstreamUnreachable = "upstream.unreachable", BAD_GATEWAY, Api8;
@@ -228,6 +240,11 @@ reasons! {
     /// The upstream's answer does not match the operation's schema, and dropping undeclared
     /// properties does not mend it.
     ResponseInvalid = "response.invalid", BAD_GATEWAY, Api10;
+
+    /// The rules that matched the upstream's answer add up to the anomaly score of
+    /// `waf.response_threshold`: it looks like leaked data, an error message of a program or a
+    /// database, or a web shell.
+    WafResponseScore = "waf.response_score", BAD_GATEWAY, Api8;
 
     // ---- faults of our own
     /// The gateway itself failed. This is a defect; the journal has the request id.

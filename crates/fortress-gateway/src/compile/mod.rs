@@ -243,6 +243,7 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        self.gate(api, &effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
@@ -282,6 +283,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
+            self.gate(api, &effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -295,6 +297,21 @@ impl Compiler<'_> {
             self.route(api, description, operation, &Arc::new(operation_plan));
         }
         self.unlisted(api, plan, description);
+    }
+
+    /// Until the rules run, nobody may believe that they do.
+    fn gate(&mut self, api: &Api, effective: &Effective) {
+        let later = |key: &str| format!("`{key}` is not available in this version");
+        let mut found = Vec::new();
+        if let Some(place) = effective.waf.place {
+            found.push(Diagnostic::error(place, later("waf")));
+        }
+        if effective.bounds.inspection != Bounds::default().inspection {
+            let place = api.name.span;
+            found.push(Diagnostic::error(place, later("bounds.inspection")));
+        }
+        found.retain(|found| !self.diagnostics.contains(found));
+        self.diagnostics.extend(found);
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries

@@ -5,6 +5,7 @@ use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
         self, Api, Config, Cookies, RequestUndeclared, ResponseUndeclared, Settings, Spanned,
+        WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -19,6 +20,7 @@ pub(crate) struct Effective {
     pub(crate) cookies: Cookies,
     pub(crate) responses: ResponseUndeclared,
     pub(crate) require_scopes: Vec<String>,
+    pub(crate) waf: WafSettings,
 }
 
 impl Effective {
@@ -32,6 +34,7 @@ impl Effective {
             cookies: Cookies::default(),
             responses: ResponseUndeclared::default(),
             require_scopes: Vec::new(),
+            waf: WafSettings::default(),
         };
         for layer in layers {
             effective.apply(layer);
@@ -41,6 +44,7 @@ impl Effective {
 
     fn apply(&mut self, layer: &Settings) {
         layer.bounds.apply(&mut self.bounds);
+        self.waf.apply(&layer.waf);
         self.mode = layer.mode.unwrap_or(self.mode);
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);

@@ -47,6 +47,12 @@ pub(super) const NEAR_BOUNDS: &[Key] = &[
     )
     .sets(|bounds, value| bounds.parts = size(value)),
     Key::new(
+        "inspection",
+        Kind::Size(KIB, 64 * GIB),
+        "What the rules of `waf` may examine for one request and its answer: bytes, each as often as a rule looks at it (default: 256MiB).",
+    )
+    .sets(|bounds, value| bounds.inspection = value),
+    Key::new(
         "body_rate",
         Kind::Rate(1, GIB),
         "What a body must reach on average after five seconds (default: 1KiB/s).",

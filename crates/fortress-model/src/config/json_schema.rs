@@ -82,6 +82,15 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
         Kind::Bool => any_of(vec![typed("boolean")]),
         Kind::Text | Kind::Host | Kind::Network | Kind::File | Kind::KeySet => typed_text(),
         Kind::Word(words) => any_of(vec![words_schema(words)]),
+        Kind::Rules => {
+            let mut id = typed("integer");
+            id.push(("minimum".to_owned(), Json::Raw("1".to_owned())));
+            any_of(vec![
+                id,
+                pattern("^([0-9]+( *- *[0-9]+)?|[A-Za-z][A-Za-z0-9_./:-]*)$"),
+            ])
+        }
+        Kind::Parameter => pattern("^((query|body|header|cookie)\\..+|path|env:.+|file:.+)$"),
         Kind::Algorithm => pattern("^[A-Za-z0-9]+$"),
         Kind::Count(low, high) => {
             let mut members = typed("integer");

@@ -4,7 +4,10 @@
 //!
 //! Deliberately not here: how a value becomes a type, and what keys mean together.
 
-use super::bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS};
+use super::{
+    bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
+    waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
+};
 use crate::bounds::Bounds;
 
 /// An object of the configuration with a fixed set of keys.
@@ -101,6 +104,10 @@ pub(super) enum Kind {
     KeySet,
     /// An algorithm of JWS.
     Algorithm,
+    /// A rule's id, a range of ids, or a tag.
+    Rules,
+    /// `body.comment`: a part of a request.
+    Parameter,
     /// An object with fixed keys.
     Block(&'static Block),
     /// A list with at least one item.
@@ -134,6 +141,8 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::Rules => "a rule's id, a range of them, or a tag",
+            Self::Parameter => "a parameter such as `body.comment`",
             Self::Block(_) | Self::Map(..) => "an object",
             Self::List(_) | Self::Items(_) => "a list",
             Self::OneOrList(_) => "one or a list",
@@ -164,7 +173,9 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
-            | Self::Algorithm => None,
+            | Self::Algorithm
+            | Self::Rules
+            | Self::Parameter => None,
         }
     }
 }
@@ -370,10 +381,11 @@ static API: Block = Block {
             ),
         ],
         SETTINGS,
+        WAF_KEY,
     ],
     later: &[
-        "limits", "waf", "cors", "redact", "permit", "owner", "cache", "on_fault", "policies",
-        "require", "discover",
+        "limits", "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require",
+        "discover",
     ],
 };
 
@@ -471,7 +483,7 @@ static TIMEOUTS: Block = Block {
 pub(super) static OPERATION: Block = Block {
     name: "apis.NAME.operations.NAME",
     doc: "What is said of one operation or of all that have a tag.",
-    groups: &[ON_OPERATION, SETTINGS],
+    groups: &[ON_OPERATION, SETTINGS, WAF_KEY],
     later: LATER_ON_OPERATION,
 };
 
@@ -479,7 +491,7 @@ pub(super) static OPERATION: Block = Block {
 pub(super) static EXTENSION: Block = Block {
     name: "x-fortress",
     doc: "The same keys in the description; the configuration wins.",
-    groups: &[ON_OPERATION, SETTINGS],
+    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION],
     later: LATER_ON_OPERATION,
 };
 
@@ -498,7 +510,6 @@ const LATER_ON_OPERATION: &[&str] = &[
     "owner",
     "tenant",
     "cache",
-    "waf",
     "permit",
     "deprecated",
     "sunset",
@@ -585,19 +596,20 @@ static CLAIMS: Block = Block {
 static DEFAULTS: Block = Block {
     name: "defaults",
     doc: "What holds where nothing nearer is said.",
-    groups: &[&[
-        MODE,
-        Key::new(
-            "bounds",
-            Kind::Block(&ALL_BOUNDS),
-            "Sizes, counts and times.",
-        ),
-        REQUESTS_KEY,
-        RESPONSES_KEY,
-    ]],
-    later: &[
-        "limits", "waf", "on_fault", "redact", "cors", "cache", "permit",
+    groups: &[
+        &[
+            MODE,
+            Key::new(
+                "bounds",
+                Kind::Block(&ALL_BOUNDS),
+                "Sizes, counts and times.",
+            ),
+            REQUESTS_KEY,
+            RESPONSES_KEY,
+        ],
+        WAF_KEY,
     ],
+    later: &["limits", "on_fault", "redact", "cors", "cache", "permit"],
 };
 
 const SETTINGS: &[Key] = &[
@@ -745,6 +757,7 @@ mod tests {
         assert_eq!(owners("issuer"), ["identity.NAME"]);
         assert_eq!(owners("head"), ["defaults.bounds"]);
         assert_eq!(owners("cookies"), ["requests"]);
+        assert_eq!(owners("paranoia"), ["waf"]);
         assert!(owners("nonsense").is_empty());
     }
 }

@@ -167,6 +167,7 @@ impl Reader<'_> {
             identity,
             defaults,
             journal,
+            directory: self.directory.clone(),
             files: std::mem::take(&mut self.files),
         })
     }

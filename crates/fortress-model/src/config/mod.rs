@@ -18,10 +18,13 @@ mod scalar;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod waf;
+mod waf_keys;
 
 pub use json_schema::json_schema;
 pub use load::{load, load_partly};
 pub use settings::settings;
+pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
 use crate::{decision::Mode, document::Span};
 
@@ -49,6 +52,8 @@ pub struct Config {
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
+    /// The directory of the file: what relative paths are relative to.
+    pub directory: PathBuf,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }
@@ -261,6 +266,8 @@ pub struct Settings {
     pub responses_undeclared: Option<ResponseUndeclared>,
     /// Scopes demanded beside the description's.
     pub require_scopes: Vec<String>,
+    /// The rule engine.
+    pub waf: WafPatch,
 }
 
 /// `requests.undeclared`.

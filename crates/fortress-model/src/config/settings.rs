@@ -71,14 +71,7 @@ pub(super) enum Level {
 impl Reader<'_> {
     pub(super) fn settings(&mut self, fields: &Fields<'_>, level: Level) -> Settings {
         let mut settings = Settings::default();
-        if let Some(entry) = fields.get("mode") {
-            settings.mode = match self.word(&entry) {
-                Some("enforce") => Some(Mode::Enforce),
-                Some("monitor") => Some(Mode::Monitor),
-                Some("off") => Some(Mode::Off),
-                Some(_) | None => None,
-            };
-        }
+        settings.mode = fields.get("mode").and_then(|entry| self.mode(&entry));
         if let Some(entry) = fields.get("bounds")
             && let Some(bounds) = self.fields(&entry)
         {
@@ -100,6 +93,9 @@ impl Reader<'_> {
                 Some(_) | None => None,
             };
         }
+        if let Some(entry) = fields.get("waf") {
+            settings.waf = self.waf(&entry);
+        }
         if level == Level::Operation {
             if let Some(entry) = fields.get("public") {
                 let span = entry.node.span;
@@ -113,6 +109,15 @@ impl Reader<'_> {
             }
         }
         settings
+    }
+
+    pub(super) fn mode(&mut self, entry: &Entry<'_>) -> Option<Mode> {
+        match self.word(entry)? {
+            "enforce" => Some(Mode::Enforce),
+            "monitor" => Some(Mode::Monitor),
+            "off" => Some(Mode::Off),
+            _ => None,
+        }
     }
 
     fn bounds(&mut self, fields: &Fields<'_>) -> BoundsPatch {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     bounds::Bounds,
+    config::{WafRules, WafSettings},
     decision::Mode,
     diagnostic::{Diagnostic, Severity},
     document::{Format, Sources, read},
@@ -219,6 +220,43 @@ fn nearer_bounds_win_key_by_key() {
 }
 
 #[test]
+fn nearer_rules_win_key_by_key_and_lists_replace() {
+    let config = fine(WHOLE);
+    let mut waf = WafSettings::default();
+    assert!(waf.rules.is_none() && waf.schema_aware && waf.mode == Mode::Enforce);
+    waf.apply(&config.defaults.waf);
+    assert_eq!(waf.rules.as_ref().unwrap().value, WafRules::Builtin);
+    assert_eq!((waf.threshold, waf.exclude.len()), (Some(7), 1));
+    waf.apply(&config.apis[0].settings.waf);
+    let excluded: Vec<_> = waf
+        .exclude
+        .iter()
+        .map(|one| one.value.to_string())
+        .collect();
+    assert_eq!(
+        excluded,
+        [
+            "942100 for body.comment",
+            "920000-920999 for header.X-Note",
+            "attack-sqli"
+        ]
+    );
+    assert_eq!(waf.rules.as_ref().unwrap().value, WafRules::Crs);
+    assert_eq!((waf.mode, waf.schema_aware), (Mode::Monitor, false));
+    assert_eq!(
+        waf.directory.as_ref().unwrap().value,
+        PathBuf::from("/usr/share/crs")
+    );
+    waf.apply(&config.apis[0].operations[2].1.waf);
+    assert_eq!((waf.paranoia, waf.threshold), (Some(4), Some(10)));
+    assert_eq!(waf.response_threshold, Some(8));
+    assert!(waf.exclude.is_empty());
+    assert_eq!(waf.files.len(), 2);
+    assert!(waf.files[0].value.ends_with("exclusions.conf"));
+    assert_eq!(config.directory, config.files[0].parent().unwrap());
+}
+
+#[test]
 fn files_that_are_read_are_watched() {
     let config = fine(WHOLE);
     let names: Vec<_> = config
@@ -236,6 +274,8 @@ fn files_that_are_read_are_watched() {
         "c.pem",
         "c.key",
         "issuer.txt",
+        "exclusions.conf",
+        "more.conf",
     ] {
         assert!(
             names.iter().any(|known| *known == name),
@@ -396,6 +436,9 @@ fn what_is_right_is_accepted() {
             "operations: { \"GET /orders/{id}\": { public: true }, \"tag:a b\": { mode: off }, x: {} }",
         ),
         operation("require: { scope: admin }"),
+        operation("waf: {}"),
+        operation("waf: { exclude: [{ rule: \"942100-942199\", parameter: cookie.a }] }"),
+        root("defaults: { waf: { mode: off, files: [] } }"),
         undescribed("public: true, mode: monitor, bounds: { body: 1KiB }"),
         undescribed("hosts: [a.example], base_path: /v1"),
         api("upstream: { endpoints: [{ url: \"https://a\" }], timeouts: { total: 5s } }"),
@@ -417,7 +460,7 @@ fn every_bound_is_accepted() {
     for bounds in [
         "head: 32KiB, headers: 100, uri: 8KiB, body: 1MiB, depth: 32, head_time: 10s, idle_time: 60s",
         "body_rate: 1KiB/s, connections: 10000, connections_per_client: 256, expansion: 10, properties: 5",
-        "items: 5, parts: 5, streams: 1, resets: 1, continuations: 1, response: 1, write_time: 1s, drain_time: 0s",
+        "inspection: 1KiB, items: 5, parts: 5, streams: 1, resets: 1, continuations: 1, response: 1, write_time: 1s, drain_time: 0s",
     ] {
         fine(&root(&format!("defaults: {{ bounds: {{ {bounds} }} }}")));
     }
@@ -487,6 +530,19 @@ fn extensions_of_a_description() {
     extension(
         "bounds: { head: 1KiB }",
         &["unknown key `head` in `x-fortress.bounds`"],
+    );
+    let found = extension(
+        "waf: { paranoia: 3, exclude: [{ rule: 5, parameter: path }] }",
+        &[],
+    );
+    assert_eq!(found.waf.paranoia, Some(3));
+    assert_eq!(found.waf.exclude.unwrap().len(), 1);
+    extension(
+        "waf: { files: [/etc/passwd], directory: /etc }",
+        &[
+            "unknown key `files` in `x-fortress.waf`",
+            "unknown key `directory` in `x-fortress.waf`",
+        ],
     );
     extension("5", &["`x-fortress` takes an object, not a number"]);
     extension(

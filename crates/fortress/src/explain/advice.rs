@@ -112,6 +112,18 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "declare the property in the description, or let undeclared ones pass",
             Some("OP.requests.undeclared: allow"),
         ),
+        Reason::WafExhausted => (
+            "raise the bound, or leave out the rules that look longest",
+            Some("OP.bounds.inspection: 1GiB"),
+        ),
+        Reason::WafAnomalyScore | Reason::WafResponseScore => (
+            "leave out the rule that matched, for the parameter where it did",
+            Some("OP.waf.exclude: [{ rule: 942100, parameter: body.comment }]"),
+        ),
+        Reason::WafRule => (
+            "mend the rule in the file of `waf.files`, or leave it out here",
+            Some("OP.waf.exclude: [{ rule: 1000, parameter: body.comment }]"),
+        ),
         Reason::UpstreamUnreachable => (
             "see that the upstream runs and can be reached from here",
             Some("API.upstream: http://127.0.0.1:3000"),

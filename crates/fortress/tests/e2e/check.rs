@@ -177,3 +177,17 @@ fn an_api_without_a_description_says_what_is_lost() {
     gateway.line(|line| line.contains("; 1 API, 1 API without a description (public), enforce; "));
     gateway.logged("API `old` has no description");
 }
+
+#[test]
+fn rules_that_do_not_run_yet_are_not_accepted() {
+    let place = Place::new();
+    for wrong in ["waf: { paranoia: 2 }", "bounds: { inspection: 1MiB }"] {
+        let with = UNDESCRIBED.replace("none,", &format!("none, public: true, {wrong},"));
+        place.write("fortress.yaml", &with);
+        let shown = place.run(&["check"]).expect(1).out;
+        assert!(
+            shown.contains("is not available in this version"),
+            "{shown}"
+        );
+    }
+}
