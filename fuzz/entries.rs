@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use fortress_auth::{Expectations, JwkSet, Verifier, peek_issuer};
 use fortress_gateway::{
     h1::{
@@ -28,6 +28,7 @@ use fortress_model::{
 use fortress_spec::{
     ApiDescription, Files, Policy, RequestParts, ResponseOutcome, Violation, load,
 };
+use fortress_waf::{Reading, read_body, seclang::BodyProcessor};
 
 /// A head means the same however its bytes arrive, and what is written from it is read as it was.
 pub(crate) fn request_head(data: &[u8]) {
@@ -362,4 +363,60 @@ pub(crate) fn jws(data: &[u8]) {
     let now = Timestamp(1_800_000_000_000_000_000);
     let verified = verifier.verify(token, &keys, now);
     assert!(verified.is_err(), "{verified:?}");
+}
+
+/// Whatever looks like a part is read as one, and what is read stands in the body. The first line
+/// is the `Content-Type`.
+pub(crate) fn waf_multipart(data: &[u8]) {
+    let mut lines = data.splitn(2, |byte| *byte == b'\n');
+    let content_type = lines.next().unwrap_or_default();
+    let body = lines.next().unwrap_or_default();
+    let read = read_for_rules(BodyProcessor::Multipart, content_type, body);
+    for value in read
+        .arguments
+        .iter()
+        .map(|(_, value)| value)
+        .chain(read.files.iter().map(|(_, _, content)| content))
+    {
+        let stands = |value: &[u8]| body.windows(value.len()).any(|bytes| bytes == value);
+        assert!(value.is_empty() || stands(value), "{value:?}");
+    }
+    assert!(read.error.is_none() || read.strict_error);
+    assert!(read.written <= 2 * body.len(), "{}", read.written);
+}
+
+/// What another parser takes for JSON is flattened without a fault; what it does not take is
+/// flagged, but for what JSON's grammar leaves open.
+pub(crate) fn waf_json(data: &[u8]) {
+    let read = read_for_rules(BodyProcessor::Json, b"", data);
+    let limited = read
+        .error
+        .as_ref()
+        .is_some_and(|error| error.contains("than the limit"));
+    match serde_json::from_slice::<serde_json::Value>(data) {
+        Ok(_) => assert!(read.error.is_none() || limited, "{:?}", read.error),
+        Err(why) => {
+            let why = why.to_string();
+            let left_open = ["surrogate", "hex escape", "out of range", "recursion limit"];
+            let is_open = left_open.iter().any(|open| why.contains(open));
+            assert!(read.error.is_some() || is_open || data.is_empty(), "{why}");
+        }
+    }
+    assert!(read.written <= 5 * data.len() + (64 << 10));
+}
+
+/// A document's texts and attributes are no more than the document, and at most once written.
+pub(crate) fn waf_xml(data: &[u8]) {
+    let read = read_for_rules(BodyProcessor::Xml, b"", data);
+    let texts = read.xml_texts.iter().chain(&read.xml_attributes);
+    assert!(texts.map(Vec::len).sum::<usize>() <= data.len());
+    assert!(read.written <= data.len(), "{}", read.written);
+}
+
+/// Twice, since nothing may depend on anything but the body.
+fn read_for_rules(processor: BodyProcessor, content_type: &[u8], body: &[u8]) -> Reading {
+    let read = || read_body(processor, content_type, Bytes::copy_from_slice(body));
+    let once = read();
+    assert_eq!(once, read());
+    once
 }

@@ -97,6 +97,11 @@ impl Store {
         self.since(start)
     }
 
+    /// Sets aside room for `more` bytes.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.arena.reserve(more);
+    }
+
     /// Appends one byte to the arena, for a text that [`Self::since`] will name.
     pub(crate) fn push(&mut self, byte: u8) {
         self.arena.push(byte);

@@ -67,4 +67,7 @@ targets! {
     openapi_load
     yaml_config
     jws
+    waf_multipart
+    waf_json
+    waf_xml
 }

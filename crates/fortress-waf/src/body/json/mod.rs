@@ -7,6 +7,8 @@
 
 mod text;
 
+use memchr::memchr_iter;
+
 use self::text::unescape;
 use super::{Argument, Collected, Fault, Limits, cursor::Cursor};
 use crate::store::{Store, Text};
@@ -16,6 +18,9 @@ use crate::store::{Store, Text};
 /// their length the square of the body's.
 const NAMES_PER_BODY: usize = 4;
 const NAMES_LEAST: usize = 64 << 10;
+
+/// What is set aside for the name of each value.
+const TYPICAL_NAME: usize = 16;
 
 /// Room to work in.
 #[derive(Debug, Default)]
@@ -38,6 +43,12 @@ struct Open {
 pub(crate) fn json(store: &mut Store, limits: &Limits, out: &mut Collected) {
     let body = store.body().clone();
     let mut scratch = std::mem::take(&mut out.json);
+    // Vectors that double would take half as much again while they move. Every value but the first
+    // has a comma before it; no more is set aside than twice the body.
+    let commas = memchr_iter(b',', &body).count();
+    let most = commas.min(limits.arguments).min(body.len() / TYPICAL_NAME) + 1;
+    out.arguments.reserve(most);
+    store.reserve(most * TYPICAL_NAME);
     scratch.open.clear();
     scratch.path.clear();
     scratch.path.extend_from_slice(b"json");

@@ -71,6 +71,10 @@ impl Reader<'_> {
                 self.flags.missing_semicolon = true;
             }
             self.cursor.skip_while(is_blank);
+            // A semicolon may end the list, as it does from some clients.
+            if self.cursor.peek().is_none() {
+                break;
+            }
             if let Err(fault) = self.parameter() {
                 first.get_or_insert(fault);
             }

@@ -265,7 +265,7 @@ fn walk(name: &str, value: &Value, top: bool, out: &mut Vec<String>) {
         Value::Object(_) | Value::Array(_) if top => return,
         Value::Object(_) | Value::Array(_) => String::new(),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
     };
     out.push(format!(
         "{}={}",

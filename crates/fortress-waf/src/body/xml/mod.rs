@@ -100,7 +100,7 @@ impl Reader<'_> {
         let rest = self.cursor.rest();
         let length = memchr(b'<', rest).unwrap_or(rest.len());
         let text = rest.get(..length).unwrap_or_default();
-        if memmem::find(text, b"]]>").is_some() {
+        if memchr(b']', text).is_some() && memmem::find(text, b"]]>").is_some() {
             return Err(self.cursor.fault("`]]>` in text"));
         }
         self.characters(length)?;
@@ -261,7 +261,12 @@ impl Reader<'_> {
 
     /// How far it is to `what`.
     fn until(&self, what: &[u8], missing: &'static str) -> Result<usize, Fault> {
-        memmem::find(self.cursor.rest(), what).ok_or_else(|| self.cursor.fault(missing))
+        let rest = self.cursor.rest();
+        let found = match what {
+            [byte] => memchr(*byte, rest),
+            what => memmem::find(rest, what),
+        };
+        found.ok_or_else(|| self.cursor.fault(missing))
     }
 
     /// What the text since the last tag comes to.
