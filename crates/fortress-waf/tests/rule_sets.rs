@@ -1,5 +1,10 @@
 //! The rule sets that people run parse without a mistake.
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may fail, and say what they skip"
+)]
 
 use std::{
     collections::BTreeSet,

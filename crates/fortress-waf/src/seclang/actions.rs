@@ -6,7 +6,7 @@ use super::{
     Action, AllowScope, Phase, Template, Transformation, Variable, assignments,
     controls::control,
     cursor::Cursor,
-    mistake::{Notes, Wrong, shown},
+    mistake::{MOST_IN_ARGUMENT, Notes, Wrong, shown},
     selections::{filled, id, number},
 };
 
@@ -19,7 +19,7 @@ pub(super) fn list(text: &str, notes: &mut Notes) -> Vec<ActionAt> {
     let mut cursor = Cursor::new(text);
     loop {
         cursor.take_while(|character| character == ',' || character.is_ascii_whitespace());
-        if cursor.is_done() {
+        if cursor.is_done() || notes.wrong.len() >= MOST_IN_ARGUMENT {
             return actions;
         }
         let at = cursor.at();
@@ -88,14 +88,14 @@ fn action(
         Takes::Nothing(action) => match value {
             None => Ok(action()),
             Some(value) => Err(Wrong::new(format!(
-                "the action `{word}` takes no value, but has `{}`",
+                "`{word}` takes no value, but has `{}`",
                 shown(&value)
             ))),
         },
         Takes::Value(action) => {
             let value = value.unwrap_or_default();
             let value = filled(&value, "a value")
-                .map_err(|_| Wrong::new(format!("the action `{word}` needs a value")))?;
+                .map_err(|_| Wrong::new(format!("`{word}` needs a value")))?;
             action(value).map_err(|wrong| Wrong {
                 message: format!("`{word}`: {}", wrong.message),
                 ..wrong

@@ -12,7 +12,7 @@ pub struct Place {
 }
 
 /// One directive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Directive {
     /// Where it begins.
     pub place: Place,
@@ -21,7 +21,7 @@ pub struct Directive {
 }
 
 /// What a directive says. `Include` is not here: the parser has followed it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum DirectiveKind {
     /// `SecRule` with its chain, or `SecAction` (one link without targets).
     Rule(Rule),
@@ -118,14 +118,14 @@ pub enum Phase {
 }
 
 /// A rule: one link, or a chain of several.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
     /// The links, in order; at least one.
     pub links: Vec<Link>,
 }
 
 /// One `SecRule` or `SecAction` of a chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Link {
     /// Where the link's directive begins.
     pub place: Place,
@@ -138,7 +138,7 @@ pub struct Link {
 }
 
 /// An operator with its argument.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Test {
     /// `!@…`: matches where the operator does not.
     pub negated: bool,
@@ -204,7 +204,7 @@ pub enum Selection {
 }
 
 /// An action of a rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     // ---- what the rule is
     Id(u64),
@@ -268,7 +268,7 @@ pub enum Action {
 }
 
 /// `setvar:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SetVar {
     /// `TX`, `IP`, `GLOBAL`, `SESSION`, `USER`, `RESOURCE`, `ENV`.
     pub collection: Variable,
@@ -279,7 +279,7 @@ pub struct SetVar {
 }
 
 /// What `setvar` does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
     /// `=value`; without a value, `1`.
     Set(Template),
@@ -303,7 +303,7 @@ pub enum AllowScope {
 }
 
 /// `ctl:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Control {
     RuleEngine(EngineMode),
     RuleRemove(Selection),

@@ -248,9 +248,13 @@ const DIRECTIVES: &[Directive] = &[
 
 /// Exactly so many arguments.
 pub(super) fn exactly<const N: usize>(words: &[Argument]) -> Result<&[Argument; N], Wrong> {
-    words
-        .try_into()
-        .map_err(|_| Wrong::new(format!("{N} arguments are expected, not {}", words.len())))
+    words.try_into().map_err(|_| {
+        Wrong::new(format!(
+            "{N} argument{} expected, not {}",
+            if N == 1 { " is" } else { "s are" },
+            words.len()
+        ))
+    })
 }
 
 fn marker(words: &[Argument], _: &mut [Notes]) -> Result<DirectiveKind, Wrong> {

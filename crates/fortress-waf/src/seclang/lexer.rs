@@ -109,26 +109,27 @@ impl<'a> Lines<'a> {
         let mut wrong = None;
         loop {
             starts.push(bytes.len(), self.number);
-            let Some(continued) = part.strip_suffix(b"\\") else {
-                bytes.extend_from_slice(part);
+            let is_comment = part.trim_ascii_start().starts_with(b"#");
+            if is_comment {
+                wrong = wrong.or(Some((
+                    self.number,
+                    "a comment inside of a directive that `\\` continues; put it before the directive",
+                )));
+            }
+            let continued = part.strip_suffix(b"\\");
+            bytes.extend_from_slice(continued.unwrap_or(part));
+            // What follows such a comment was most likely meant to belong to the directive.
+            if continued.is_none() && !is_comment {
                 break;
-            };
-            bytes.extend_from_slice(continued);
+            }
             let Some(next) = self.physical() else {
                 wrong = wrong.or(Some((
                     self.number,
-                    "the last line ends in `\\`, but nothing follows".to_owned(),
+                    "the last line ends in `\\`, but nothing follows",
                 )));
                 break;
             };
             part = next;
-            if part.trim_ascii_start().starts_with(b"#") {
-                wrong = wrong.or(Some((
-                    self.number,
-                    "a comment inside of a directive that `\\` continues; put it before the directive"
-                        .to_owned(),
-                )));
-            }
         }
         if let Some((line, message)) = wrong {
             return Err((line, Wrong::new(message)));

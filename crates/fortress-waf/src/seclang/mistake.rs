@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides whether something is wrong.
 
-use std::fmt;
+use std::{cmp::Reverse, fmt};
 
 use super::Place;
 
@@ -78,23 +78,37 @@ pub(super) fn shown(word: &str) -> String {
     }
 }
 
+/// Mistakes that are told of one argument; after so many it is no SecLang at all.
+pub(super) const MOST_IN_ARGUMENT: usize = 50;
+
 /// The word that differs least from `word`, if it differs little.
 fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer than any word there is; and the distance is quadratic.
-    const LONGEST: usize = 48;
+    // Longer than any word there is; and the distance is quadratic. Markers may be many.
+    const LONGEST: usize = 64;
+    const MOST: usize = 1_000;
     if word.len() > LONGEST {
         return None;
     }
     let word = word.to_ascii_lowercase();
     known
         .into_iter()
+        .take(MOST)
+        .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| {
             let distance = strsim::osa_distance(&word, &candidate.to_ascii_lowercase());
             (distance, candidate)
         })
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
-        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| {
+            *distance <= 1 + candidate.len() / 5 && *distance < word.len()
+        })
+        .min_by_key(|(distance, candidate)| (*distance, Reverse(begins_alike(&word, candidate))))
         .map(|(_, candidate)| candidate)
+}
+
+/// How many letters two words have in common at their beginning.
+fn begins_alike(word: &str, other: &str) -> usize {
+    let pairs = word.bytes().zip(other.bytes());
+    pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
 }
 
 #[cfg(test)]
@@ -113,6 +127,8 @@ mod tests {
         check("args_name", Some("ARGS_NAMES"));
         check("REQUEST_HEADER", Some("REQUEST_HEADERS"));
         check("FLIES", Some("FILES"));
+        check("FILED", Some("FILES"));
+        check("", None);
         check("X", None);
         check("BODY", None);
         check(&"ARGS".repeat(100), None);

@@ -15,6 +15,8 @@ mod ruleset;
 mod selections;
 mod targets;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     ast::{

@@ -84,7 +84,7 @@ fn argument(operator: Operator, written: &str) -> Result<Template, Wrong> {
         Expects::Literal | Expects::Text | Expects::Number if written.is_empty() => Err(
             Wrong::new(format!("`@{}` needs an argument", operator.word())),
         ),
-        Expects::Literal => Ok(Template::plain(written.as_bytes())),
+        Expects::Literal => literal(operator, written),
         Expects::Text | Expects::TextOrNothing => Template::parse(written),
         Expects::Number => {
             let written = written.trim_ascii_end();
@@ -94,6 +94,18 @@ fn argument(operator: Operator, written: &str) -> Result<Template, Wrong> {
             }
             Ok(template)
         }
+    }
+}
+
+/// `%{(` may well be a phrase; a macro of a variable that there is would be one in vain.
+fn literal(operator: Operator, written: &str) -> Result<Template, Wrong> {
+    let plain = Template::plain(written.as_bytes());
+    match Template::parse(written) {
+        Ok(template) if template != plain => Err(Wrong::new(format!(
+            "`@{}` takes no macros",
+            operator.word()
+        ))),
+        _ => Ok(plain),
     }
 }
 

@@ -106,10 +106,10 @@ pub(super) fn id_of(
                 }
                 phase = Some(*written);
             }
-            (Action::Phase(written), Position::Later { starter }) => {
-                if phase_of(&starter.actions) != *written {
-                    wrong("the phase differs from that of the chain's first rule".to_owned());
-                }
+            (Action::Phase(written), Position::Later { starter })
+                if phase_of(&starter.actions) != *written =>
+            {
+                wrong("the phase differs from that of the chain's first rule".to_owned());
             }
             (action, Position::Later { .. }) if is_disruptive(action) || is_flow(action) => {
                 wrong(
@@ -126,14 +126,13 @@ pub(super) fn id_of(
 
 /// The phase, which is 2 if none is said.
 fn phase_of(actions: &[Action]) -> Phase {
-    actions
-        .iter()
-        .rev()
-        .find_map(|action| match action {
-            Action::Phase(phase) => Some(*phase),
-            _ => None,
-        })
-        .unwrap_or(Phase::RequestBody)
+    let mut phase = Phase::RequestBody;
+    for action in actions {
+        if let Action::Phase(written) = action {
+            phase = *written;
+        }
+    }
+    phase
 }
 
 /// Whether another link follows.

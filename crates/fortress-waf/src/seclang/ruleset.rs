@@ -1,7 +1,10 @@
 //! Files of rules, in order, as one rule set: includes, chains over lines, what only the whole shows
 //! (ids that stand twice, markers that are missing). All mistakes of all files are told at once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::{
     Action, Directive, DirectiveKind, Link, Mistake, Place, Rule, Setting,
@@ -343,7 +346,7 @@ impl RulesetBuilder {
 
     /// A marker that is missing, or stands before its rule, would skip all that follows.
     fn check_markers(&mut self) {
-        let mut last = HashMap::new();
+        let mut last = BTreeMap::new();
         for (index, directive) in self.directives.iter().enumerate() {
             if let DirectiveKind::Marker(name) = &directive.kind {
                 last.insert(name.as_str(), index);

@@ -5,7 +5,7 @@
 use super::{
     Selector, Target, Variable,
     cursor::Cursor,
-    mistake::{Notes, Wrong, shown},
+    mistake::{MOST_IN_ARGUMENT, Notes, Wrong, shown},
 };
 
 /// Targets, separated by `|` or `,`.
@@ -19,11 +19,11 @@ pub(super) fn list(text: &str, notes: &mut Notes) -> Vec<Target> {
             Ok(target) => targets.push(target),
             Err(wrong) => {
                 notes.wrong.push((at, wrong));
-                cursor.take_while(|character| !separates(character));
+                cursor.take_while(|character| character != '|' && character != ',');
             }
         }
         cursor.skip_blanks();
-        if cursor.is_done() {
+        if cursor.is_done() || notes.wrong.len() >= MOST_IN_ARGUMENT {
             return targets;
         }
         if !cursor.eat('|') && !cursor.eat(',') {
