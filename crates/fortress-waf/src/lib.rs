@@ -7,6 +7,8 @@ mod body;
 mod byteset;
 pub mod seclang;
 mod store;
+mod transform;
 
 pub use body::{Reading, read_body};
 pub use byteset::ByteSet;
+pub use transform::Triggers;
