@@ -22,6 +22,22 @@ impl ByteSet {
         set
     }
 
+    /// The bytes of a value, for values that come with requests: [`Self::of`] is for constants.
+    #[must_use]
+    pub fn from_text(text: &[u8]) -> Self {
+        // Two halves of the text at once, since each step waits for the one before.
+        let (left, right) = text.split_at(text.len() / 2);
+        let (mut one, mut other) = (Self::EMPTY, Self::EMPTY);
+        for (left, right) in left.iter().zip(right) {
+            one.insert(*left);
+            other.insert(*right);
+        }
+        if let (true, Some(last)) = (left.len() < right.len(), right.last()) {
+            other.insert(*last);
+        }
+        one.union(other)
+    }
+
     /// `low` to `high`, both included.
     #[must_use]
     pub const fn range(low: u8, high: u8) -> Self {
@@ -87,7 +103,31 @@ impl ByteSet {
     /// Whether the byte is in it.
     #[must_use]
     pub const fn contains(self, byte: u8) -> bool {
-        self.intersects(Self::EMPTY.with(byte))
+        let Self([a, b, c, d]) = self;
+        let word = match byte >> 6 {
+            0 => a,
+            1 => b,
+            2 => c,
+            _ => d,
+        };
+        word >> (byte & 63) & 1 == 1
+    }
+
+    /// One more byte.
+    pub const fn insert(&mut self, byte: u8) {
+        *self = self.with(byte);
+    }
+
+    /// How many bytes are in it.
+    #[must_use]
+    pub const fn len(self) -> u32 {
+        let Self([a, b, c, d]) = self;
+        a.count_ones() + b.count_ones() + c.count_ones() + d.count_ones()
+    }
+
+    /// The bytes, ascending.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
     }
 
     /// With each ASCII letter, its other case too.
@@ -98,5 +138,31 @@ impl ByteSet {
         let upper = letters & UPPER;
         let lower = (letters >> 32) & UPPER;
         Self([a, letters | upper << 32 | lower, c, d])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByteSet;
+
+    #[test]
+    fn sets() {
+        let set = ByteSet::of(b"aZ\0\xff").union(ByteSet::range(b'0', b'3'));
+        assert_eq!(set.iter().collect::<Vec<_>>(), b"\x000123Za\xff");
+        assert_eq!(set.len(), 8);
+        assert!(set.contains(b'2') && !set.contains(b'4') && !set.contains(b'z'));
+        assert!(set.fold_case().contains(b'A') && set.fold_case().contains(b'z'));
+        assert_eq!(set.fold_case().len(), 10);
+        assert_eq!(set.minus(ByteSet::ALL), ByteSet::EMPTY);
+        assert_eq!(ByteSet::range(0, 255), ByteSet::ALL);
+        assert_eq!(ByteSet::range(2, 1), ByteSet::EMPTY);
+    }
+
+    #[test]
+    fn sets_of_texts() {
+        for length in 0..10 {
+            let text = b"a\xffZ\0bcdefg".get(..length).unwrap();
+            assert_eq!(ByteSet::from_text(text), ByteSet::of(text));
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod body;
 mod byteset;
+mod operator;
 pub mod seclang;
 mod store;
 mod transform;
