@@ -3,9 +3,13 @@
 //! Pure: no file, no socket, no clock, no thread of its own. A caller gives it texts of rules and
 //! the parts of a request, and gets verdicts and findings.
 
+mod bits;
 mod body;
 mod byteset;
+pub mod ftw;
+pub mod injection;
 mod operator;
+mod pattern;
 pub mod seclang;
 mod store;
 mod transform;
