@@ -1,33 +1,47 @@
-//! Getting a small document from an https URL, or from http on loopback: the keys of an issuer.
+//! Getting a small document from an https URL, or from http on loopback: the keys of an issuer, and a
+//! release of the Core Rule Set.
 //!
-//! No redirects, no cookies, no proxies: the address is the one that the operator wrote.
+//! No cookies, no proxies. Keys are taken from the address that the operator wrote and from no other;
+//! only a download follows redirects, since what it brings is compared with checksums.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use http::Uri;
+use http::{StatusCode, Uri, header};
 use tokio::time::Instant;
 
 use crate::{
     compile::machine_roots,
-    upstream::{self, UpstreamBody},
+    upstream::{self, Incoming, UpstreamBody},
 };
 
 /// How much, and how long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) bytes: usize,
-    pub(crate) time: Duration,
+pub struct Limits {
+    /// Bytes of the document.
+    pub bytes: usize,
+    /// From the first connection to the last byte.
+    pub time: Duration,
 }
+
+/// How often a download may be sent on.
+const REDIRECTS: usize = 5;
 
 /// Fetches documents.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     tls: Option<Arc<rustls::ClientConfig>>,
 }
 
+impl Default for Fetcher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fetcher {
-    pub(crate) fn new() -> Self {
+    /// One that trusts the certificates that this machine trusts.
+    pub fn new() -> Self {
         Self {
             tls: upstream::client_tls(machine_roots(), None, false)
                 .ok()
@@ -42,15 +56,85 @@ impl Fetcher {
     pub(crate) async fn get(&self, url: &str, limits: Limits) -> Result<BytesMut, String> {
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
         let deadline = Instant::now() + limits.time;
-        let answer = tokio::time::timeout_at(deadline, upstream::get(&uri, self.tls.as_ref()))
-            .await
-            .map_err(|_| format!("no answer within {:?}", limits.time))?
-            .map_err(|error| error.to_string())?;
-        if answer.status != http::StatusCode::OK {
+        let answer = self
+            .ask(&uri, "application/json", limits.time, deadline)
+            .await?;
+        if answer.status != StatusCode::OK {
             return Err(format!("the answer has status {}", answer.status.as_u16()));
         }
         read(answer.body, limits, deadline).await
     }
+
+    /// The bytes of a file, wherever its address sends us on to.
+    ///
+    /// # Errors
+    /// What went wrong, for the operator.
+    pub async fn download(&self, url: &str, limits: Limits) -> Result<BytesMut, String> {
+        let mut uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
+        let deadline = Instant::now() + limits.time;
+        for _ in 0..=REDIRECTS {
+            permitted(&uri)?;
+            let answer = self.ask(&uri, "*/*", limits.time, deadline).await?;
+            if answer.status == StatusCode::OK {
+                return read(answer.body, limits, deadline).await;
+            }
+            let location = answer.headers.get(header::LOCATION);
+            let location = location.filter(|_| answer.status.is_redirection());
+            let Some(location) = location.and_then(|location| location.to_str().ok()) else {
+                return Err(format!("the answer has status {}", answer.status.as_u16()));
+            };
+            uri = sent_on(&uri, location)?;
+        }
+        Err(format!("`{url}` is sent on more than {REDIRECTS} times"))
+    }
+
+    async fn ask(
+        &self,
+        uri: &Uri,
+        accept: &'static str,
+        time: Duration,
+        deadline: Instant,
+    ) -> Result<Incoming, String> {
+        tokio::time::timeout_at(deadline, upstream::get(uri, accept, self.tls.as_ref()))
+            .await
+            .map_err(|_| format!("no answer within {time:?}"))?
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// What comes in plain text could be replaced on its way.
+fn permitted(uri: &Uri) -> Result<(), String> {
+    let host = uri.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare == "localhost"
+        || bare
+            .parse()
+            .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if loopback => Ok(()),
+        _ => Err(format!("`{uri}` is not an https URL")),
+    }
+}
+
+/// Where a redirect leads: never from https to plain text.
+fn sent_on(from: &Uri, location: &str) -> Result<Uri, String> {
+    let wrong = || format!("`{from}` is sent on to `{location}`, which is no https URL");
+    // The fragment is the reader's (RFC 9110, section 10.2.2).
+    let location = location.split('#').next().unwrap_or(location);
+    let absolute = if location.starts_with('/') && !location.starts_with("//") {
+        let authority = from.authority().ok_or_else(wrong)?;
+        let scheme = from.scheme_str().unwrap_or("https");
+        format!("{scheme}://{authority}{location}")
+    } else {
+        location.to_owned()
+    };
+    let uri: Uri = absolute.parse().map_err(|_| wrong())?;
+    if from.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
+        return Err(wrong());
+    }
+    permitted(&uri).map_err(|_| wrong())?;
+    Ok(uri)
 }
 
 async fn read(
@@ -70,4 +154,38 @@ async fn read(
         }
     }
     Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(from: &str, location: &str, expect: Option<&str>) {
+        let found = sent_on(&from.parse().unwrap(), location);
+        assert_eq!(
+            found.ok().map(|uri| uri.to_string()).as_deref(),
+            expect,
+            "{from} {location}"
+        );
+    }
+
+    #[test]
+    fn redirects_never_lead_to_plain_text() {
+        let (github, local) = ("https://github.test/a/b", "http://127.0.0.1:8/a");
+        check(github, "https://c.test/d?e=f", Some("https://c.test/d?e=f"));
+        check(github, "https://c.test/d#e", Some("https://c.test/d"));
+        check(github, "/d?e", Some("https://github.test/d?e"));
+        check(local, "/d", Some("http://127.0.0.1:8/d"));
+        check(local, "http://[::1]:8/d", Some("http://[::1]:8/d"));
+        check(local, "https://c.test/d", Some("https://c.test/d"));
+        check(github, "http://c.test/d", None);
+        check(github, "http://127.0.0.1/d", None);
+        check(local, "http://c.test/d", None);
+        check(local, "http://localhost.c.test/d", None);
+        check(github, "//c.test/d", None);
+        check(github, "file:///etc/passwd", None);
+        check(github, "d", None);
+        check(github, "", None);
+    }
 }

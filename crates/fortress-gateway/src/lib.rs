@@ -8,7 +8,7 @@ mod connection;
 mod connections;
 mod cookie;
 mod decode;
-mod fetch;
+pub mod fetch;
 mod guard;
 pub mod h1;
 pub mod journal;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{attack, check, demo, explain, init, run, screen::Screen};
+use crate::{attack, check, crs, demo, explain, init, run, screen::Screen};
 
 /// An API security gateway: point it at an OpenAPI file, and the API is locked down.
 ///
@@ -45,6 +45,9 @@ enum Command {
     /// Says why a request was refused
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Flags),
+    /// Gets the OWASP Core Rule Set, the rules that look for attacks
+    #[command(after_help = crs::EXAMPLES)]
+    Crs(crs::Flags),
     /// Prints the JSON Schema of the configuration, for editors
     #[command(after_help = "Examples:\n  fortress schema > fortress.schema.json")]
     Schema,
@@ -82,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(flags) => run::run(&flags, &screen),
         Command::Attack(flags) => attack::run(&flags, &screen),
         Command::Explain(flags) => explain::run(&flags, &screen),
+        Command::Crs(flags) => crs::run(&flags, &screen),
         Command::Schema => {
             screen.line(fortress_model::config::json_schema());
             Ok(End::Fine)

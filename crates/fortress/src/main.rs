@@ -6,6 +6,7 @@
 mod attack;
 mod check;
 mod command;
+mod crs;
 mod demo;
 mod environment;
 mod explain;

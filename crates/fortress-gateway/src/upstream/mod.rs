@@ -323,12 +323,14 @@ async fn within<T>(
     })
 }
 
-/// One GET outside any client's request, on a connection of its own: for the issuers' keys.
+/// One GET outside any client's request, on a connection of its own: for the issuers' keys, and for
+/// the Core Rule Set.
 ///
 /// # Errors
 /// [`UpstreamError`]; also for a URL that is neither https nor http on loopback.
 pub(crate) async fn get(
     uri: &http::Uri,
+    accept: &'static str,
     tls: Option<&Arc<rustls::ClientConfig>>,
 ) -> Result<Incoming, UpstreamError> {
     let wrong = |why: &str| UpstreamError::Unreachable {
@@ -372,7 +374,9 @@ pub(crate) async fn get(
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, endpoint.authority.clone());
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    let agent = concat!("fortress/", env!("CARGO_PKG_VERSION"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     let request = Outgoing {
         method: Method::GET,
         path: NormalizedPath::parse(path, crate::path::Semicolons::Refused)

@@ -70,8 +70,10 @@ pub(super) enum Level {
 
 impl Reader<'_> {
     pub(super) fn settings(&mut self, fields: &Fields<'_>, level: Level) -> Settings {
-        let mut settings = Settings::default();
-        settings.mode = fields.get("mode").and_then(|entry| self.mode(&entry));
+        let mut settings = Settings {
+            mode: fields.get("mode").and_then(|entry| self.mode(&entry)),
+            ..Settings::default()
+        };
         if let Some(entry) = fields.get("bounds")
             && let Some(bounds) = self.fields(&entry)
         {

@@ -8,6 +8,7 @@
 
 mod attack;
 mod check;
+mod crs;
 mod demo;
 mod explain;
 mod init;
