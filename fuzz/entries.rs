@@ -28,7 +28,10 @@ use fortress_model::{
 use fortress_spec::{
     ApiDescription, Files, Policy, RequestParts, ResponseOutcome, Violation, load,
 };
-use fortress_waf::{Reading, read_body, seclang::BodyProcessor};
+use fortress_waf::{
+    Reading, Triggers, read_body,
+    seclang::{BodyProcessor, Transformation},
+};
 
 /// A head means the same however its bytes arrive, and what is written from it is read as it was.
 pub(crate) fn request_head(data: &[u8]) {
@@ -419,4 +422,33 @@ fn read_for_rules(processor: BodyProcessor, content_type: &[u8], body: &[u8]) ->
     let once = read();
     assert_eq!(once, read());
     once
+}
+
+/// A transformation says whether it changed something, within its bound, and changes nothing where
+/// none of its triggers is.
+pub(crate) fn transformations(data: &[u8]) {
+    let mut out = Vec::new();
+    for transformation in Transformation::ALL {
+        out.clear();
+        out.extend_from_slice(b"before");
+        let changed = transformation.apply(data, &mut out);
+        let Some(after) = out.strip_prefix(b"before") else {
+            panic!("{transformation:?} overwrote what stood there");
+        };
+        assert!(after.len() <= transformation.most(data.len()));
+        if changed {
+            assert_ne!(after, data, "{transformation:?}");
+        } else {
+            assert!(after.is_empty(), "{transformation:?}");
+        }
+        if let Triggers::Bytes(set) = transformation.triggers() {
+            let tame: Vec<u8> = data
+                .iter()
+                .copied()
+                .filter(|byte| !set.contains(*byte))
+                .collect();
+            assert!(!changed || tame.len() < data.len(), "{transformation:?}");
+            assert!(!transformation.apply(&tame, &mut out), "{transformation:?}");
+        }
+    }
 }

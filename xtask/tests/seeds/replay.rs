@@ -70,4 +70,5 @@ targets! {
     waf_multipart
     waf_json
     waf_xml
+    transformations
 }
