@@ -30,7 +30,7 @@ use fortress_spec::{
 };
 use fortress_waf::{
     Reading, Triggers, read_body,
-    seclang::{BodyProcessor, Transformation},
+    seclang::{BodyProcessor, NoFiles, Ruleset, Transformation},
 };
 
 /// A head means the same however its bytes arrive, and what is written from it is read as it was.
@@ -366,6 +366,24 @@ pub(crate) fn jws(data: &[u8]) {
     let now = Timestamp(1_800_000_000_000_000_000);
     let verified = verifier.verify(token, &keys, now);
     assert!(verified.is_err(), "{verified:?}");
+}
+
+/// A text of rules says something, the same each time, or what is wrong with it and on which line.
+pub(crate) fn seclang(data: &[u8]) {
+    let lines = 1 + data.iter().filter(|byte| **byte == b'\n').count();
+    let read = || Ruleset::parse("fuzz.conf", data, &mut NoFiles);
+    match (read(), read()) {
+        (Ok(ruleset), Ok(again)) => assert_eq!(ruleset.directives(), again.directives()),
+        (Err(mistakes), Err(again)) => {
+            assert!(!mistakes.is_empty());
+            assert_eq!(mistakes, again);
+            for mistake in mistakes {
+                let line = usize::try_from(mistake.place.line).unwrap_or(usize::MAX);
+                assert!(line >= 1 && line <= lines, "{mistake}");
+            }
+        }
+        (once, again) => panic!("{once:?}, and then {again:?}"),
+    }
 }
 
 /// Whatever looks like a part is read as one, and what is read stands in the body. The first line

@@ -67,6 +67,7 @@ targets! {
     openapi_load
     yaml_config
     jws
+    seclang
     waf_multipart
     waf_json
     waf_xml

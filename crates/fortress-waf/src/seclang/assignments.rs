@@ -1,4 +1,6 @@
 //! Values of actions that change collections: `tx.score=+%{tx.critical}`, `ip=%{REMOTE_ADDR}`.
+//!
+//! Keys are made lower case here; what the values come to is for the transaction.
 
 use super::{
     Action, Change, Piece, SetVar, Template, Variable,

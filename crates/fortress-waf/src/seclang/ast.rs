@@ -1,4 +1,6 @@
 //! What a SecLang text says, before anything is resolved: directives in order, each with its place.
+//!
+//! Nothing here knows how it was written, nor what becomes of it.
 
 use super::{Operator, Transformation, Variable};
 

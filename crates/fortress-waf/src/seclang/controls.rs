@@ -1,4 +1,6 @@
 //! What a rule changes for its transaction: `ctl:ruleRemoveTargetById=942100;ARGS:token`.
+//!
+//! Whether the rules that are meant exist is the compiler's question.
 
 use super::{
     Action, BodyProcessor, Control, EngineMode, Selection,

@@ -1,4 +1,6 @@
 //! Reading one argument of a directive from left to right.
+//!
+//! What the words mean is for those who read.
 
 /// What is left to read of a text, and how far it is read.
 #[derive(Clone, Debug)]

@@ -1,4 +1,8 @@
 //! SecLang's texts: parsing them into directives, with every mistake reported at its place.
+//!
+//! `ruleset` reads files, `lexer` their lines, `directives` knows each directive, and `targets`,
+//! `operators` and `actions` read the arguments of rules, which `rules` puts together. Nothing here
+//! runs a rule, compiles a regular expression or opens a file.
 
 mod actions;
 mod assignments;

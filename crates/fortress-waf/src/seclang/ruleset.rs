@@ -352,28 +352,39 @@ impl RulesetBuilder {
                 last.insert(name.as_str(), index);
             }
         }
-        for (index, directive) in self.directives.iter().enumerate() {
-            let DirectiveKind::Rule(rule) = &directive.kind else {
-                continue;
-            };
-            for link in &rule.links {
-                for action in &link.actions {
-                    let Action::SkipAfter(name) = action else {
-                        continue;
-                    };
-                    let wrong = match last.get(name.as_str()) {
-                        Some(marker) if *marker > index => continue,
-                        Some(_) => Wrong::new(format!(
-                            "`skipAfter`: the marker `{}` stands before this rule",
-                            shown(name)
-                        )),
-                        None => Wrong::unknown("marker", name, last.keys().copied()),
-                    };
-                    self.reports.wrong(&link.place.file, link.place.line, wrong);
-                }
+        for (index, place, name) in self.directives.iter().enumerate().flat_map(skips) {
+            // Looking for what was meant costs, so it is not done for mistakes that nobody is told.
+            if self.reports.mistakes.len() >= MOST_MISTAKES {
+                return;
             }
+            let wrong = match last.get(name) {
+                Some(marker) if *marker > index => continue,
+                Some(_) => Wrong::new(format!(
+                    "`skipAfter`: the marker `{}` stands before this rule",
+                    shown(name)
+                )),
+                None => Wrong::unknown("marker", name, last.keys().copied()),
+            };
+            self.reports.wrong(&place.file, place.line, wrong);
         }
     }
+}
+
+/// The markers that a rule skips to, each with the index and the place.
+fn skips((index, directive): (usize, &Directive)) -> impl Iterator<Item = (usize, &Place, &str)> {
+    let mut links: &[Link] = &[];
+    if let DirectiveKind::Rule(rule) = &directive.kind {
+        links = &rule.links;
+    }
+    links.iter().flat_map(move |link| {
+        link.actions.iter().filter_map(move |action| {
+            if let Action::SkipAfter(name) = action {
+                Some((index, &link.place, name.as_str()))
+            } else {
+                None
+            }
+        })
+    })
 }
 
 /// The chain that the next rule of a file belongs to.

@@ -1,4 +1,6 @@
 //! Which rules are meant: identifiers, ranges of them; and numbers within bounds.
+//!
+//! Whether such rules exist is the compiler's question.
 
 use std::ops::RangeInclusive;
 

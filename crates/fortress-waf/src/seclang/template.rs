@@ -1,4 +1,6 @@
-//! Text with `%{…}` macros.
+//! Text with `%{…}` macros: which variables they name.
+//!
+//! Putting values in their place is for the transaction.
 
 use super::{Piece, Template, mistake::Wrong, targets};
 

@@ -180,6 +180,10 @@ fn what_a_rule_is() {
     ] {
         actions(&format!("phase:{written}"), &[Action::Phase(phase)]);
     }
+}
+
+#[test]
+fn what_is_said_about_a_rule() {
     actions("severity:'CRITICAL'", &[Action::Severity(2)]);
     actions(
         "severity:debug,SEVERITY:0",
@@ -310,6 +314,10 @@ fn what_is_remembered() {
         "setvar:tx.%{ARGS.a=b}=c",
         &[set(Variable::Tx, equal, Change::Set(text("c")))],
     );
+}
+
+#[test]
+fn what_is_kept_across_transactions() {
     actions(
         "expirevar:ip.a=60",
         &[Action::ExpireVar {
