@@ -5,6 +5,7 @@
 
 mod bits;
 mod body;
+pub mod builtin;
 mod byteset;
 pub mod ftw;
 pub mod injection;
