@@ -7,6 +7,7 @@ mod bits;
 mod body;
 pub mod builtin;
 mod byteset;
+pub mod engine;
 pub mod ftw;
 pub mod injection;
 mod operator;

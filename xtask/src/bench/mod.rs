@@ -64,6 +64,9 @@ pub(crate) struct Options {
     /// headers; an engine that takes over 10 s for one request is stopped there
     #[arg(long)]
     curves: bool,
+    /// Of the waf suite, also nginx with ModSecurity beside Fortress, through sockets under load
+    #[arg(long)]
+    wire: bool,
     /// The Fortress to measure [default: target/release/fortress]
     #[arg(long)]
     binary: Option<PathBuf>,

@@ -7,6 +7,7 @@
 mod access;
 mod settings;
 mod tls;
+mod waf;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
@@ -162,12 +163,14 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         router: Router::default(),
         unlisted: Router::default(),
         files: config.files.clone(),
+        rules: waf::RuleSets::new(&config.directory),
     };
     let identities = access::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
         compiler.api(api, &identities);
     }
     let (listeners, hsts) = compiler.listeners();
+    compiler.files.extend(compiler.rules.files());
     let bounds = settings::bounds(&config.defaults);
     let sound = compiler
         .diagnostics
@@ -200,6 +203,7 @@ struct Compiler<'a> {
     router: Router,
     unlisted: Router,
     files: Vec<PathBuf>,
+    rules: waf::RuleSets,
 }
 
 impl Compiler<'_> {
@@ -304,6 +308,11 @@ impl Compiler<'_> {
         let later = |key: &str| format!("`{key}` is not available in this version");
         let mut found = Vec::new();
         if let Some(place) = effective.waf.place {
+            // Mistakes in what is said of them are worth knowing already.
+            drop(
+                self.rules
+                    .of(&effective.waf, self.sources, &mut self.diagnostics),
+            );
             found.push(Diagnostic::error(place, later("waf")));
         }
         if effective.bounds.inspection != Bounds::default().inspection {

@@ -12,6 +12,7 @@ mod curve;
 mod engine;
 mod report;
 mod scenario;
+mod wire;
 
 use std::{
     fs,
@@ -71,6 +72,10 @@ pub(super) fn run(options: &Options) -> Result<Verdict> {
             curves(&stage, subject, &mut report)?;
         }
     }
+    if options.wire {
+        drop(subjects);
+        wire::run(options, &stage, &mut report)?;
+    }
     report::print(&report, options.json);
     Ok(Verdict::Fine)
 }
@@ -97,25 +102,12 @@ impl Stage {
         Ok(Self { folder, crs })
     }
 
-    /// Writes what an engine loads: the same rules for each, and no limit that would spare it work.
+    /// Writes what an engine loads.
     fn rules(&self, engine: &Engine, paranoia: u8) -> Result<PathBuf> {
-        let crs = self.crs.display();
-        let text = format!(
-            "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess Off\n\
-             SecAuditEngine Off\nSecRequestBodyLimit 33554432\n\
-             SecArgumentsLimit 1000000\nSecRequestBodyJsonDepthLimit 1024\n{own}\
-             SecRule REQUEST_HEADERS:Content-Type \"@rx ^(?:application|text)/(?:[a-z.-]+[+])?xml\" \
-             \"id:1,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=XML\"\n\
-             SecRule REQUEST_HEADERS:Content-Type \"@rx ^application/(?:[a-z.-]+[+])?json\" \
-             \"id:2,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON\"\n\
-             SecAction \"id:900000,phase:1,pass,t:none,nolog,setvar:tx.blocking_paranoia_level={paranoia}\"\n\
-             Include {crs}/crs-setup.conf.example\nInclude {crs}/rules/*.conf\n",
-            own = engine.directives,
-        );
         let file = self
             .folder
             .join(format!("{}-pl{paranoia}.conf", engine.name));
-        fs::write(&file, text)?;
+        fs::write(&file, directives(&self.crs, paranoia, engine.directives))?;
         Ok(file)
     }
 
@@ -124,6 +116,22 @@ impl Stage {
         fs::write(&file, scenario::file(requests))?;
         Ok(file)
     }
+}
+
+/// The same rules for each engine, with no limit that would spare it work.
+fn directives(crs: &Path, paranoia: u8, own: &str) -> String {
+    let crs = crs.display();
+    format!(
+        "SecRuleEngine On\nSecRequestBodyAccess On\nSecResponseBodyAccess Off\n\
+         SecAuditEngine Off\nSecRequestBodyLimit 33554432\n\
+         SecArgumentsLimit 1000000\nSecRequestBodyJsonDepthLimit 1024\n{own}\
+         SecRule REQUEST_HEADERS:Content-Type \"@rx ^(?:application|text)/(?:[a-z.-]+[+])?xml\" \
+         \"id:1,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=XML\"\n\
+         SecRule REQUEST_HEADERS:Content-Type \"@rx ^application/(?:[a-z.-]+[+])?json\" \
+         \"id:2,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON\"\n\
+         SecAction \"id:900000,phase:1,pass,t:none,nolog,setvar:tx.blocking_paranoia_level={paranoia}\"\n\
+         Include {crs}/crs-setup.conf.example\nInclude {crs}/rules/*.conf\n"
+    )
 }
 
 /// An engine with the rules loaded, at each paranoia level that is asked for.

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{super::report::median, curve::Series, engine::Run, scenario::Scenario};
+use super::{
+    super::report::{Samples, median},
+    curve::Series,
+    engine::Run,
+    scenario::Scenario,
+};
 use crate::output::{complain, say};
 
 /// What the others are compared with.
@@ -18,6 +23,7 @@ pub(super) struct Report {
     pub(super) loadings: Vec<Loading>,
     pub(super) cells: Vec<Cell>,
     pub(super) points: Vec<Point>,
+    pub(super) wired: Vec<Wired>,
     skipped: Vec<String>,
 }
 
@@ -121,6 +127,14 @@ impl Outcome {
     }
 }
 
+/// One proxy in one scenario on the wire.
+#[derive(Debug)]
+pub(super) struct Wired {
+    pub(super) scenario: Scenario,
+    pub(super) proxy: &'static str,
+    pub(super) samples: Samples,
+}
+
 /// Prints everything, as tables or as JSON.
 pub(super) fn print(report: &Report, as_json: bool) {
     if as_json {
@@ -134,6 +148,7 @@ pub(super) fn print(report: &Report, as_json: bool) {
     for series in Series::ALL {
         print_curve(report, *series);
     }
+    print_wired(report);
     say("");
     for line in &report.skipped {
         say(format_args!("skipped: {line}"));
@@ -218,6 +233,41 @@ fn print_curve(report: &Report, series: Series) {
     }
 }
 
+fn print_wired(report: &Report) {
+    for scenario in Scenario::ALL {
+        let cells = || {
+            report
+                .wired
+                .iter()
+                .filter(|cell| cell.scenario == *scenario)
+        };
+        if cells().next().is_none() {
+            continue;
+        }
+        say("");
+        say(format_args!(
+            "{:<52} {:>10} {:>12} {:>9} {:>9}   refused",
+            format!("Wire: {}", scenario.title()),
+            "CPU µs",
+            "requests/s",
+            "p50 ms",
+            "p99 ms"
+        ));
+        for cell in cells() {
+            let samples = &cell.samples;
+            say(format_args!(
+                "  {:<50} {:>10.1} {:>12.0} {:>9.3} {:>9.3}   {}",
+                cell.proxy,
+                samples.cost(),
+                samples.rate(),
+                samples.median(|sample| sample.median.as_secs_f64() * 1e3),
+                samples.median(|sample| sample.p99.as_secs_f64() * 1e3),
+                samples.failed()
+            ));
+        }
+    }
+}
+
 fn json(report: &Report) -> Value {
     let loadings = report.loadings.iter().map(|loading| {
         json!({
@@ -265,10 +315,22 @@ fn json(report: &Report) -> Value {
             "stopped": stopped,
         })
     });
+    let wired = report.wired.iter().map(|cell| {
+        json!({
+            "scenario": cell.scenario.name(),
+            "proxy": cell.proxy,
+            "cpu_us_per_request": cell.samples.cost(),
+            "requests_per_second": cell.samples.rate(),
+            "p50_ms": cell.samples.median(|sample| sample.median.as_secs_f64() * 1e3),
+            "p99_ms": cell.samples.median(|sample| sample.p99.as_secs_f64() * 1e3),
+            "refused": cell.samples.failed(),
+        })
+    });
     json!({
         "loading": loadings.collect::<Vec<_>>(),
         "scenarios": cells.collect::<Vec<_>>(),
         "curves": points.collect::<Vec<_>>(),
+        "wire": wired.collect::<Vec<_>>(),
         "skipped": report.skipped,
     })
 }

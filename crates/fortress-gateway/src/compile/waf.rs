@@ -1,0 +1,566 @@
+//! The rules of each operation, read: which files, in which order, with the settings and exclusions
+//! of the configuration written into SecLang. Operations with equal settings share one rule set.
+//!
+//! Deliberately not here: what SecLang means, and running it (`fortress-waf`).
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fortress_model::{
+    Diagnostic, Sources, Span,
+    config::{Exclusion, Parameter, RuleSelector, Spanned, WafRules, WafSettings},
+};
+use fortress_waf::{
+    builtin,
+    seclang::{Action, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder},
+};
+
+/// Bytes of one file of rules or of words for them.
+const MAX_FILE: u64 = 16 << 20;
+/// Files that a pattern may stand for.
+const MAX_LISTED: usize = 10_000;
+/// What is written here, in messages.
+const SETTINGS: &str = "waf";
+
+/// All rule sets of a configuration.
+#[derive(Debug)]
+pub(super) struct RuleSets {
+    /// Where the Core Rule Set is if nothing else is said.
+    directory: PathBuf,
+    made: HashMap<Key, Option<Arc<Ruleset>>>,
+    disk: Disk,
+}
+
+/// What makes two rule sets the same.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Key {
+    from: From,
+    paranoia: Option<u8>,
+    threshold: Option<u32>,
+    response_threshold: Option<u32>,
+    exclude: Vec<Exclusion>,
+    files: Vec<PathBuf>,
+}
+
+/// Where the rules come from.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum From {
+    Crs(PathBuf),
+    Builtin,
+    Nowhere,
+}
+
+impl RuleSets {
+    /// For a configuration in this directory.
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.join("crs"),
+            made: HashMap::new(),
+            disk: Disk::default(),
+        }
+    }
+
+    /// Every file that was read, or whose appearance would change something.
+    pub(super) fn files(self) -> Vec<PathBuf> {
+        self.disk.read.into_keys().collect()
+    }
+
+    /// The rules of one operation; `None` if they have mistakes, which were told.
+    pub(super) fn of(
+        &mut self,
+        settings: &WafSettings,
+        sources: &mut Sources,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Arc<Ruleset>> {
+        let key = Key {
+            from: self.choose(settings, diagnostics)?,
+            paranoia: settings.paranoia,
+            threshold: settings.threshold,
+            response_threshold: settings.response_threshold,
+            exclude: values(&settings.exclude),
+            files: values(&settings.files),
+        };
+        if let Some(made) = self.made.get(&key) {
+            return made.clone();
+        }
+        let mut told = Told {
+            sources,
+            diagnostics,
+            place: settings.place,
+        };
+        let made = make(&key.from, settings, &mut self.disk, &mut told).map(Arc::new);
+        self.made.insert(key, made.clone());
+        made
+    }
+
+    fn choose(
+        &mut self,
+        settings: &WafSettings,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<From> {
+        let said = settings.rules.as_ref();
+        match said.map(|rules| rules.value) {
+            Some(WafRules::Builtin) => return Some(From::Builtin),
+            Some(WafRules::None) => return Some(From::Nowhere),
+            Some(WafRules::Crs) | None => {}
+        }
+        let named = settings.directory.as_ref();
+        let directory = named.map_or(&self.directory, |directory| &directory.value);
+        // So that a later installation is noticed.
+        for name in SETUP {
+            self.disk.note(&directory.join(name));
+        }
+        if setup(directory).is_some() && directory.join("rules").is_dir() {
+            return Some(From::Crs(directory.clone()));
+        }
+        let shown = directory.display();
+        let to_install = format!("install it: fortress crs install --to {shown}");
+        let place = named
+            .map(|directory| directory.span)
+            .or(said.map(|rules| rules.span));
+        let Some(place) = place else {
+            let message = format!(
+                "the OWASP Core Rule Set is not installed (there is no `{shown}`): only the small rule set that comes with Fortress runs"
+            );
+            let help = format!(
+                "{to_install}; or, to be content with it, say `defaults: {{ waf: {{ rules: builtin }} }}`"
+            );
+            once(Diagnostic::warning(None, message).help(help), diagnostics);
+            return Some(From::Builtin);
+        };
+        let message = format!(
+            "there is no Core Rule Set in `{shown}`: it needs `rules` and `crs-setup.conf` or its example"
+        );
+        once(
+            Diagnostic::error(place, message).help(to_install),
+            diagnostics,
+        );
+        None
+    }
+}
+
+fn once(diagnostic: Diagnostic, diagnostics: &mut Vec<Diagnostic>) {
+    if !diagnostics.contains(&diagnostic) {
+        diagnostics.push(diagnostic);
+    }
+}
+
+fn values<T: Clone>(list: &[Spanned<T>]) -> Vec<T> {
+    list.iter().map(|one| one.value.clone()).collect()
+}
+
+/// The user's own set-up comes before the example.
+const SETUP: [&str; 2] = ["crs-setup.conf", "crs-setup.conf.example"];
+
+fn setup(directory: &Path) -> Option<PathBuf> {
+    let mut candidates = SETUP.iter().map(|name| directory.join(name));
+    candidates.find(|path| path.is_file())
+}
+
+/// Reads everything, and once more with the exclusions: which rules a tag means is known only then.
+fn make(
+    from: &From,
+    settings: &WafSettings,
+    disk: &mut Disk,
+    told: &mut Told<'_>,
+) -> Option<Ruleset> {
+    let plain = read(from, settings, "", disk, told)?;
+    if settings.exclude.is_empty() {
+        return Some(plain);
+    }
+    let exclusions = exclusions(&plain, settings, told)?;
+    read(from, settings, &exclusions, disk, told)
+}
+
+fn read(
+    from: &From,
+    settings: &WafSettings,
+    exclusions: &str,
+    disk: &mut Disk,
+    told: &mut Told<'_>,
+) -> Option<Ruleset> {
+    let mut builder = RulesetBuilder::default();
+    builder.add_file(SETTINGS, builtin::BEFORE, disk);
+    let said = said(settings);
+    match from {
+        From::Nowhere => {}
+        From::Builtin => {
+            builder.add_file(SETTINGS, &said, disk);
+            builder.add_file("builtin.conf", builtin::RULES, disk);
+        }
+        From::Crs(directory) => {
+            add(&mut builder, &setup(directory)?, disk, told)?;
+            // After the set-up: what the configuration says is nearer.
+            builder.add_file(SETTINGS, &said, disk);
+            for (folder, ending) in [
+                ("plugins", "-config.conf"),
+                ("plugins", "-before.conf"),
+                ("rules", ".conf"),
+                ("plugins", "-after.conf"),
+            ] {
+                for path in listed(&directory.join(folder), |name| name.ends_with(ending)) {
+                    add(&mut builder, &path, disk, told)?;
+                }
+            }
+        }
+    }
+    for file in &settings.files {
+        let place = told.place.replace(file.span);
+        add(&mut builder, &file.value, disk, told)?;
+        told.place = place;
+    }
+    builder.add_file(SETTINGS, exclusions, disk);
+    builder.add_file(SETTINGS, builtin::AFTER, disk);
+    match builder.build() {
+        Ok(ruleset) => Some(ruleset),
+        Err(mistakes) => {
+            for mistake in mistakes {
+                told.mistake(&mistake, disk);
+            }
+            None
+        }
+    }
+}
+
+fn add(
+    builder: &mut RulesetBuilder,
+    path: &Path,
+    disk: &mut Disk,
+    told: &mut Told<'_>,
+) -> Option<()> {
+    match disk.get(path) {
+        Ok(text) => {
+            builder.add_file(&path.display().to_string(), &*text, disk);
+            Some(())
+        }
+        Err(why) => {
+            let message = format!("cannot read `{}`: {why}", path.display());
+            once(Diagnostic::error(told.place, message), told.diagnostics);
+            None
+        }
+    }
+}
+
+/// The settings that the configuration says, in the names that the Core Rule Set reads: of version
+/// 4, and of version 3.
+fn said(settings: &WafSettings) -> String {
+    let mut sets = String::new();
+    if let Some(level) = settings.paranoia {
+        for name in [
+            "blocking_paranoia_level",
+            "detection_paranoia_level",
+            "paranoia_level",
+        ] {
+            drop(write!(sets, ",setvar:tx.{name}={level}"));
+        }
+    }
+    for (name, threshold) in [
+        ("inbound_anomaly_score_threshold", settings.threshold),
+        (
+            "outbound_anomaly_score_threshold",
+            settings.response_threshold,
+        ),
+    ] {
+        if let Some(threshold) = threshold {
+            drop(write!(sets, ",setvar:tx.{name}={threshold}"));
+        }
+    }
+    if sets.is_empty() {
+        return sets;
+    }
+    format!("SecAction \"id:4700010,phase:1,t:none,pass,nolog{sets}\"\n")
+}
+
+/// The exclusions in SecLang. By id only, so that they mean the rules that there are, and exactly
+/// those that have a tag.
+fn exclusions(ruleset: &Ruleset, settings: &WafSettings, told: &mut Told<'_>) -> Option<String> {
+    let rules = ids_and_tags(ruleset);
+    let mut text = String::new();
+    let mut sound = true;
+    for exclusion in &settings.exclude {
+        let selected: Vec<u64> = rules
+            .iter()
+            .filter(|(id, tags)| match &exclusion.value.rule {
+                RuleSelector::Ids(first, last) => (first..=last).contains(&id),
+                RuleSelector::Tag(tag) => tags.contains(tag),
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        if selected.is_empty() {
+            sound = false;
+            told.unknown(exclusion, &rules);
+        }
+        for id in selected {
+            let line = match &exclusion.value.parameter {
+                None => writeln!(text, "SecRuleRemoveById {id}"),
+                Some(parameter) => {
+                    let targets = targets(parameter);
+                    writeln!(text, "SecRuleUpdateTargetById {id} \"{targets}\"")
+                }
+            };
+            drop(line);
+        }
+    }
+    sound.then_some(text)
+}
+
+fn ids_and_tags(ruleset: &Ruleset) -> Vec<(u64, Vec<String>)> {
+    let rules = ruleset.directives().iter().filter_map(|directive| {
+        if let DirectiveKind::Rule(rule) = &directive.kind {
+            rule.links.first()
+        } else {
+            None
+        }
+    });
+    rules
+        .filter_map(|link| {
+            let mut id = None;
+            let mut tags = Vec::new();
+            for action in &link.actions {
+                if let Action::Id(found) = action {
+                    id = Some(*found);
+                } else if let Action::Tag(tag) = action
+                    && let [Piece::Text(text)] = tag.0.as_slice()
+                {
+                    tags.push(String::from_utf8_lossy(text).into_owned());
+                }
+            }
+            Some((id?, tags))
+        })
+        .collect()
+}
+
+/// What a parameter is called where rules look for it.
+fn targets(parameter: &Parameter) -> String {
+    let all = |names: &[&str], selector: &str| {
+        let targets: Vec<String> = names
+            .iter()
+            .map(|name| format!("!{name}{selector}"))
+            .collect();
+        targets.join("|")
+    };
+    match parameter {
+        Parameter::Query(name) => all(&["ARGS", "ARGS_GET"], &selector(name)),
+        Parameter::Header(name) => all(&["REQUEST_HEADERS"], &selector(name)),
+        Parameter::Cookie(name) => all(&["REQUEST_COOKIES"], &selector(name)),
+        Parameter::Path => all(
+            &[
+                "REQUEST_FILENAME",
+                "REQUEST_BASENAME",
+                "REQUEST_URI",
+                "REQUEST_URI_RAW",
+                "REQUEST_LINE",
+            ],
+            "",
+        ),
+        // A field of a form has its name; a property of JSON has the way to it, and an item of an
+        // array its number as a step of its own.
+        Parameter::Body(name) => {
+            let steps: Vec<String> = name.split('.').map(literal).collect();
+            let steps = steps.join(r"(?:\.[0-9]+)*\.");
+            let selector = format!(r":/^(?:json\.(?:[0-9]+\.)*)?{steps}(?:\.[0-9]+)*$/");
+            all(&["ARGS", "ARGS_POST", "FILES"], &selector)
+        }
+    }
+}
+
+/// `:name`, or a regular expression for a name that could be read as something else.
+fn selector(name: &str) -> String {
+    if is_plain(name) {
+        format!(":{name}")
+    } else {
+        format!(":/^{}$/", literal(name))
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// A regular expression for this very text, of characters that mean nothing to SecLang.
+fn literal(text: &str) -> String {
+    let mut pattern = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            pattern.push(char::from(byte));
+        } else {
+            drop(write!(pattern, r"\x{byte:02x}"));
+        }
+    }
+    pattern
+}
+
+/// Where mistakes are told.
+struct Told<'a> {
+    sources: &'a mut Sources,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    /// Where to point for what has no place of its own.
+    place: Option<Span>,
+}
+
+impl Told<'_> {
+    fn mistake(&mut self, mistake: &Mistake, disk: &mut Disk) {
+        let name: &str = &mistake.place.file;
+        let span = match disk.get(Path::new(name)) {
+            Ok(text) if name != SETTINGS => Some(self.line(name, &text, mistake.place.line)),
+            Ok(_) | Err(_) => self.place,
+        };
+        let mut diagnostic = Diagnostic::error(span, mistake.message.clone());
+        if let Some(near) = &mistake.suggestion {
+            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+        }
+        once(diagnostic, self.diagnostics);
+    }
+
+    /// A line of a file that becomes a source with its first mistake.
+    fn line(&mut self, name: &str, text: &[u8], number: u32) -> Span {
+        let known = self
+            .diagnostics
+            .iter()
+            .filter_map(|found| found.span)
+            .map(|span| span.source)
+            .find(|id| {
+                self.sources
+                    .get(*id)
+                    .is_some_and(|known| known.name == name)
+            });
+        let text = String::from_utf8_lossy(text);
+        let source = known.unwrap_or_else(|| self.sources.add(name, text.as_ref()));
+        let before = usize::try_from(number.saturating_sub(1)).unwrap_or_default();
+        let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+        let line = text.split_inclusive('\n').nth(before).unwrap_or_default();
+        let end = start + line.trim_end().len();
+        let small = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        Span {
+            source,
+            start: small(start),
+            end: small(end),
+        }
+    }
+
+    fn unknown(&mut self, exclusion: &Spanned<Exclusion>, rules: &[(u64, Vec<String>)]) {
+        let (message, known): (_, Vec<String>) = match &exclusion.value.rule {
+            RuleSelector::Ids(first, last) if first == last => (
+                format!("there is no rule `{first}` to leave out"),
+                rules.iter().map(|(id, _)| id.to_string()).collect(),
+            ),
+            RuleSelector::Ids(first, last) => (
+                format!("there is no rule from `{first}` to `{last}` to leave out"),
+                Vec::new(),
+            ),
+            RuleSelector::Tag(tag) => (
+                format!("no rule has the tag `{tag}`"),
+                rules.iter().flat_map(|(_, tags)| tags.clone()).collect(),
+            ),
+        };
+        let text = exclusion.value.rule.to_string();
+        let near =
+            fortress_model::diagnostic::did_you_mean(&text, known.iter().map(String::as_str));
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "ids and tags are those of the rules that run here".to_owned(),
+        };
+        once(
+            Diagnostic::error(exclusion.span, message).help(help),
+            self.diagnostics,
+        );
+    }
+}
+
+/// Files of rules, each read once for the whole configuration.
+#[derive(Debug, Default)]
+struct Disk {
+    read: HashMap<PathBuf, Option<Result<Arc<[u8]>, String>>>,
+}
+
+impl Disk {
+    /// Watches a file without reading it.
+    fn note(&mut self, path: &Path) {
+        self.read.entry(path.to_owned()).or_default();
+    }
+
+    fn get(&mut self, path: &Path) -> Result<Arc<[u8]>, String> {
+        let kept = self.read.entry(path.to_owned()).or_default();
+        kept.get_or_insert_with(|| load(path)).clone()
+    }
+}
+
+fn load(path: &Path) -> Result<Arc<[u8]>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
+        return Err(format!("it has more than {} MiB", MAX_FILE >> 20));
+    }
+    Ok(bytes.into())
+}
+
+impl Files for Disk {
+    fn read(&mut self, name: &str, from: &str) -> Result<Vec<u8>, String> {
+        self.get(&beside(from, name)).map(|bytes| bytes.to_vec())
+    }
+
+    fn list(&mut self, pattern: &str, from: &str) -> Result<Vec<String>, String> {
+        let (folder, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+        if folder.contains('*') {
+            return Err("`*` can only stand in the name of a file".into());
+        }
+        let found = listed(&beside(from, folder), |name| matches(last, name));
+        let names = found.iter().filter_map(|path| path.file_name()?.to_str());
+        Ok(names
+            .map(|name| match folder {
+                "" if pattern.starts_with('/') => format!("/{name}"),
+                "" => name.to_owned(),
+                folder => format!("{folder}/{name}"),
+            })
+            .collect())
+    }
+}
+
+/// A name as the file `from` means it.
+fn beside(from: &str, name: &str) -> PathBuf {
+    Path::new(from).parent().unwrap_or(Path::new("")).join(name)
+}
+
+/// The files of a folder whose name is wanted, in order; none of a folder that is not there.
+fn listed(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(&wanted))
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .take(MAX_LISTED)
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Whether a name fits a pattern in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        let Some((_, after)) = rest.split_once(piece) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests;
