@@ -10,14 +10,24 @@ use crate::ByteSet;
 /// How often the string is expected in a text of some tens of bytes.
 pub(super) fn literal(piece: &Piece) -> f32 {
     const POSITIONS: f32 = 24.0;
-    let own: f32 = piece.bytes.iter().copied().map(byte).product();
-    POSITIONS * own * edge(piece.before) * edge(piece.after)
+    POSITIONS * string(&piece.bytes) * edge(piece.before) * edge(piece.after)
+}
+
+/// How often the string is expected at one position.
+pub(super) fn string(bytes: &[u8]) -> f32 {
+    bytes.iter().copied().map(byte).product()
 }
 
 /// How often a text has a byte of the groups.
 pub(super) fn groups(mask: Alphabet) -> f32 {
     let all = mask.bytes();
-    let absent = |share: f32, set: &[u8]| if all.intersects(ByteSet::of(set)) { 1.0 - share } else { 1.0 };
+    let absent = |share: f32, set: &[u8]| {
+        if all.intersects(ByteSet::of(set)) {
+            1.0 - share
+        } else {
+            1.0
+        }
+    };
     let others = ByteSet::of(b"az09 .-_/:=&?,;\n");
     1.0 - absent(0.97, b"az")
         * absent(0.6, b"09")
@@ -30,7 +40,11 @@ pub(super) fn groups(mask: Alphabet) -> f32 {
         * absent(0.08, b"=")
         * absent(0.08, b"&?,;")
         * absent(0.02, b"\n")
-        * if all.minus(others).is_empty() { 1.0 } else { 0.97 }
+        * if all.minus(others).is_empty() {
+            1.0
+        } else {
+            0.97
+        }
 }
 
 fn edge(edge: Edge) -> f32 {
