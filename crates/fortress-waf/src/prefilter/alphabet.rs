@@ -53,6 +53,11 @@ impl Alphabet {
         usize::try_from(mixed).unwrap_or_default()
     }
 
+    /// The groups that are not in the other.
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether the two have a group in common.
     #[inline]
     pub(crate) fn intersects(self, other: Self) -> bool {
