@@ -140,7 +140,7 @@ impl Builder {
     }
 }
 
-/// One bit of the planes.
+/// One bit of the planes, or several of one word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Flag {
     word: usize,

@@ -32,15 +32,23 @@ impl Strings {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    pairs: Box<[Sides; PAIRS]>,
-    triples: Box<[Sides; TRIPLES]>,
-    quads: Box<[u64; QUADS / 64]>,
+    tables: Box<Tables>,
+    /// What tells the grams of the slots apart without a look at them, which is seldom in a cache.
+    tags: Box<[u16]>,
     slots: Box<[Slot]>,
     anchors: Box<[Anchor]>,
     bytes: Box<[u8]>,
     outputs: Box<[Output]>,
     flags: Box<[Flag]>,
     edges: Box<[Edge]>,
+}
+
+/// What is asked at each position. In one place, so that it takes one register.
+#[derive(Debug)]
+struct Tables {
+    quads: [u64; QUADS / 64],
+    pairs: [Sides; PAIRS],
+    triples: [Sides; TRIPLES],
 }
 
 /// Entries of the tables, which grams share by hashes.
@@ -68,7 +76,7 @@ impl Sides {
     }
 }
 
-/// Where the strings of a gram are. A slot without strings is empty.
+/// Where the strings of a gram are. A slot whose tag is 0 is empty.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     gram: Gram,
@@ -94,6 +102,7 @@ struct Anchor {
 /// What a string sets between two neighbours.
 #[derive(Clone, Copy, Debug)]
 struct Output {
+    sides: Sides,
     before: u32,
     after: u32,
     flags: u32,
@@ -114,9 +123,13 @@ impl Gram {
         Self(u64::from(narrow(length)) << 32 | u64::from(window))
     }
 
-    fn slot(self, slots: usize) -> usize {
-        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        usize::try_from(mixed).unwrap_or_default() & (slots - 1)
+    /// Where to begin to look for it, and its tag.
+    #[inline]
+    fn slot(self, slots: usize) -> (usize, u16) {
+        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let place = usize::try_from(mixed >> 32).unwrap_or_default() & (slots - 1);
+        let tag = u16::try_from(mixed >> 16 & 0xFFFF).unwrap_or_default();
+        (place, tag | 1)
     }
 }
 
@@ -133,7 +146,13 @@ const BORDER: u32 = 63;
 
 #[inline]
 fn class(byte: u8) -> u32 {
-    CLASSES.get(usize::from(byte)).copied().map_or(0, u32::from)
+    code(byte) & 63
+}
+
+/// The byte in lower case, and below it, in eight bits, its class.
+#[inline]
+fn code(byte: u8) -> u32 {
+    CODES.get(usize::from(byte)).copied().map_or(0, u32::from)
 }
 
 /// The class of what is at a place, if anything is.
@@ -143,19 +162,19 @@ fn side(text: &[u8], at: Option<usize>) -> u32 {
 
 /// Letters without case; digits; each punctuation mark; space, line ends and other white space; the
 /// rest. Together with [`BORDER`] these are 64.
-static CLASSES: [u8; 256] = classes();
+static CODES: [u16; 256] = codes();
 
 #[expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
     reason = "a constant: an index beyond the end would not compile"
 )]
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
+const fn codes() -> [u16; 256] {
+    let mut codes = [0; 256];
     let mut punctuation = 0;
     let mut byte = 0;
     while byte < 256 {
-        classes[byte] = match byte as u8 {
+        let class = match byte as u8 {
             letter @ (b'a'..=b'z' | b'A'..=b'Z') => letter.to_ascii_lowercase() - b'a' + 1,
             b'0'..=b'9' => 27,
             b' ' => 28,
@@ -167,10 +186,26 @@ const fn classes() -> [u8; 256] {
                 30 + punctuation
             }
         };
+        codes[byte] = ((byte as u8).to_ascii_lowercase() as u16) << 8 | class as u16;
         byte += 1;
     }
     assert!(punctuation == 32);
-    classes
+    codes
+}
+
+impl Tables {
+    /// Of which lengths there may be a gram that ends the window, as bits: 1, 2 and 4 for two, three
+    /// and four bytes.
+    #[inline]
+    fn find(&self, window: u32, classes: u32, after: u32) -> u64 {
+        let pair = self.pairs.get(place::<2, PAIRS>(window));
+        let triple = self.triples.get(place::<3, TRIPLES>(window));
+        let quad = place::<4, QUADS>(window);
+        let quads = self.quads.get(quad / 64).copied().unwrap_or_default();
+        pair.map_or(0, |sides| sides.admit(classes >> 12, after))
+            | triple.map_or(0, |sides| sides.admit(classes >> 18, after)) << 1
+            | (quads >> (quad % 64) & 1) << 2
+    }
 }
 
 fn classes_of(edge: Edge) -> u64 {
@@ -181,33 +216,29 @@ fn classes_of(edge: Edge) -> u64 {
 
 impl Scanner {
     /// Sets in `planes` what the strings of the text set.
+    #[inline(never)]
     pub(super) fn scan(&self, text: &[u8], planes: &mut [u64]) {
-        // The last four bytes, and the last five classes, so that a gram is known with what stands
-        // before it; what stands after it comes next. Before the text there seem to be NULs: a
-        // string that would begin there fails to compare.
-        let mut window = 0;
-        let mut classes = u32::MAX;
-        let mut ahead = text.iter();
-        let Some(mut byte) = ahead.next().copied() else {
+        let Some((&first, rest)) = text.split_first() else {
             return;
         };
-        for at in 0..text.len() {
-            let next = ahead.next().copied();
-            let after = next.map_or(BORDER, class);
-            window = window << 8 | u32::from(byte.to_ascii_lowercase());
-            classes = classes << 6 | class(byte);
-            byte = next.unwrap_or_default();
-            let pair = self.pairs.get(place::<2, PAIRS>(window));
-            let triple = self.triples.get(place::<3, TRIPLES>(window));
-            let quad = place::<4, QUADS>(window);
-            let quads = self.quads.get(quad / 64).copied().unwrap_or_default();
-            let found = pair.map_or(0, |sides| sides.admit(classes >> 12, after))
-                | triple.map_or(0, |sides| sides.admit(classes >> 18, after)) << 1
-                | (quads >> (quad % 64) & 1) << 2;
+        // The last four bytes, and the last five classes, so that a gram is known with what stands
+        // before it. Before the text there seem to be NULs: a string that would begin there fails to
+        // compare.
+        let (mut window, mut classes) = (0, u32::MAX);
+        let mut code = code(first);
+        for (at, &next) in rest.iter().enumerate() {
+            window = window << 8 | code >> 8;
+            classes = classes << 6 | code & 63;
+            code = self::code(next);
+            let found = self.tables.find(window, classes, code & 63);
             if found != 0 {
                 self.look(text, at, (found, window), planes);
             }
         }
+        window = window << 8 | code >> 8;
+        classes = classes << 6 | code & 63;
+        let found = self.tables.find(window, classes, BORDER);
+        self.look(text, rest.len(), (found, window), planes);
     }
 
     /// Compares the strings of the grams that were found, a bit for each length, to end at `at`.
@@ -229,16 +260,19 @@ impl Scanner {
     }
 
     fn bucket(&self, gram: Gram, before: u32, after: u32) -> &[Anchor] {
-        let mut place = gram.slot(self.slots.len());
+        let (mut place, wanted) = gram.slot(self.tags.len());
         // At least half of the slots are empty.
-        while let Some(slot) = self.slots.get(place)
-            && slot.count != 0
+        while let Some(&tag) = self.tags.get(place)
+            && tag != 0
         {
-            if slot.gram == gram {
+            if tag == wanted
+                && let Some(slot) = self.slots.get(place)
+                && slot.gram == gram
+            {
                 let fits = slot.sides.admit(before, after) != 0;
                 return part(&self.anchors, slot.first, if fits { slot.count } else { 0 });
             }
-            place = (place + 1) & (self.slots.len() - 1);
+            place = (place + 1) & (self.tags.len() - 1);
         }
         &[]
     }
@@ -255,8 +289,12 @@ impl Scanner {
         }
         let before = start.checked_sub(1).and_then(|at| text.get(at)).copied();
         let after = text.get(end).copied();
+        let classes = (before.map_or(BORDER, class), after.map_or(BORDER, class));
         for output in part(&self.outputs, anchor.outputs, anchor.count) {
-            if self.admits(output.before, before) && self.admits(output.after, after) {
+            if output.sides.admit(classes.0, classes.1) != 0
+                && self.admits(output.before, before)
+                && self.admits(output.after, after)
+            {
                 for flag in part(&self.flags, output.flags, output.count) {
                     flag.set(planes);
                 }
@@ -271,9 +309,12 @@ impl Scanner {
 
     pub(super) fn new(strings: Strings) -> Self {
         let mut scanner = Self {
-            pairs: Box::new([Sides::default(); PAIRS]),
-            triples: Box::new([Sides::default(); TRIPLES]),
-            quads: Box::new([0; QUADS / 64]),
+            tables: Box::new(Tables {
+                quads: [0; QUADS / 64],
+                pairs: [Sides::default(); PAIRS],
+                triples: [Sides::default(); TRIPLES],
+            }),
+            tags: Box::default(),
             slots: Box::default(),
             anchors: Box::default(),
             bytes: Box::default(),
@@ -288,22 +329,31 @@ impl Scanner {
             let (gram, start) = choose(&string, &buckets);
             let through = start + string.len().min(4);
             let (sides, bucket) = buckets.entry(gram).or_default();
-            let own = beside(&string, start, through, &found);
+            let found: Vec<_> = found
+                .into_iter()
+                .map(|(before, after, flag)| (edges.of(before), edges.of(after), flag))
+                .collect();
+            let own = beside(&string, start, through, &found, &edges);
             sides.add(own);
             let first = outputs.len();
-            let mut alike = BTreeMap::<(u32, u32), Vec<Flag>>::new();
+            let mut alike = BTreeMap::<_, (Sides, BTreeMap<usize, u64>)>::new();
             for (before, after, flag) in found {
-                let key = (edges.of(before), edges.of(after));
-                alike.entry(key).or_default().push(flag);
+                let (sides, words) = alike.entry((before, after)).or_default();
+                *sides = Sides {
+                    before: edges.classes(before),
+                    after: edges.classes(after),
+                };
+                *words.entry(flag.word).or_default() |= flag.bit;
             }
-            for ((before, after), same) in alike {
+            for ((before, after), (sides, words)) in alike {
                 outputs.push(Output {
+                    sides,
                     before,
                     after,
                     flags: narrow(flags.len()),
-                    count: narrow(same.len()),
+                    count: narrow(words.len()),
                 });
-                flags.extend(same);
+                flags.extend(words.into_iter().map(|(word, bit)| Flag { word, bit }));
             }
             bucket.push(Anchor {
                 start: narrow(bytes.len()),
@@ -326,12 +376,16 @@ impl Scanner {
     fn fill(&mut self, buckets: BTreeMap<Gram, (Sides, Vec<Anchor>)>) {
         let size = (2 * buckets.len()).next_power_of_two();
         let mut slots = vec![Slot::default(); size];
+        let mut tags = vec![0; size];
         let mut anchors = Vec::new();
         for (gram, (sides, bucket)) in buckets {
             self.announce(gram, sides);
-            let mut place = gram.slot(size);
-            while slots.get(place).is_some_and(|slot| slot.count != 0) {
+            let (mut place, own) = gram.slot(size);
+            while tags.get(place).is_some_and(|&tag| tag != 0) {
                 place = (place + 1) & (size - 1);
+            }
+            if let Some(tag) = tags.get_mut(place) {
+                *tag = own;
             }
             if let Some(slot) = slots.get_mut(place) {
                 *slot = Slot {
@@ -343,6 +397,7 @@ impl Scanner {
             }
             anchors.extend(bucket);
         }
+        self.tags = tags.into();
         self.slots = slots.into();
         self.anchors = anchors.into();
     }
@@ -351,11 +406,11 @@ impl Scanner {
         // The number of bytes is cut off.
         let window = u32::try_from(gram & u64::from(u32::MAX)).unwrap_or_default();
         let entry = match gram >> 32 {
-            2 => self.pairs.get_mut(place::<2, PAIRS>(window)),
-            3 => self.triples.get_mut(place::<3, TRIPLES>(window)),
+            2 => self.tables.pairs.get_mut(place::<2, PAIRS>(window)),
+            3 => self.tables.triples.get_mut(place::<3, TRIPLES>(window)),
             _ => {
                 let place = place::<4, QUADS>(window);
-                if let Some(word) = self.quads.get_mut(place / 64) {
+                if let Some(word) = self.tables.quads.get_mut(place / 64) {
                     *word |= 1 << (place % 64);
                 }
                 return;
@@ -421,9 +476,8 @@ impl Scanner {
 
     /// Bytes of memory that it holds.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.pairs)
-            + size_of_val(&*self.triples)
-            + size_of_val(&*self.quads)
+        size_of_val(&*self.tables)
+            + size_of_val(&*self.tags)
             + size_of_val(&*self.slots)
             + size_of_val(&*self.anchors)
             + size_of_val(&*self.bytes)
@@ -454,9 +508,16 @@ fn choose(string: &[u8], buckets: &BTreeMap<Gram, (Sides, Vec<Anchor>)>) -> (Gra
 }
 
 /// What may stand beside the gram `start..through` of a string: its own bytes, or its neighbours.
-fn beside(string: &[u8], start: usize, through: usize, found: &[(Edge, Edge, Flag)]) -> Sides {
-    let outside = |side: fn(&(Edge, Edge, Flag)) -> Edge| {
-        found.iter().map(side).fold(0, |mask, edge| mask | classes_of(edge))
+fn beside(
+    string: &[u8],
+    start: usize,
+    through: usize,
+    found: &[(u32, u32, Flag)],
+    edges: &Numbers,
+) -> Sides {
+    let outside = |side: fn(&(u32, u32, Flag)) -> u32| {
+        let all = found.iter().map(side);
+        all.fold(0, |mask, edge| mask | edges.classes(edge))
     };
     let own = |byte: &u8| 1 << class(*byte);
     let before = start.checked_sub(1).and_then(|at| string.get(at));
@@ -470,16 +531,26 @@ fn beside(string: &[u8], start: usize, through: usize, found: &[(Edge, Edge, Fla
 #[derive(Default)]
 struct Numbers {
     list: Vec<Edge>,
+    classes: Vec<u64>,
     known: HashMap<Edge, u32>,
 }
 
 impl Numbers {
     fn of(&mut self, edge: Edge) -> u32 {
-        let Self { list, known } = self;
+        let Self {
+            list,
+            classes,
+            known,
+        } = self;
         *known.entry(edge).or_insert_with(|| {
             list.push(edge);
+            classes.push(classes_of(edge));
             narrow(list.len() - 1)
         })
+    }
+
+    fn classes(&self, edge: u32) -> u64 {
+        self.classes.get(widen(edge)).copied().unwrap_or(u64::MAX)
     }
 }
 
