@@ -43,18 +43,19 @@ pub(super) struct Scanner {
     edges: Box<[Edge]>,
 }
 
-/// What is asked at each position. In one place, so that it takes one register.
+/// What is asked at each position: words in which the bits of all grams that share the word are set.
+/// In one place, so that it takes one register.
 #[derive(Debug)]
 struct Tables {
-    quads: [u64; QUADS / 64],
-    pairs: [Sides; PAIRS],
-    triples: [Sides; TRIPLES],
+    quads: [u64; QUADS],
+    pairs: [u64; PAIRS],
+    triples: [u64; TRIPLES],
 }
 
-/// Entries of the tables, which grams share by hashes.
+/// Words of the tables.
 const PAIRS: usize = 1 << 12;
 const TRIPLES: usize = 1 << 12;
-const QUADS: usize = 1 << 18;
+const QUADS: usize = 1 << 12;
 
 /// The classes that may stand before and after a gram, as bits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +116,9 @@ struct Gram(u64);
 
 impl Gram {
     fn of(bytes: &[u8]) -> Self {
-        let window = bytes.iter().fold(0, |window, &byte| window << 8 | u32::from(byte));
+        let window = bytes
+            .iter()
+            .fold(0, |window, &byte| window << 8 | u32::from(byte));
         Self::new(bytes.len(), window)
     }
 
@@ -133,12 +136,25 @@ impl Gram {
     }
 }
 
-/// A place in a table for the last `LENGTH` bytes of a window. The top bits of the product depend on
-/// all bits of the factor.
+/// The word of a table for the last `LENGTH` bytes of a window, and more bits that tell them apart.
 #[inline]
-fn place<const LENGTH: u32, const SIZE: usize>(window: u32) -> usize {
+fn place<const LENGTH: u32, const SIZE: usize>(window: u32) -> (usize, u32) {
+    // The top bits of the product depend on all bits of the factor.
     let product = (window << (32 - 8 * LENGTH)).wrapping_mul(0x9E37_79B1);
-    widen(product >> (32 - SIZE.trailing_zeros())) % SIZE
+    let rest = 32 - SIZE.trailing_zeros();
+    (widen(product >> rest) % SIZE, product >> (rest - 12))
+}
+
+/// The bit above the neighbours' for a short gram. The lower bits of a pair's hash are always 0.
+#[inline]
+fn mark(hash: u32) -> u64 {
+    1 << (2 * WIDE + (hash >> 8 & 15))
+}
+
+/// The two bits of a gram of four.
+#[inline]
+fn marks(hash: u32) -> u64 {
+    1 << (hash % 64) | 1 << (hash >> 6 & 63)
 }
 
 /// The class of what stands before and after the text.
@@ -146,35 +162,84 @@ const BORDER: u32 = 63;
 
 #[inline]
 fn class(byte: u8) -> u32 {
-    code(byte) & 63
+    CLASSES.get(usize::from(byte)).copied().map_or(0, u32::from)
 }
 
-/// The byte in lower case, and below it, in eight bits, its class.
+/// A byte as the tables see it: the bit of its wide class, and above those the byte in lower case.
 #[inline]
-fn code(byte: u8) -> u32 {
-    CODES.get(usize::from(byte)).copied().map_or(0, u32::from)
+fn code(byte: u8) -> u64 {
+    CODES.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+#[inline]
+fn shifted([_, second, third, fourth]: [u64; 4], coming: u64) -> [u64; 4] {
+    [second, third, fourth, coming]
+}
+
+#[inline]
+fn byte_of(code: u64) -> u32 {
+    u32::try_from(code >> 32).unwrap_or_default()
+}
+
+/// The code of a class, without a byte.
+const fn code_of(class: u32) -> u64 {
+    1 << wide(class)
+}
+
+/// How many wide classes there are.
+const WIDE: u32 = 24;
+
+/// Classes that are put together where there is room for 24 only.
+const fn wide(class: u32) -> u32 {
+    match class {
+        BORDER => 0,
+        // Letters; then digits, space, line ends, other white space, controls and the upper half.
+        1..=26 => 1,
+        27..=30 => class - 25,
+        0 => 6,
+        // In the order of ASCII: ! " # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~
+        32 => 7,
+        36 => 8,
+        37 => 9,
+        38 | 39 => 10,
+        42 => 11,
+        43 => 12,
+        44 => 13,
+        45 => 14,
+        46 => 15,
+        47 => 16,
+        48 | 50 => 17,
+        49 => 18,
+        51 => 19,
+        57 => 20,
+        60 => 21,
+        34 | 35 => 22,
+        _ => 23,
+    }
 }
 
 /// The class of what is at a place, if anything is.
 fn side(text: &[u8], at: Option<usize>) -> u32 {
-    at.and_then(|at| text.get(at)).map_or(BORDER, |&byte| class(byte))
+    at.and_then(|at| text.get(at))
+        .map_or(BORDER, |&byte| class(byte))
 }
 
 /// Letters without case; digits; each punctuation mark; space, line ends and other white space; the
 /// rest. Together with [`BORDER`] these are 64.
-static CODES: [u16; 256] = codes();
+static CLASSES: [u8; 256] = classes();
+static CODES: [u64; 256] = codes();
 
 #[expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
     reason = "a constant: an index beyond the end would not compile"
 )]
-const fn codes() -> [u16; 256] {
-    let mut codes = [0; 256];
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
     let mut punctuation = 0;
     let mut byte = 0;
     while byte < 256 {
-        let class = match byte as u8 {
+        classes[byte] = match byte as u8 {
             letter @ (b'a'..=b'z' | b'A'..=b'Z') => letter.to_ascii_lowercase() - b'a' + 1,
             b'0'..=b'9' => 27,
             b' ' => 28,
@@ -186,26 +251,65 @@ const fn codes() -> [u16; 256] {
                 30 + punctuation
             }
         };
-        codes[byte] = ((byte as u8).to_ascii_lowercase() as u16) << 8 | class as u16;
         byte += 1;
     }
     assert!(punctuation == 32);
+    classes
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a constant: an index beyond the end would not compile"
+)]
+const fn codes() -> [u64; 256] {
+    let classes = classes();
+    let mut codes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let lower = (byte as u8).to_ascii_lowercase() as u64;
+        codes[byte] = lower << 32 | code_of(classes[byte] as u32);
+        byte += 1;
+    }
     codes
 }
 
 impl Tables {
     /// Of which lengths there may be a gram that ends the window, as bits: 1, 2 and 4 for two, three
-    /// and four bytes.
+    /// and four bytes. `codes` are those of the last four bytes, `after` that of what follows.
     #[inline]
-    fn find(&self, window: u32, classes: u32, after: u32) -> u64 {
-        let pair = self.pairs.get(place::<2, PAIRS>(window));
-        let triple = self.triples.get(place::<3, TRIPLES>(window));
-        let quad = place::<4, QUADS>(window);
-        let quads = self.quads.get(quad / 64).copied().unwrap_or_default();
-        pair.map_or(0, |sides| sides.admit(classes >> 12, after))
-            | triple.map_or(0, |sides| sides.admit(classes >> 18, after)) << 1
-            | (quads >> (quad % 64) & 1) << 2
+    fn find(&self, window: u32, codes: [u64; 4], after: u64) -> u64 {
+        let [third, second, ..] = codes;
+        let after = (after & NEIGHBOURS) << WIDE;
+        let (place, hash) = place::<2, PAIRS>(window);
+        let pair = second & NEIGHBOURS | after | mark(hash);
+        let pairs = self.pairs.get(place).copied().unwrap_or_default();
+        let (place, hash) = self::place::<3, TRIPLES>(window);
+        let triple = third & NEIGHBOURS | after | mark(hash);
+        let triples = self.triples.get(place).copied().unwrap_or_default();
+        let (place, hash) = self::place::<4, QUADS>(window);
+        let quad = marks(hash);
+        let quads = self.quads.get(place).copied().unwrap_or_default();
+        u64::from(pair & !pairs == 0)
+            | u64::from(triple & !triples == 0) << 1
+            | u64::from(quad & !quads == 0) << 2
     }
+}
+
+const NEIGHBOURS: u64 = (1 << WIDE) - 1;
+
+/// The neighbours that a word of a table lets pass.
+fn neighbours(sides: Sides) -> u64 {
+    let mask = |classes: u64| {
+        (0..64).fold(0, |mask, class| {
+            mask | if classes >> class & 1 == 1 {
+                code_of(class)
+            } else {
+                0
+            }
+        })
+    };
+    mask(sides.before) | mask(sides.after) << WIDE
 }
 
 fn classes_of(edge: Edge) -> u64 {
@@ -221,23 +325,22 @@ impl Scanner {
         let Some((&first, rest)) = text.split_first() else {
             return;
         };
-        // The last four bytes, and the last five classes, so that a gram is known with what stands
-        // before it. Before the text there seem to be NULs: a string that would begin there fails to
-        // compare.
-        let (mut window, mut classes) = (0, u32::MAX);
-        let mut code = code(first);
+        // Before the text there seem to be NULs: a string that would begin there fails to compare.
+        let mut window = 0;
+        let mut codes = [code_of(BORDER); 4];
+        let mut coming = code(first);
         for (at, &next) in rest.iter().enumerate() {
-            window = window << 8 | code >> 8;
-            classes = classes << 6 | code & 63;
-            code = self::code(next);
-            let found = self.tables.find(window, classes, code & 63);
+            codes = shifted(codes, coming);
+            window = window << 8 | byte_of(coming);
+            coming = code(next);
+            let found = self.tables.find(window, codes, coming);
             if found != 0 {
                 self.look(text, at, (found, window), planes);
             }
         }
-        window = window << 8 | code >> 8;
-        classes = classes << 6 | code & 63;
-        let found = self.tables.find(window, classes, BORDER);
+        codes = shifted(codes, coming);
+        window = window << 8 | byte_of(coming);
+        let found = self.tables.find(window, codes, code_of(BORDER));
         self.look(text, rest.len(), (found, window), planes);
     }
 
@@ -310,9 +413,9 @@ impl Scanner {
     pub(super) fn new(strings: Strings) -> Self {
         let mut scanner = Self {
             tables: Box::new(Tables {
-                quads: [0; QUADS / 64],
-                pairs: [Sides::default(); PAIRS],
-                triples: [Sides::default(); TRIPLES],
+                quads: [0; QUADS],
+                pairs: [0; PAIRS],
+                triples: [0; TRIPLES],
             }),
             tags: Box::default(),
             slots: Box::default(),
@@ -405,19 +508,26 @@ impl Scanner {
     fn announce(&mut self, Gram(gram): Gram, sides: Sides) {
         // The number of bytes is cut off.
         let window = u32::try_from(gram & u64::from(u32::MAX)).unwrap_or_default();
-        let entry = match gram >> 32 {
-            2 => self.tables.pairs.get_mut(place::<2, PAIRS>(window)),
-            3 => self.tables.triples.get_mut(place::<3, TRIPLES>(window)),
+        let tables = &mut self.tables;
+        let (word, bits) = match gram >> 32 {
+            2 => {
+                let (place, hash) = place::<2, PAIRS>(window);
+                (tables.pairs.get_mut(place), neighbours(sides) | mark(hash))
+            }
+            3 => {
+                let (place, hash) = place::<3, TRIPLES>(window);
+                (
+                    tables.triples.get_mut(place),
+                    neighbours(sides) | mark(hash),
+                )
+            }
             _ => {
-                let place = place::<4, QUADS>(window);
-                if let Some(word) = self.tables.quads.get_mut(place / 64) {
-                    *word |= 1 << (place % 64);
-                }
-                return;
+                let (place, hash) = place::<4, QUADS>(window);
+                (tables.quads.get_mut(place), marks(hash))
             }
         };
-        if let Some(entry) = entry {
-            entry.add(sides);
+        if let Some(word) = word {
+            *word |= bits;
         }
     }
 
@@ -438,7 +548,9 @@ impl Scanner {
                         let counts = all.entry(name).or_default();
                         counts[0] += 1;
                         let same = at + 1 >= usize::from(anchor.through)
-                            && text[at + 1 - usize::from(anchor.through)..].to_ascii_lowercase().starts_with(own);
+                            && text[at + 1 - usize::from(anchor.through)..]
+                                .to_ascii_lowercase()
+                                .starts_with(own);
                         if same {
                             counts[1] += 1;
                             counts[2] += widen(anchor.count);
@@ -523,7 +635,9 @@ fn beside(
     let before = start.checked_sub(1).and_then(|at| string.get(at));
     Sides {
         before: before.map_or_else(|| outside(|found| found.0), own),
-        after: string.get(through).map_or_else(|| outside(|found| found.1), own),
+        after: string
+            .get(through)
+            .map_or_else(|| outside(|found| found.1), own),
     }
 }
 

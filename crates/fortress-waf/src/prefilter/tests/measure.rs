@@ -228,8 +228,22 @@ fn costs() {
             text.len() as f64 * 1e3 / taken
         );
     }
-    for text in [jwt(), english(), BENIGN.join("\n"), "4111-1111-1111-1111".to_owned()] {
-        println!("{} bytes: {:?}", text.len(), prefilter.scanner.hits(text.as_bytes()).into_iter().take(40).collect::<Vec<_>>());
+    for text in [
+        jwt(),
+        english(),
+        BENIGN.join("\n"),
+        "4111-1111-1111-1111".to_owned(),
+    ] {
+        println!(
+            "{} bytes: {:?}",
+            text.len(),
+            prefilter
+                .scanner
+                .hits(text.as_bytes())
+                .into_iter()
+                .take(40)
+                .collect::<Vec<_>>()
+        );
     }
     let benign: Vec<Vec<u8>> = BENIGN.iter().map(|text| text.as_bytes().to_vec()).collect();
     share(&prefilter, &subjects, "benign", &benign);
