@@ -3,8 +3,8 @@
 //! Each string is found by one of its *grams*: two or three bytes if it has no more, else the four of
 //! it that are rarest in traffic. At each position of a text three small tables are asked for the
 //! grams that end there, and for short ones, which are frequent, whether their neighbours fit one of
-//! the strings. No step waits for the one before: that is what an automaton of these strings, with
-//! megabytes of states, loses by. Only behind a gram that passes is a bucket of strings to compare.
+//! the strings. Only behind a gram that passes is a bucket of strings to compare. An automaton would
+//! need megabytes for these strings, and each of its steps waits for the one before.
 //!
 //! INVARIANT: neighbours are looked at by *classes* of bytes and tables are shared by what has the
 //! same hash. Both may only let more through; comparing is exact.
@@ -16,6 +16,7 @@ use super::{
     pieces::{Edge, Piece},
     rarity,
 };
+use crate::ByteSet;
 
 /// The strings to find, and what to set where one is found between its neighbours.
 #[derive(Debug, Default)]
@@ -386,8 +387,9 @@ impl Scanner {
             return;
         };
         let end = start + own.len();
+        // What is no longer than its gram has been compared with it.
         let found = text.get(start..end).unwrap_or_default();
-        if !found.eq_ignore_ascii_case(own) {
+        if own.len() > 4 && !found.eq_ignore_ascii_case(own) {
             return;
         }
         let before = start.checked_sub(1).and_then(|at| text.get(at)).copied();
@@ -451,8 +453,8 @@ impl Scanner {
             for ((before, after), (sides, words)) in alike {
                 outputs.push(Output {
                     sides,
-                    before,
-                    after,
+                    before: edges.beyond_classes(before),
+                    after: edges.beyond_classes(after),
                     flags: narrow(flags.len()),
                     count: narrow(words.len()),
                 });
@@ -532,44 +534,6 @@ impl Scanner {
     }
 
     #[cfg(test)]
-    pub(super) fn hits(&self, text: &[u8]) -> Vec<(String, [usize; 3])> {
-        let mut all = std::collections::HashMap::<String, [usize; 3]>::new();
-        for at in 0..text.len() {
-            for length in 2..=4.min(at + 1) {
-                let gram = Gram::of(&text[at + 1 - length..=at].to_ascii_lowercase());
-                let before = side(text, (at + 1).checked_sub(length + 1));
-                let after = side(text, Some(at + 1));
-                let mut walked = 0;
-                for anchor in self.bucket(gram, before, after) {
-                    walked += 1;
-                    let own = part(&self.bytes, anchor.start, u32::from(anchor.length));
-                    if anchor.sides.admit(before, after) != 0 {
-                        let name = own.escape_ascii().to_string();
-                        let counts = all.entry(name).or_default();
-                        counts[0] += 1;
-                        let same = at + 1 >= usize::from(anchor.through)
-                            && text[at + 1 - usize::from(anchor.through)..]
-                                .to_ascii_lowercase()
-                                .starts_with(own);
-                        if same {
-                            counts[1] += 1;
-                            counts[2] += widen(anchor.count);
-                        }
-                    }
-                }
-                if walked > 0 {
-                    let counts = all.entry(format!("bucket of {length}")).or_default();
-                    counts[0] += 1;
-                    counts[1] += walked;
-                }
-            }
-        }
-        let mut all: Vec<_> = all.into_iter().collect();
-        all.sort_by_key(|(_, counts)| usize::MAX - counts[0]);
-        all
-    }
-
-    #[cfg(test)]
     pub(super) fn describe(&self) -> String {
         let mut lengths = [0; 17];
         for anchor in &self.anchors {
@@ -641,11 +605,16 @@ fn beside(
     }
 }
 
+/// Stands for an edge that consists of whole classes.
+const ITS_CLASSES: u32 = u32::MAX;
+
 /// Numbers for edges, of which there are few different ones.
 #[derive(Default)]
 struct Numbers {
     list: Vec<Edge>,
     classes: Vec<u64>,
+    /// Whether the classes have bytes that the edge does not.
+    rough: Vec<bool>,
     known: HashMap<Edge, u32>,
 }
 
@@ -654,13 +623,23 @@ impl Numbers {
         let Self {
             list,
             classes,
+            rough,
             known,
         } = self;
         *known.entry(edge).or_insert_with(|| {
             list.push(edge);
-            classes.push(classes_of(edge));
+            let own = classes_of(edge);
+            let mut others = ByteSet::ALL.minus(edge.bytes).iter();
+            rough.push(others.any(|byte| own >> class(byte) & 1 == 1));
+            classes.push(own);
             narrow(list.len() - 1)
         })
+    }
+
+    /// The edge, if its classes do not say all of it; else [`ITS_CLASSES`].
+    fn beyond_classes(&self, edge: u32) -> u32 {
+        let rough = self.rough.get(widen(edge)).is_none_or(|&rough| rough);
+        if rough { edge } else { ITS_CLASSES }
     }
 
     fn classes(&self, edge: u32) -> u64 {
