@@ -56,9 +56,9 @@ use self::{
 };
 use crate::{ByteSet, bits::Bits};
 
-/// Gates that a pattern has at most, besides those of what is left of it in everyday texts. A fourth
-/// keeps out next to nothing that three let pass.
-const PLANES: usize = 3;
+/// Gates that a pattern has at most, besides those of what is left of it in everyday texts. A third
+/// keeps out next to nothing that two let pass, and every gate brings strings to look for.
+const PLANES: usize = 2;
 
 /// Alphabets that a thread remembers. Benign traffic has some tens; an attacker who makes up more
 /// costs the time of working them out, which is that of a few hundred bytes of text.

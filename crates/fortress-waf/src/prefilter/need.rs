@@ -184,7 +184,9 @@ impl Lexicon {
                     Need::exact(strings.or(Pieces::free()).merged(), first, last)
                 }
                 _ if max == Some(0) => Need::exact(Pieces::free(), first, last),
-                _ => Need::open(Pieces::free(), Pieces::free(), first, last),
+                Strings::Exact(_) | Strings::Open(..) => {
+                    Need::open(Pieces::free(), Pieces::free(), first, last)
+                }
             };
         }
         if let Strings::Exact(once) = &sub.strings {

@@ -3,8 +3,8 @@
 //! Each string is found by one of its *grams*: two or three bytes if it has no more, else the four of
 //! it that are rarest in traffic. At each position of a text three small tables are asked for the
 //! grams that end there, and for short ones, which are frequent, whether their neighbours fit one of
-//! the strings. No step waits for the one before: that is what an automaton of these strings, with
-//! megabytes of states, loses by. Only behind a gram that passes is a bucket of strings to compare.
+//! the strings. Only behind a gram that passes is a bucket of strings to compare. An automaton would
+//! need megabytes for these strings, and each of its steps waits for the one before.
 //!
 //! INVARIANT: neighbours are looked at by *classes* of bytes and tables are shared by what has the
 //! same hash. Both may only let more through; comparing is exact.
@@ -531,44 +531,6 @@ impl Scanner {
         if let Some(word) = word {
             *word |= bits;
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn hits(&self, text: &[u8]) -> Vec<(String, [usize; 3])> {
-        let mut all = std::collections::HashMap::<String, [usize; 3]>::new();
-        for at in 0..text.len() {
-            for length in 2..=4.min(at + 1) {
-                let gram = Gram::of(&text[at + 1 - length..=at].to_ascii_lowercase());
-                let before = side(text, (at + 1).checked_sub(length + 1));
-                let after = side(text, Some(at + 1));
-                let mut walked = 0;
-                for anchor in self.bucket(gram, before, after) {
-                    walked += 1;
-                    let own = part(&self.bytes, anchor.start, u32::from(anchor.length));
-                    if anchor.sides.admit(before, after) != 0 {
-                        let name = own.escape_ascii().to_string();
-                        let counts = all.entry(name).or_default();
-                        counts[0] += 1;
-                        let same = at + 1 >= usize::from(anchor.through)
-                            && text[at + 1 - usize::from(anchor.through)..]
-                                .to_ascii_lowercase()
-                                .starts_with(own);
-                        if same {
-                            counts[1] += 1;
-                            counts[2] += widen(anchor.count);
-                        }
-                    }
-                }
-                if walked > 0 {
-                    let counts = all.entry(format!("bucket of {length}")).or_default();
-                    counts[0] += 1;
-                    counts[1] += walked;
-                }
-            }
-        }
-        let mut all: Vec<_> = all.into_iter().collect();
-        all.sort_by_key(|(_, counts)| usize::MAX - counts[0]);
-        all
     }
 
     #[cfg(test)]
