@@ -13,6 +13,7 @@ pub mod ftw;
 pub mod injection;
 mod operator;
 mod pattern;
+mod prefilter;
 pub mod seclang;
 mod store;
 mod transform;
