@@ -17,4 +17,4 @@ mod program;
 mod protect;
 mod run;
 mod upstream;
-mod waf;
+mod waf_test;
