@@ -112,7 +112,8 @@ impl Store {
         let (start, end) = (widen(text.start), widen(text.start) + text.len());
         if text.length & IN_BODY == 0 {
             let most = self.arena.len();
-            self.arena.extend_from_within(start.min(most)..end.min(most));
+            self.arena
+                .extend_from_within(start.min(most)..end.min(most));
         } else {
             self.arena
                 .extend_from_slice(self.body.get(start..end).unwrap_or_default());

@@ -29,6 +29,7 @@ use crate::{
     listen::ListenerPlan,
     request::OVERRIDES,
     route::{Conflict, Router},
+    rules::Rules,
     upstream::UpstreamPlan,
 };
 
@@ -89,6 +90,8 @@ pub(crate) struct OperationPlan {
     pub(crate) declared_overrides: Vec<HeaderName>,
     /// Parts of its answers may be asked for, since they are not held anyway.
     pub(crate) ranges: bool,
+    /// The rules of `waf`; `None` where they are off.
+    pub(crate) rules: Option<Rules>,
 }
 
 impl OperationPlan {
@@ -150,6 +153,19 @@ pub struct Compiled {
     pub exposures: Vec<Exposure>,
     /// The descriptions that loaded, by the API's name.
     pub descriptions: Vec<(String, Arc<ApiDescription>)>,
+    /// The rules of each operation, as far as they have no mistakes.
+    pub rules: Vec<OperationRules>,
+}
+
+/// The rules of one operation.
+#[derive(Clone, Debug)]
+pub struct OperationRules {
+    /// The API's name.
+    pub api: String,
+    /// The operation's id; `any` for an API without a description.
+    pub operation: String,
+    /// `None` where none run.
+    pub rules: Option<Rules>,
 }
 
 /// Compiles. Reads files, changes nothing.
@@ -163,14 +179,15 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         router: Router::default(),
         unlisted: Router::default(),
         files: config.files.clone(),
-        rules: waf::RuleSets::new(&config.directory),
+        rule_sets: waf::RuleSets::new(&config.directory),
+        rules: Vec::new(),
     };
     let identities = access::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
         compiler.api(api, &identities);
     }
     let (listeners, hsts) = compiler.listeners();
-    compiler.files.extend(compiler.rules.files());
+    compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
     let sound = compiler
         .diagnostics
@@ -191,6 +208,7 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         diagnostics: compiler.diagnostics,
         exposures: compiler.exposures,
         descriptions: compiler.descriptions,
+        rules: compiler.rules,
     }
 }
 
@@ -203,7 +221,8 @@ struct Compiler<'a> {
     router: Router,
     unlisted: Router,
     files: Vec<PathBuf>,
-    rules: waf::RuleSets,
+    rule_sets: waf::RuleSets,
+    rules: Vec<OperationRules>,
 }
 
 impl Compiler<'_> {
@@ -247,18 +266,15 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
-        self.gate(api, &effective);
+        let rules = self.rules_of(api, "any", &effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
         self.exposures.push(exposure);
-        let plan = Arc::new(operation_plan(
-            plan,
-            "any".into(),
-            None,
-            effective,
-            access.unwrap_or(Access::Public),
-        ));
+        let access = access.unwrap_or(Access::Public);
+        let mut any = operation_plan(plan, "any".into(), None, effective, access);
+        any.rules = rules;
+        let plan = Arc::new(any);
         let base_path = api
             .base_path
             .as_ref()
@@ -287,7 +303,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
-            self.gate(api, &effective);
+            let rules = self.rules_of(api, &operation.id, &effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -295,6 +311,7 @@ impl Compiler<'_> {
             let id = Arc::clone(&operation.id);
             let access = access.unwrap_or(Access::Public);
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
+            operation_plan.rules = rules;
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
@@ -303,24 +320,30 @@ impl Compiler<'_> {
         self.unlisted(api, plan, description);
     }
 
-    /// Until the rules run, nobody may believe that they do.
-    fn gate(&mut self, api: &Api, effective: &Effective) {
-        let later = |key: &str| format!("`{key}` is not available in this version");
-        let mut found = Vec::new();
-        if let Some(place) = effective.waf.place {
-            // Mistakes in what is said of them are worth knowing already.
-            drop(
-                self.rules
-                    .of(&effective.waf, self.sources, &mut self.diagnostics),
-            );
-            found.push(Diagnostic::error(place, later("waf")));
-        }
-        if effective.bounds.inspection != Bounds::default().inspection {
-            let place = api.name.span;
-            found.push(Diagnostic::error(place, later("bounds.inspection")));
-        }
-        found.retain(|found| !self.diagnostics.contains(found));
-        self.diagnostics.extend(found);
+    /// The rules that run for an operation. Where none do, none are read.
+    fn rules_of(&mut self, api: &Api, operation: &str, effective: &Effective) -> Option<Rules> {
+        let mode = effective.mode.weaker(effective.waf.mode);
+        let rules = if mode == Mode::Off {
+            None
+        } else {
+            let set = self
+                .rule_sets
+                .of(&effective.waf, self.sources, &mut self.diagnostics);
+            set.map(|set| Rules {
+                engine: Arc::clone(&set.engine),
+                mode,
+                schema_aware: effective.waf.schema_aware,
+                budget: effective.bounds.inspection,
+                threshold: set.threshold,
+                response_threshold: set.response_threshold,
+            })
+        };
+        self.rules.push(OperationRules {
+            api: api.name.value.clone(),
+            operation: operation.to_owned(),
+            rules: rules.clone(),
+        });
+        rules
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
@@ -330,13 +353,11 @@ impl Compiler<'_> {
         if effective.mode == Mode::Enforce {
             return;
         }
-        let plan = Arc::new(operation_plan(
-            plan,
-            "undeclared".into(),
-            None,
-            effective,
-            Access::Public,
-        ));
+        let rules = self.rules_of(api, "undeclared", &effective);
+        let mut undeclared =
+            operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
+        undeclared.rules = rules;
+        let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
             for base_path in base_paths {
@@ -442,6 +463,7 @@ fn operation_plan(
             (Mode::Enforce | Mode::Monitor | Mode::Off, responses) => responses,
         },
         access,
+        rules: None,
         require_scopes: effective.require_scopes,
         semicolons: false,
         declared_overrides: Vec::new(),

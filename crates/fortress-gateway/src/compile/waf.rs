@@ -1,11 +1,11 @@
-//! The rules of each operation, read: which files, in which order, with the settings and exclusions
-//! of the configuration written into SecLang. Operations with equal settings share one rule set.
+//! The rules of each operation, read and compiled: which files, in which order, with the settings and
+//! exclusions of the configuration written into SecLang. Operations with equal settings share one
+//! engine.
 //!
 //! Deliberately not here: what SecLang means, and running it (`fortress-waf`).
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
@@ -18,7 +18,11 @@ use fortress_model::{
 };
 use fortress_waf::{
     builtin,
-    seclang::{Action, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder},
+    engine::{Engine, Screening},
+    seclang::{
+        Action, Change, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder, Template,
+        Variable,
+    },
 };
 
 /// Bytes of one file of rules or of words for them.
@@ -33,8 +37,27 @@ const SETTINGS: &str = "waf";
 pub(super) struct RuleSets {
     /// Where the Core Rule Set is if nothing else is said.
     directory: PathBuf,
-    made: HashMap<Key, Option<Arc<Ruleset>>>,
+    made: HashMap<Key, Option<Arc<RuleSet>>>,
     disk: Disk,
+}
+
+/// Rules, compiled.
+#[derive(Debug)]
+pub(super) struct RuleSet {
+    pub(super) engine: Arc<Engine>,
+    /// The anomaly scores at which they refuse, as far as that can be read off them.
+    pub(super) threshold: Option<u32>,
+    pub(super) response_threshold: Option<u32>,
+}
+
+impl RuleSet {
+    fn compile(ruleset: &Ruleset) -> Result<Self, Vec<Mistake>> {
+        Ok(Self {
+            engine: Arc::new(Engine::compile(ruleset, Screening::default())?),
+            threshold: initial(ruleset, b"inbound_anomaly_score_threshold"),
+            response_threshold: initial(ruleset, b"outbound_anomaly_score_threshold"),
+        })
+    }
 }
 
 /// What makes two rule sets the same.
@@ -77,7 +100,7 @@ impl RuleSets {
         settings: &WafSettings,
         sources: &mut Sources,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<Arc<Ruleset>> {
+    ) -> Option<Arc<RuleSet>> {
         let key = Key {
             from: self.choose(settings, diagnostics)?,
             paranoia: settings.paranoia,
@@ -94,7 +117,15 @@ impl RuleSets {
             diagnostics,
             place: settings.place,
         };
-        let made = make(&key.from, settings, &mut self.disk, &mut told).map(Arc::new);
+        let made = make(&key.from, settings, &mut self.disk, &mut told).and_then(|ruleset| {
+            match RuleSet::compile(&ruleset) {
+                Ok(compiled) => Some(Arc::new(compiled)),
+                Err(mistakes) => {
+                    told.mistakes(&mistakes, &mut self.disk);
+                    None
+                }
+            }
+        });
         self.made.insert(key, made.clone());
         made
     }
@@ -220,9 +251,7 @@ fn read(
     match builder.build() {
         Ok(ruleset) => Some(ruleset),
         Err(mistakes) => {
-            for mistake in mistakes {
-                told.mistake(&mistake, disk);
-            }
+            told.mistakes(&mistakes, disk);
             None
         }
     }
@@ -257,7 +286,7 @@ fn said(settings: &WafSettings) -> String {
             "detection_paranoia_level",
             "paranoia_level",
         ] {
-            drop(write!(sets, ",setvar:tx.{name}={level}"));
+            sets.push_str(&format!(",setvar:tx.{name}={level}"));
         }
     }
     for (name, threshold) in [
@@ -268,7 +297,7 @@ fn said(settings: &WafSettings) -> String {
         ),
     ] {
         if let Some(threshold) = threshold {
-            drop(write!(sets, ",setvar:tx.{name}={threshold}"));
+            sets.push_str(&format!(",setvar:tx.{name}={threshold}"));
         }
     }
     if sets.is_empty() {
@@ -297,17 +326,49 @@ fn exclusions(ruleset: &Ruleset, settings: &WafSettings, told: &mut Told<'_>) ->
             told.unknown(exclusion, &rules);
         }
         for id in selected {
-            let line = match &exclusion.value.parameter {
-                None => writeln!(text, "SecRuleRemoveById {id}"),
+            text.push_str(&match &exclusion.value.parameter {
+                None => format!("SecRuleRemoveById {id}\n"),
                 Some(parameter) => {
                     let targets = targets(parameter);
-                    writeln!(text, "SecRuleUpdateTargetById {id} \"{targets}\"")
+                    format!("SecRuleUpdateTargetById {id} \"{targets}\"\n")
                 }
-            };
-            drop(line);
+            });
         }
     }
     sound.then_some(text)
+}
+
+/// What a variable of `TX` is set to before any request: by the last action without a condition, else
+/// by the first rule that sets it (where it is not set yet).
+fn initial(ruleset: &Ruleset, name: &[u8]) -> Option<u32> {
+    let text = |template: &Template| match template.0.as_slice() {
+        [Piece::Text(text)] => Some(text.to_ascii_lowercase()),
+        _ => None,
+    };
+    let (mut said, mut otherwise) = (None, None);
+    for directive in ruleset.directives() {
+        let DirectiveKind::Rule(rule) = &directive.kind else {
+            continue;
+        };
+        let [link] = rule.links.as_slice() else {
+            continue;
+        };
+        for action in &link.actions {
+            if let Action::SetVar(set) = action
+                && set.collection == Variable::Tx
+                && text(&set.key).is_some_and(|key| key == name)
+                && let Change::Set(value) = &set.change
+            {
+                let value = text(value).and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+                if link.targets.is_empty() {
+                    said = value;
+                } else {
+                    otherwise = otherwise.or(value);
+                }
+            }
+        }
+    }
+    said.or(otherwise)
 }
 
 fn ids_and_tags(ruleset: &Ruleset) -> Vec<(u64, Vec<String>)> {
@@ -391,7 +452,7 @@ fn literal(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || byte == b'_' {
             pattern.push(char::from(byte));
         } else {
-            drop(write!(pattern, r"\x{byte:02x}"));
+            pattern.push_str(&format!(r"\x{byte:02x}"));
         }
     }
     pattern
@@ -406,6 +467,12 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    fn mistakes(&mut self, mistakes: &[Mistake], disk: &mut Disk) {
+        for mistake in mistakes {
+            self.mistake(mistake, disk);
+        }
+    }
+
     fn mistake(&mut self, mistake: &Mistake, disk: &mut Disk) {
         let name: &str = &mistake.place.file;
         let span = match disk.get(Path::new(name)) {

@@ -40,7 +40,10 @@ struct Reflection {
 impl Backend {
     /// Answers a request.
     pub fn answer(&mut self, method: &[u8], target: &[u8], body: &[u8]) -> Answer {
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = target
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default();
         match (method, path.strip_suffix(b"/").unwrap_or(path)) {
             (b"POST", b"/reflect") => {
                 Reflection::parse(body).map_or_else(not_json, |(reflection, _)| reflection.answer())
@@ -169,7 +172,9 @@ fn canonical(name: &str) -> String {
 
 fn answer(status: u16, mut fields: Vec<(String, String)>, body: Vec<u8>) -> Answer {
     let has = |fields: &[(String, String)], wanted: &str| {
-        fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        fields
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
     };
     let has_body = !matches!(status, 100..=199 | 204 | 304);
     if !body.is_empty() && !has(&fields, "Content-Type") && !has(&fields, "Content-Encoding") {
@@ -190,8 +195,23 @@ const SNIFFED: usize = 512;
 
 /// The tags that make a body HTML, by the WHATWG's MIME sniffing (section 7.1), which Go follows.
 const TAGS: [&str; 17] = [
-    "<!DOCTYPE HTML", "<HTML", "<HEAD", "<SCRIPT", "<IFRAME", "<H1", "<DIV", "<FONT", "<TABLE",
-    "<A", "<STYLE", "<TITLE", "<B", "<BODY", "<BR", "<P", "<!--",
+    "<!DOCTYPE HTML",
+    "<HTML",
+    "<HEAD",
+    "<SCRIPT",
+    "<IFRAME",
+    "<H1",
+    "<DIV",
+    "<FONT",
+    "<TABLE",
+    "<A",
+    "<STYLE",
+    "<TITLE",
+    "<B",
+    "<BODY",
+    "<BR",
+    "<P",
+    "<!--",
 ];
 
 /// Media types by first bytes.
@@ -253,7 +273,11 @@ mod tests {
     fn check(body: &str, status: u16, fields: &[(&str, &str)], expected: &str) {
         let answer = reflect(body);
         assert_eq!(answer.status, status);
-        let got: Vec<_> = answer.fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let got: Vec<_> = answer
+            .fields
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         assert_eq!(got, fields);
         assert_eq!(String::from_utf8(answer.body).unwrap(), expected);
     }
@@ -263,18 +287,42 @@ mod tests {
     #[test]
     fn anything_is_answered_with_an_empty_200() {
         let mut backend = Backend::default();
-        for (method, target) in [("GET", "/reflect"), ("POST", "/"), ("GET", "/x?/reflect"), ("FOO", "*")] {
+        for (method, target) in [
+            ("GET", "/reflect"),
+            ("POST", "/"),
+            ("GET", "/x?/reflect"),
+            ("FOO", "*"),
+        ] {
             let answer = backend.answer(method.as_bytes(), target.as_bytes(), b"{\"status\": 500}");
-            assert_eq!((answer.status, answer.body.as_slice()), (200, &b""[..]), "{method} {target}");
+            assert_eq!(
+                (answer.status, answer.body.as_slice()),
+                (200, &b""[..]),
+                "{method} {target}"
+            );
         }
     }
 
     #[test]
     fn descriptions_are_reflected() {
         check("{}", 200, &[("Content-Length", "0")], "");
-        check(r#"{"body": "a"}"#, 200, &[PLAIN, ("Content-Length", "1")], "a");
-        check(r#"{"Body": "a", "more": [1]}"#, 200, &[PLAIN, ("Content-Length", "1")], "a");
-        check(r#"{"encodedBody": "SGk="}"#, 200, &[PLAIN, ("Content-Length", "2")], "Hi");
+        check(
+            r#"{"body": "a"}"#,
+            200,
+            &[PLAIN, ("Content-Length", "1")],
+            "a",
+        );
+        check(
+            r#"{"Body": "a", "more": [1]}"#,
+            200,
+            &[PLAIN, ("Content-Length", "1")],
+            "a",
+        );
+        check(
+            r#"{"encodedBody": "SGk="}"#,
+            200,
+            &[PLAIN, ("Content-Length", "2")],
+            "Hi",
+        );
         check(
             r#"{"status": 503, "headers": {"content-type": "x/y", "a b": "c", "d": "e\nf"}, "body": "<"}"#,
             503,
@@ -283,17 +331,40 @@ mod tests {
         );
         check(r#"{"status": 204, "body": "a"}"#, 204, &[], "");
         let mut backend = Backend::default();
-        assert_eq!(backend.answer(b"POST", b"/reflect/?x", b"{\"status\": 418}").status, 418);
+        assert_eq!(
+            backend
+                .answer(b"POST", b"/reflect/?x", b"{\"status\": 418}")
+                .status,
+            418
+        );
     }
 
     #[test]
     fn what_is_no_description_is_a_400() {
         let (invalid, length) = ("Invalid JSON in request body", ("Content-Length", "28"));
-        for body in ["", "[]", "{", "a=b", r#"{"status": "200"}"#, r#"{"body": 1}"#, r#"{"headers": {"a": 1}}"#] {
+        for body in [
+            "",
+            "[]",
+            "{",
+            "a=b",
+            r#"{"status": "200"}"#,
+            r#"{"body": 1}"#,
+            r#"{"headers": {"a": 1}}"#,
+        ] {
             check(body, 400, &[PLAIN, length], invalid);
         }
-        check(r#"{"status": 600}"#, 400, &[PLAIN, ("Content-Length", "24")], "Invalid status code: 600");
-        check(r#"{"status": 99}"#, 400, &[PLAIN, ("Content-Length", "23")], "Invalid status code: 99");
+        check(
+            r#"{"status": 600}"#,
+            400,
+            &[PLAIN, ("Content-Length", "24")],
+            "Invalid status code: 600",
+        );
+        check(
+            r#"{"status": 99}"#,
+            400,
+            &[PLAIN, ("Content-Length", "23")],
+            "Invalid status code: 99",
+        );
         check(
             r#"{"encodedBody": "!"}"#,
             200,
@@ -306,7 +377,12 @@ mod tests {
     fn endpoints_are_configured_and_forgotten() {
         let mut backend = Backend::default();
         let body = br#"{"status": 201, "endpoints": [{"method": "GET", "url": "/a?b"}]}"#;
-        assert_eq!(backend.answer(b"POST", b"/configure_reflection", body).status, 200);
+        assert_eq!(
+            backend
+                .answer(b"POST", b"/configure_reflection", body)
+                .status,
+            200
+        );
         assert_eq!(backend.answer(b"GET", b"/a?b", b"").status, 201);
         assert_eq!(backend.answer(b"GET", b"/a", b"").status, 200);
         backend.answer(b"PUT", b"/reset", b"");

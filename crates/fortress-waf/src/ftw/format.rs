@@ -132,7 +132,10 @@ fn file(node: &Node, name: &str, fields: &mut Fields) -> TestFile {
     if rule == 0 {
         rule = digits(name).unwrap_or_default();
         if rule == 0 && !listed.is_empty() {
-            fields.wrong(node.span, "`rule_id` is missing, and the file's name has no number");
+            fields.wrong(
+                node.span,
+                "`rule_id` is missing, and the file's name has no number",
+            );
         }
     }
     let tests = listed
@@ -144,7 +147,14 @@ fn file(node: &Node, name: &str, fields: &mut Fields) -> TestFile {
 }
 
 fn meta(node: &Node, fields: &mut Fields) {
-    let known = ["author", "enabled", "name", "description", "version", "tags"];
+    let known = [
+        "author",
+        "enabled",
+        "name",
+        "description",
+        "version",
+        "tags",
+    ];
     fields.object(node, "`meta`", &known);
 }
 
@@ -199,7 +209,10 @@ fn stage(node: &Node, fields: &mut Fields) -> Stage {
     }
     let output = output(expected, fields);
     if output.isolated && output.expect_ids.len() != 1 {
-        fields.wrong(expected.span, "`isolated` needs exactly one id in `expect_ids`");
+        fields.wrong(
+            expected.span,
+            "`isolated` needs exactly one id in `expect_ids`",
+        );
     }
     Stage {
         input: input(given, fields),
@@ -395,7 +408,12 @@ pub(super) fn output(node: &Node, fields: &mut Fields) -> Output {
 }
 
 fn log(node: &Node, output: &mut Output, fields: &mut Fields) {
-    let known = ["expect_ids", "no_expect_ids", "match_regex", "no_match_regex"];
+    let known = [
+        "expect_ids",
+        "no_expect_ids",
+        "match_regex",
+        "no_match_regex",
+    ];
     for member in fields.object(node, "`log`", &known) {
         let (value, what) = (&member.value, format!("`{}`", member.key));
         match &*member.key {

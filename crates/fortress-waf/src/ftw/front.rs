@@ -91,7 +91,10 @@ fn is_token(text: &[u8]) -> bool {
 /// RFC 9112, section 3.2. Apache lets bytes pass that no URI has, `<` and those above 0x7F among
 /// them, but no control, no space and no fragment.
 fn is_target(method: &[u8], target: &[u8]) -> bool {
-    if target.iter().any(|byte| *byte <= b' ' || matches!(byte, 0x7F | b'#')) {
+    if target
+        .iter()
+        .any(|byte| *byte <= b' ' || matches!(byte, 0x7F | b'#'))
+    {
         return false;
     }
     if target.starts_with(b"/") || target == b"*" {
@@ -99,7 +102,8 @@ fn is_target(method: &[u8], target: &[u8]) -> bool {
     }
     let after_colon = memchr::memchr(b':', target).and_then(|colon| target.get(colon + 1..));
     after_colon.is_some_and(|after| {
-        after.starts_with(b"//") || (is_port(after) && (method == b"CONNECT" || method == b"OPTIONS"))
+        after.starts_with(b"//")
+            || (is_port(after) && (method == b"CONNECT" || method == b"OPTIONS"))
     })
 }
 
@@ -126,7 +130,10 @@ fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
         if text.is_empty() {
             return Ok((fields, rest));
         }
-        if text.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 0x7F)) {
+        if text
+            .iter()
+            .any(|byte| matches!(byte, 0..=8 | 10..=31 | 0x7F))
+        {
             return Err(Refusal("a control character in the header"));
         }
         if let [b' ' | b'\t', ..] = text {
@@ -149,7 +156,11 @@ fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
 
 fn values<'r>(request: &'r Request, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
     let is_it = move |field: &&(Vec<u8>, Vec<u8>)| field.0.eq_ignore_ascii_case(name.as_bytes());
-    request.fields.iter().filter(is_it).map(|(_, value)| value.as_slice())
+    request
+        .fields
+        .iter()
+        .filter(is_it)
+        .map(|(_, value)| value.as_slice())
 }
 
 /// RFC 9112, section 3.2: since HTTP/1.1 a request names its host, once.
@@ -227,7 +238,11 @@ mod tests {
 
     #[track_caller]
     fn refused(bytes: &str, expected: &str) {
-        assert_eq!(read(bytes.as_bytes()).map(|_| ()).unwrap_err().0, expected, "{bytes:?}");
+        assert_eq!(
+            read(bytes.as_bytes()).map(|_| ()).unwrap_err().0,
+            expected,
+            "{bytes:?}"
+        );
     }
 
     #[track_caller]
@@ -241,7 +256,8 @@ mod tests {
 
     #[test]
     fn requests_stay_as_they_stand() {
-        let request = accepted("|GET /a%00\"<é HTTP/4.0\nHost:x:80\r\nX_y:  a b \r\nx_Y:\r\n z\r\n\r\nrest");
+        let request =
+            accepted("|GET /a%00\"<é HTTP/4.0\nHost:x:80\r\nX_y:  a b \r\nx_Y:\r\n z\r\n\r\nrest");
         assert_eq!(request.method, b"|GET");
         assert_eq!(request.target, "/a%00\"<é".as_bytes());
         assert_eq!(request.protocol, b"HTTP/4.0");
@@ -258,7 +274,10 @@ mod tests {
         }
         accepted("CONNECT 1.2.3.4:80 HTTP/1.1\r\nHost: x\r\n\r\n");
         for target in ["\\", "x", "x:80", "/#f", "/\u{7f}"] {
-            refused(&get(target), "the request target has no form that HTTP knows");
+            refused(
+                &get(target),
+                "the request target has no form that HTTP knows",
+            );
         }
         for line in [
             "CONNECT www.coreruleset.org HTTP/1.1",
@@ -274,7 +293,16 @@ mod tests {
         for protocol in ["HTTP/1.0", "HTTP/2", "HTTP/2.0", "HTTP/4.0"] {
             accepted(&format!("GET / {protocol}\r\nHost: x\r\n\r\n"));
         }
-        for protocol in ["HTTP/0.9", "HTTP/0.8", "1.1", "TEST", "JUNK/1.0", "HTTP\\1.0", "HTTP/1.1 x", "http/1.1"] {
+        for protocol in [
+            "HTTP/0.9",
+            "HTTP/0.8",
+            "1.1",
+            "TEST",
+            "JUNK/1.0",
+            "HTTP\\1.0",
+            "HTTP/1.1 x",
+            "http/1.1",
+        ] {
             let request = format!("GET / {protocol}\r\nHost: x\r\n\r\n");
             refused(&request, "the protocol is not HTTP/1.0 or later");
         }
@@ -299,7 +327,10 @@ mod tests {
         ] {
             refused(&format!("GET / HTTP/1.1\r\n{field}\r\n\r\n"), expected);
         }
-        refused("GET / HTTP/1.1\r\n a: b\r\n\r\n", "the header begins with a folded line");
+        refused(
+            "GET / HTTP/1.1\r\n a: b\r\n\r\n",
+            "the header begins with a folded line",
+        );
         refused("GET / HTTP/1.1\r\na: b\r\n", "the header does not end");
     }
 
@@ -311,7 +342,10 @@ mod tests {
         refused("GET / HTTP/1.1\r\n\r\n", "no host");
         refused("GET / HTTP/1.1\r\nHost: \r\n\r\n", "no host");
         refused("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", "two hosts");
-        refused("GET / HTTP/1.1\r\nHost: a%00\r\n\r\n", "the host is no host name");
+        refused(
+            "GET / HTTP/1.1\r\nHost: a%00\r\n\r\n",
+            "the host is no host name",
+        );
     }
 
     #[track_caller]
@@ -331,20 +365,43 @@ mod tests {
         body("Content-Length: 2\r\n\r\nabc", "ab");
         body("Content-Length: 9\r\n\r\nabc", "abc");
         body("Content-Length: 2\r\ncontent-length: 2\r\n\r\nabc", "ab");
-        no_body("Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc", "two lengths");
+        no_body(
+            "Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+            "two lengths",
+        );
         for wrong in ["x", "3;", "+3", "-1", "", "99999999999999999999999"] {
-            no_body(&format!("Content-Length: {wrong}\r\n\r\nabc"), "the length is not a number");
+            no_body(
+                &format!("Content-Length: {wrong}\r\n\r\nabc"),
+                "the length is not a number",
+            );
         }
-        body("Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\nA\r\n0123456789\r\n0\r\n\r\n", "ab0123456789");
-        for wrong in ["", "x\r\n", "2\r\na", "2\r\nabc\r\n0\r\n", "ffffffffffffffffff\r\na"] {
-            no_body(&format!("Transfer-Encoding: chunked\r\n\r\n{wrong}"), "a broken chunk");
+        body(
+            "Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nab\r\nA\r\n0123456789\r\n0\r\n\r\n",
+            "ab0123456789",
+        );
+        for wrong in [
+            "",
+            "x\r\n",
+            "2\r\na",
+            "2\r\nabc\r\n0\r\n",
+            "ffffffffffffffffff\r\na",
+        ] {
+            no_body(
+                &format!("Transfer-Encoding: chunked\r\n\r\n{wrong}"),
+                "a broken chunk",
+            );
         }
-        no_body("Transfer-Encoding: gzip\r\n\r\n", "the body's end cannot be known");
+        no_body(
+            "Transfer-Encoding: gzip\r\n\r\n",
+            "the body's end cannot be known",
+        );
     }
 
     #[test]
     fn the_coding_overrides_the_length() {
-        let request = accepted("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+        let request = accepted(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        );
         assert_eq!(request.body, b"a");
         assert_eq!(request.fields.len(), 2);
     }

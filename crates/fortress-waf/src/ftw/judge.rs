@@ -42,19 +42,37 @@ pub fn judge(expected: &Output, observed: &Observed) -> Vec<String> {
         complaints.push(format!("expected an answer that contains `{text}`"));
     }
     let fired = |id: &&u64| observed.rules.contains(id);
-    let missing: Vec<u64> = expected.expect_ids.iter().filter(|id| !fired(id)).copied().collect();
+    let missing: Vec<u64> = expected
+        .expect_ids
+        .iter()
+        .filter(|id| !fired(id))
+        .copied()
+        .collect();
     if !missing.is_empty() {
         complaints.push(format!("expected rule {}", list(&missing, ", ")));
     }
-    let unwanted: Vec<u64> = expected.no_expect_ids.iter().filter(fired).copied().collect();
+    let unwanted: Vec<u64> = expected
+        .no_expect_ids
+        .iter()
+        .filter(fired)
+        .copied()
+        .collect();
     if !unwanted.is_empty() {
-        complaints.push(format!("expected rule {} not to fire", list(&unwanted, ", ")));
+        complaints.push(format!(
+            "expected rule {} not to fire",
+            list(&unwanted, ", ")
+        ));
     }
     let is_other = |id: &u64| !expected.expect_ids.contains(id);
     if expected.isolated && observed.rules.iter().any(is_other) {
         complaints.push("expected no other rule".to_owned());
     }
-    let logged = |regex: &&Regex| observed.log.iter().any(|line| regex.is_match(line.as_bytes()));
+    let logged = |regex: &&Regex| {
+        observed
+            .log
+            .iter()
+            .any(|line| regex.is_match(line.as_bytes()))
+    };
     for regex in expected.matches.iter().filter(|regex| !logged(regex)) {
         complaints.push(format!("expected a log entry that matches `{regex}`"));
     }
@@ -78,7 +96,10 @@ mod tests {
             status: Some(200),
             answer: b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec(),
             rules: vec![1, 2],
-            log: vec![r#"[id "1"] [msg "a"]"#.into(), r#"[id "2"] [msg "b"]"#.into()],
+            log: vec![
+                r#"[id "1"] [msg "a"]"#.into(),
+                r#"[id "2"] [msg "b"]"#.into(),
+            ],
         }
     }
 
@@ -101,15 +122,27 @@ mod tests {
     #[test]
     fn answers_are_compared() {
         check(|output| output.status = vec![403, 200], &[]);
-        check(|output| output.status = vec![400, 403], &["expected status 400 or 403, got 200"]);
-        check(|output| output.expect_error = true, &["expected no answer, got 200"]);
-        check(|output| output.response_contains = Some("hello".into()), &[]);
+        check(
+            |output| output.status = vec![400, 403],
+            &["expected status 400 or 403, got 200"],
+        );
+        check(
+            |output| output.expect_error = true,
+            &["expected no answer, got 200"],
+        );
+        check(
+            |output| output.response_contains = Some("hello".into()),
+            &[],
+        );
         check(
             |output| output.response_contains = Some("bye".into()),
             &["expected an answer that contains `bye`"],
         );
         let nothing = Observed::default();
-        assert_eq!(judge(&Output::default(), &nothing), ["expected an answer, got none"]);
+        assert_eq!(
+            judge(&Output::default(), &nothing),
+            ["expected an answer, got none"]
+        );
         let output = Output {
             expect_error: true,
             status: vec![200],
@@ -121,21 +154,36 @@ mod tests {
     #[test]
     fn rules_are_compared() {
         check(|output| output.expect_ids = vec![2, 1], &[]);
-        check(|output| output.expect_ids = vec![1, 3, 4], &["expected rule 3, 4"]);
+        check(
+            |output| output.expect_ids = vec![1, 3, 4],
+            &["expected rule 3, 4"],
+        );
         check(|output| output.no_expect_ids = vec![3], &[]);
-        check(|output| output.no_expect_ids = vec![2, 3], &["expected rule 2 not to fire"]);
+        check(
+            |output| output.no_expect_ids = vec![2, 3],
+            &["expected rule 2 not to fire"],
+        );
         check(
             |output| (output.isolated, output.expect_ids) = (true, vec![1]),
             &["expected no other rule"],
         );
-        check(|output| (output.isolated, output.expect_ids) = (true, vec![1, 2]), &[]);
+        check(
+            |output| (output.isolated, output.expect_ids) = (true, vec![1, 2]),
+            &[],
+        );
     }
 
     #[test]
     fn log_entries_are_compared_line_by_line() {
         check(|output| output.matches = regex(r#"id "1".*msg "a""#), &[]);
-        check(|output| output.matches = regex(r#"(?s)id "1".*msg "b""#), &[r#"expected a log entry that matches `(?s)id "1".*msg "b"`"#]);
+        check(
+            |output| output.matches = regex(r#"(?s)id "1".*msg "b""#),
+            &[r#"expected a log entry that matches `(?s)id "1".*msg "b"`"#],
+        );
         check(|output| output.no_matches = regex("msg \"c"), &[]);
-        check(|output| output.no_matches = regex(r#"\[id "\d+"\]"#), &[r#"expected no log entry that matches `\[id "\d+"\]`"#]);
+        check(
+            |output| output.no_matches = regex(r#"\[id "\d+"\]"#),
+            &[r#"expected no log entry that matches `\[id "\d+"\]`"#],
+        );
     }
 }

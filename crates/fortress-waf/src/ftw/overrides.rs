@@ -91,7 +91,14 @@ fn entry(node: &Node, fields: &mut Fields) -> Override {
         output: Output::default(),
         span: node.span,
     };
-    let known = ["rule_id", "test_ids", "stage_ids", "reason", "retry_once", "output"];
+    let known = [
+        "rule_id",
+        "test_ids",
+        "stage_ids",
+        "reason",
+        "retry_once",
+        "output",
+    ];
     for member in fields.object(node, "an override", &known) {
         let (value, what) = (&member.value, format!("`{}`", member.key));
         match &*member.key {
@@ -148,7 +155,10 @@ mod tests {
             ("test_overrides:\n  - {rule_id: 1}\n", "`reason`"),
             ("test_overrides:\n  - {reason: x}\n", "`rule_id`"),
             ("test_override: []\n", "unknown key `test_override`"),
-            ("test_overrides:\n  - {rule_id: 1, reason: x, output: {state: 4}}\n", "unknown key `state`"),
+            (
+                "test_overrides:\n  - {rule_id: 1, reason: x, output: {state: 4}}\n",
+                "unknown key `state`",
+            ),
         ] {
             let told = parse(text).map(|_| "accepted").unwrap_err();
             assert!(told.contains(expected), "{told}");

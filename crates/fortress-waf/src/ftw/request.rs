@@ -141,7 +141,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_completed() {
-        check(&input("GET", &[], ""), "GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+        check(
+            &input("GET", &[], ""),
+            "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        );
         check(
             &input("POST", &[("Host", "x")], ""),
             "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -188,7 +191,11 @@ mod tests {
 
     #[test]
     fn lines_of_multipart_bodies_end_in_crlf() {
-        let mut multipart = input("POST", &[("Content-Type", "Multipart/form-data; boundary=x")], "a\nb\n");
+        let mut multipart = input(
+            "POST",
+            &[("Content-Type", "Multipart/form-data; boundary=x")],
+            "a\nb\n",
+        );
         multipart.autocomplete = false;
         check(
             &multipart,
@@ -200,7 +207,9 @@ mod tests {
 
     #[test]
     fn methods_take_a_body_as_go_ftw_sees_it() {
-        for method in ["POST", "POSTER", "PUT", "XPUTX", "PATCH", "DELETE", "XDELETE"] {
+        for method in [
+            "POST", "POSTER", "PUT", "XPUTX", "PATCH", "DELETE", "XDELETE",
+        ] {
             assert!(takes_body(method), "{method}");
         }
         for method in ["GET", "post", "DELETED", "OPTIONS", "XPOST"] {

@@ -73,7 +73,16 @@ impl Place {
             let help = found.help.as_deref().unwrap_or_default();
             format!("{at}{}; {help}", found.message)
         });
-        let ruleset = first.map(|ruleset| format!("{:?}", ruleset.directives()));
+        let from = sets.choose(&settings, &mut Vec::new());
+        let ruleset = first.zip(from).and_then(|(_, from)| {
+            let mut told = Told {
+                sources: &mut sources,
+                diagnostics: &mut Vec::new(),
+                place: None,
+            };
+            make(&from, &settings, &mut sets.disk, &mut told)
+        });
+        let ruleset = ruleset.map(|ruleset| format!("{:?}", ruleset.directives()));
         (ruleset, shown.collect(), sets.files())
     }
 

@@ -41,7 +41,10 @@ fn what_is_not_given_is_what_go_ftw_takes() {
         (input.address.as_str(), input.port, input.method.as_str()),
         ("localhost", 80, "GET")
     );
-    assert_eq!((input.uri.as_str(), input.version.as_str()), ("/", "HTTP/1.1"));
+    assert_eq!(
+        (input.uri.as_str(), input.version.as_str()),
+        ("/", "HTTP/1.1")
+    );
     assert!(input.autocomplete && input.encoded.is_none() && input.headers.is_empty());
     let output = stage.output;
     assert!(output.status.is_empty() && output.expect_ids.is_empty() && !output.expect_error);
@@ -71,7 +74,10 @@ fn header_fields_have_an_order() {
     let expected = [("A", "x"), ("C", ""), ("b", "1")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(stage.input.headers, expected);
-    let stage = only("ordered_headers: [{name: b, value: 1}, {name: b, value: 0}]", "");
+    let stage = only(
+        "ordered_headers: [{name: b, value: 1}, {name: b, value: 0}]",
+        "",
+    );
     let expected = [("b", "1"), ("b", "0")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(stage.input.headers, expected);
@@ -89,7 +95,10 @@ fn bodies_are_text_templates_or_base64() {
     check(r#"data: '{{"-"|repeat 2}}{{ "" | repeat 9 }}'"#, "--");
     check("data: 'no } template {'", "no } template {");
     check("encoded_data: SGk=", "Hi");
-    assert_eq!(only("encoded_request: R0VUIC8=", "").input.encoded.unwrap(), b"GET /");
+    assert_eq!(
+        only("encoded_request: R0VUIC8=", "").input.encoded.unwrap(),
+        b"GET /"
+    );
     for wrong in [
         "data: '{{ env \"HOME\" }}'",
         "data: '{{ \"a\" | repeat 99999999999 }}'",
@@ -97,16 +106,29 @@ fn bodies_are_text_templates_or_base64() {
     ] {
         refused(&stage_of(wrong, ""), "4: this template is not supported");
     }
-    refused(&stage_of("encoded_data: '!'", ""), "`encoded_data` is not base64");
-    refused(&stage_of("encoded_request: SGk=, data: x", ""), "the whole request");
+    refused(
+        &stage_of("encoded_data: '!'", ""),
+        "`encoded_data` is not base64",
+    );
+    refused(
+        &stage_of("encoded_request: SGk=, data: x", ""),
+        "the whole request",
+    );
 }
 
 #[test]
 fn autocompletion_has_an_older_name() {
     assert!(!only("autocomplete_headers: false", "").input.autocomplete);
     assert!(!only("stop_magic: true", "").input.autocomplete);
-    assert!(only("stop_magic: true, autocomplete_headers: true", "").input.autocomplete);
-    refused(&stage_of("autocomplete_headers: 1", ""), "must be `true` or `false`");
+    assert!(
+        only("stop_magic: true, autocomplete_headers: true", "")
+            .input
+            .autocomplete
+    );
+    refused(
+        &stage_of("autocomplete_headers: 1", ""),
+        "must be `true` or `false`",
+    );
 }
 
 #[test]
@@ -118,22 +140,46 @@ fn expectations_are_read() {
     )
     .output;
     assert_eq!(output.status, [400, 403]);
-    assert_eq!((output.expect_ids, output.no_expect_ids), (vec![5], vec![6]));
+    assert_eq!(
+        (output.expect_ids, output.no_expect_ids),
+        (vec![5], vec![6])
+    );
     assert!(output.expect_error && output.isolated && output.retry_once);
     assert_eq!((output.matches.len(), output.no_matches.len()), (1, 1));
     assert_eq!(output.response_contains.as_deref(), Some("x"));
-    assert_eq!(only("", "log_contains: a, no_log_contains: b").output.matches.len(), 1);
+    assert_eq!(
+        only("", "log_contains: a, no_log_contains: b")
+            .output
+            .matches
+            .len(),
+        1
+    );
     refused(&stage_of("", "isolated: true"), "exactly one id");
-    refused(&stage_of("", "log: {match_regex: '('}"), "not a regular expression");
-    refused(&stage_of("", "status: ok"), "`status` must be a whole number, not a string");
+    refused(
+        &stage_of("", "log: {match_regex: '('}"),
+        "not a regular expression",
+    );
+    refused(
+        &stage_of("", "status: ok"),
+        "`status` must be a whole number, not a string",
+    );
 }
 
 #[test]
 fn unknown_keys_are_mistakes_with_a_place() {
-    refused(&stage_of("verison: x", ""), "4: unknown key `verison` in `input` did you mean `version`?");
-    refused(&stage_of("", "log: {expected_ids: [1]}"), "5: unknown key `expected_ids` in `log` did you mean `expect_ids`?");
+    refused(
+        &stage_of("verison: x", ""),
+        "4: unknown key `verison` in `input` did you mean `version`?",
+    );
+    refused(
+        &stage_of("", "log: {expected_ids: [1]}"),
+        "5: unknown key `expected_ids` in `log` did you mean `expect_ids`?",
+    );
     refused("rule: 1\n", "1: unknown key `rule` in the file");
-    refused(&stage_of("save_cookie: true", ""), "`save_cookie` is not supported");
+    refused(
+        &stage_of("save_cookie: true", ""),
+        "`save_cookie` is not supported",
+    );
     refused(&stage_of("uris: [/]", ""), "`uris` is not supported");
     refused("rule_id: 1\ntests:\n  - test_id: 1\n", "at least one stage");
     refused("rule_id: 1\ntests: 5\n", "`tests` must be a list");
