@@ -3,15 +3,17 @@
 
 use bytes::Bytes;
 
-/// A text of the transaction: a span of the arena, or of the body.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// A text of the transaction: a span of the arena, of the request's body, or of the response's.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Text {
     start: u32,
-    /// The length; the top bit says that the span is of the body.
+    /// The length; the two top bits say where the span is.
     length: u32,
 }
 
-const IN_BODY: u32 = 1 << 31;
+const ORIGIN: u32 = 3 << 30;
+const IN_BODY: u32 = 1 << 30;
+const IN_RESPONSE: u32 = 2 << 30;
 
 impl Text {
     /// The span `start..end` of the body that the store holds.
@@ -22,25 +24,43 @@ impl Text {
         }
     }
 
+    /// The span `start..end` of the response's body.
+    pub(crate) fn of_response(start: usize, end: usize) -> Self {
+        Self {
+            start: narrow(start),
+            length: narrow(end.saturating_sub(start)) | IN_RESPONSE,
+        }
+    }
+
     /// Length in bytes.
     pub(crate) fn len(self) -> usize {
-        widen(self.length & !IN_BODY)
+        widen(self.length & !ORIGIN)
+    }
+
+    /// Where it begins in the request's body, if it is there.
+    pub(crate) fn start_in_body(self) -> Option<usize> {
+        (self.length & ORIGIN == IN_BODY).then(|| widen(self.start))
+    }
+
+    /// A number that tells texts apart, for tables.
+    pub(crate) fn key(self) -> u64 {
+        u64::from(self.start) << 32 | u64::from(self.length)
     }
 
     /// Its bytes `start..end`, cut to what there is.
     pub(crate) fn part(self, start: usize, end: usize) -> Self {
-        let end = narrow(end).min(self.length & !IN_BODY);
+        let end = narrow(end).min(self.length & !ORIGIN);
         let start = narrow(start).min(end);
         Self {
             start: self.start.saturating_add(start),
-            length: (end - start) | (self.length & IN_BODY),
+            length: (end - start) | (self.length & ORIGIN),
         }
     }
 }
 
-/// Bodies and arenas are bounded far below 2 GiB; what were larger would be cut, not wrapped.
+/// Bodies and arenas are bounded far below 1 GiB; what were larger would be cut, not wrapped.
 fn narrow(size: usize) -> u32 {
-    u32::try_from(size).unwrap_or(IN_BODY - 1).min(IN_BODY - 1)
+    u32::try_from(size).unwrap_or(!ORIGIN).min(!ORIGIN)
 }
 
 fn widen(size: u32) -> usize {
@@ -52,6 +72,7 @@ fn widen(size: u32) -> usize {
 pub(crate) struct Store {
     arena: Vec<u8>,
     body: Bytes,
+    response: Bytes,
 }
 
 impl Store {
@@ -60,6 +81,12 @@ impl Store {
         self.arena.clear();
         self.arena.shrink_to(keep);
         self.body = Bytes::new();
+        self.response = Bytes::new();
+    }
+
+    /// Takes the response's body over.
+    pub(crate) fn set_response(&mut self, body: Bytes) {
+        self.response = body;
     }
 
     /// Takes the body over, without copying it.
@@ -74,10 +101,10 @@ impl Store {
 
     /// The bytes of a text.
     pub(crate) fn get(&self, text: Text) -> &[u8] {
-        let of = if text.length & IN_BODY == 0 {
-            self.arena.as_slice()
-        } else {
-            &self.body
+        let of = match text.length & ORIGIN {
+            IN_BODY => &self.body,
+            IN_RESPONSE => &self.response,
+            _ => self.arena.as_slice(),
         };
         let start = widen(text.start);
         of.get(start..start + text.len()).unwrap_or_default()
@@ -110,14 +137,23 @@ impl Store {
     /// Appends the bytes of a text to the arena, wherever it stands.
     pub(crate) fn append(&mut self, text: Text) {
         let (start, end) = (widen(text.start), widen(text.start) + text.len());
-        if text.length & IN_BODY == 0 {
+        if text.length & ORIGIN == 0 {
             let most = self.arena.len();
-            self.arena
-                .extend_from_within(start.min(most)..end.min(most));
+            self.arena.extend_from_within(start.min(most)..end.min(most));
         } else {
+            let of = if text.length & ORIGIN == IN_BODY {
+                &self.body
+            } else {
+                &self.response
+            };
             self.arena
-                .extend_from_slice(self.body.get(start..end).unwrap_or_default());
+                .extend_from_slice(of.get(start..end).unwrap_or_default());
         }
+    }
+
+    /// Forgets what was appended since the arena held `start` bytes: no text of it may be used again.
+    pub(crate) fn truncate(&mut self, start: usize) {
+        self.arena.truncate(start);
     }
 
     /// Bytes in the arena.

@@ -6,66 +6,21 @@
     reason = "tests may fail, and say what they skip"
 )]
 
+mod material;
+
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use fortress_waf::seclang::{DirectiveKind, Files, Ruleset, RulesetBuilder};
-
-/// The files of a folder, as names are meant in its rules.
-struct Disk;
-
-impl Files for Disk {
-    fn read(&mut self, name: &str, from: &str) -> Result<Vec<u8>, String> {
-        let folder = Path::new(from).parent().unwrap_or(Path::new(""));
-        fs::read(folder.join(name)).map_err(|error| error.to_string())
-    }
-
-    fn list(&mut self, pattern: &str, _: &str) -> Result<Vec<String>, String> {
-        Err(format!("`{pattern}` is not to be listed"))
-    }
-}
-
-/// A folder that the environment names, or the usual one; `None`, said aloud, where it is not there.
-fn folder(variable: &str, usual: &str, inside: &str) -> Option<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = workspace
-        .join(option(variable).unwrap_or_else(|| usual.to_owned()))
-        .join(inside);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(
-        option("FORTRESS_REQUIRE_ALL").as_deref() != Some("1"),
-        "{} is missing",
-        path.display()
-    );
-    println!("skipped: {} is missing", path.display());
-    None
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told by the environment where things are"
-)]
-fn option(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
+use fortress_waf::seclang::{DirectiveKind, Ruleset, RulesetBuilder};
+use material::{Disk, folder, listed};
 
 /// The rule set of the files, which has every rule that their lines begin.
 #[track_caller]
 fn check(setups: &[PathBuf], rules: &Path, suffixes: &[&str], without_effect: &[&str]) {
-    let mut files: Vec<PathBuf> = fs::read_dir(rules)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            let name = path.to_str().unwrap();
-            suffixes.iter().any(|suffix| name.ends_with(suffix))
-        })
-        .collect();
-    files.sort();
+    let files = listed(rules, suffixes);
     let mut builder = RulesetBuilder::default();
     let mut begun = 0;
     for path in setups.iter().chain(&files) {

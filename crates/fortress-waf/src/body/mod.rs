@@ -147,7 +147,7 @@ impl Collected {
     }
 
     /// Raises the flag; the first message stays, for what follows is often its consequence.
-    fn fail(&mut self, fault: Fault) {
+    pub(crate) fn fail(&mut self, fault: Fault) {
         self.flags.reqbody_processor_error = true;
         self.fault.get_or_insert(fault);
     }

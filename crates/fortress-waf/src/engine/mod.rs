@@ -4,14 +4,36 @@
 //! the head and after the body, then the same for the response. Deliberately not here: reading
 //! SecLang (`seclang`), files, sockets, clocks and threads.
 
+mod act;
+mod compile;
+mod look;
+mod memo;
+mod persist;
+mod program;
+mod run;
+mod screen;
+mod values;
 mod verdict;
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 
 pub use self::verdict::{Finding, Matched, Refusal, RefusalKind, Verdict};
-use crate::seclang::{Mistake, Ruleset};
+use self::{
+    program::Program,
+    run::{Runner, Running},
+    values::{Bucket, Peer, State},
+};
+use crate::{
+    bits::Bits,
+    seclang::{Mistake, Phase, Ruleset},
+    store::Text,
+};
 
 /// How a program finds the rules that can match.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -25,7 +47,9 @@ pub enum Screening {
 
 /// Rules, compiled: immutable, shared by all threads.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    program: Program,
+}
 
 impl Engine {
     /// Compiles rules.
@@ -33,20 +57,48 @@ impl Engine {
     /// # Errors
     /// Every mistake that shows only now: regular expressions, networks, ranges.
     pub fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Self, Vec<Mistake>> {
-        let (_, _) = (ruleset, screening);
-        Ok(Self {})
+        let program = compile::compile(ruleset, screening)?;
+        Ok(Self { program })
     }
 
     /// How many rules there are.
     #[must_use]
     pub fn rules(&self) -> usize {
-        0
+        self.program.rules.len()
+    }
+
+    /// How many rules need no turn, because they were decided while compiling.
+    #[must_use]
+    pub fn folded(&self) -> usize {
+        self.program.folded
+    }
+
+    /// The tags of a rule, as far as they have no macros.
+    #[must_use]
+    pub fn tags(&self, id: u64) -> Vec<&[u8]> {
+        let rule = self.program.rules.iter().find(|rule| rule.id == id);
+        let tags = rule.into_iter().flat_map(|rule| &rule.tags);
+        let fixed = tags.filter_map(|tag| match tag {
+            program::TemplatePlan::Fixed(number, _) => Some(self.program.constants.get(*number)),
+            program::TemplatePlan::Slot(_) | program::TemplatePlan::Pieces(_) => None,
+        });
+        fixed.collect()
+    }
+
+    /// Where a rule stands.
+    #[must_use]
+    pub fn place(&self, id: u64) -> Option<&crate::seclang::Place> {
+        let rule = self.program.rules.iter().find(|rule| rule.id == id)?;
+        Some(&rule.place)
     }
 }
 
 /// Memory of a transaction, kept from one to the next, so that in steady state nothing is allocated.
 #[derive(Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    state: State,
+    running: Running,
+}
 
 /// What is known before the request.
 #[derive(Clone, Copy, Debug)]
@@ -70,97 +122,232 @@ pub struct Transaction {
     memory: Box<Memory>,
 }
 
+/// Findings that memory is kept for.
+const KEPT_FINDINGS: usize = 64;
+
 impl Transaction {
     /// Begins a transaction.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, memory: Box<Memory>, opening: &Opening<'_>) -> Self {
-        let _ = opening;
+    pub fn new(engine: Arc<Engine>, mut memory: Box<Memory>, opening: &Opening<'_>) -> Self {
+        let Memory { state, running } = &mut *memory;
+        let program = &engine.program;
+        state.reset(program);
+        let now = opening.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        state.peer = Peer {
+            client: Some(opening.client),
+            server: Some(opening.server),
+            id: state.store.add(opening.id.as_bytes()),
+            now: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+        };
+        running.memo.forget();
+        running.request.reset(&program.request);
+        running.response.reset(&program.response);
+        running.work = 0;
+        running.budget = opening.budget;
+        running.matched = None;
+        running.matched_vars.clear();
+        running.findings.clear();
+        running.findings.shrink_to(KEPT_FINDINGS);
+        if running.removed.length() != program.rules.len() {
+            running.removed = Bits::new(program.rules.len());
+        } else if running.any_removed {
+            running.removed.fill(false);
+        }
+        running.any_removed = false;
+        running.removed_targets.clear();
+        running.allowed = None;
+        running.refused = false;
         Self { engine, memory }
+    }
+
+    fn runner(&mut self) -> Runner<'_> {
+        let Memory { state, running } = &mut *self.memory;
+        Runner {
+            program: &self.engine.program,
+            state,
+            run: running,
+            rule: None,
+        }
+    }
+
+    fn parts(&mut self) -> (&Program, &mut State) {
+        (&self.engine.program, &mut self.memory.state)
     }
 
     /// The request line: method, target and protocol (`HTTP/1.1`) as they came.
     pub fn request_line(&mut self, method: &[u8], target: &[u8], protocol: &[u8]) {
-        let (_, _, _) = (method, target, protocol);
+        let (program, state) = self.parts();
+        state.set_line(program, method, target, protocol);
     }
 
     /// One header field of the request, in order.
     pub fn request_field(&mut self, name: &[u8], value: &[u8]) {
-        let (_, _) = (name, value);
+        let (program, state) = self.parts();
+        state.add_field(program, name, value);
     }
 
     /// Says that the description proved the value of this query parameter harmless (a number, a
-    /// UUID, a date, a member of an enumeration): rules that look for texts skip it. A name that
+    /// UUID, a date, a member of an enumeration): rules that look for attacks skip it. A name that
     /// occurs twice is not skipped.
     pub fn prove_query(&mut self, name: &[u8]) {
-        let _ = name;
+        self.prove(Bucket::Query, name);
     }
 
     /// The same of a cookie.
     pub fn prove_cookie(&mut self, name: &[u8]) {
-        let _ = name;
+        self.prove(Bucket::Cookie, name);
     }
 
     /// The same of a header field.
     pub fn prove_field(&mut self, name: &[u8]) {
-        let _ = name;
+        self.prove(Bucket::Field, name);
     }
 
-    /// The same of a scalar in the body: the bytes `start..end` of it, without quotes.
+    fn prove(&mut self, bucket: Bucket, name: &[u8]) {
+        let state = &mut self.memory.state;
+        let name = state.store.add(name);
+        state.proven_names.push((bucket, name));
+    }
+
+    /// The same of a scalar in the body: the bytes `start..end` of it, without quotes. Spans come in
+    /// the order in which they stand.
     pub fn prove_body(&mut self, start: usize, end: usize) {
-        let (_, _) = (start, end);
+        if let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) {
+            self.memory.state.proven_spans.push((start, end));
+        }
     }
 
     /// Runs the rules of phase 1.
     pub fn request_head(&mut self) -> Verdict {
-        Verdict::Pass
+        let (program, state) = self.parts();
+        state.end_head(program);
+        state.settle_proven();
+        let mut runner = self.runner();
+        if !runner.is_on() {
+            return Verdict::Pass;
+        }
+        runner.screen(Bucket::HEAD);
+        runner.phase(Phase::RequestHeaders)
     }
 
     /// Takes the whole body (which may be empty) and runs the rules of phase 2.
     pub fn request_body(&mut self, body: Bytes) -> Verdict {
-        drop(body);
-        Verdict::Pass
+        if !self.runner().is_on() {
+            return Verdict::Pass;
+        }
+        let (program, state) = self.parts();
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        state.read_body(program, body);
+        state.proven_spans.sort_unstable();
+        let mut runner = self.runner();
+        runner.run.work = runner.run.work.saturating_add(length);
+        runner.screen(Bucket::BODY);
+        runner.phase(Phase::RequestBody)
     }
 
     /// The status of the response and its protocol.
     pub fn response_line(&mut self, status: u16, protocol: &[u8]) {
-        let (_, _) = (status, protocol);
+        let state = &mut self.memory.state;
+        state.status = Some(status);
+        state.answer_protocol = state.store.add(protocol);
+        // The response has a budget of its own.
+        self.memory.running.work = 0;
     }
 
     /// One header field of the response.
     pub fn response_field(&mut self, name: &[u8], value: &[u8]) {
-        let (_, _) = (name, value);
+        let (program, state) = self.parts();
+        state.add_answer_field(program, name, value);
     }
 
     /// Runs the rules of phase 3.
     pub fn response_head(&mut self) -> Verdict {
-        Verdict::Pass
+        let mut runner = self.runner();
+        if !runner.is_on() {
+            return Verdict::Pass;
+        }
+        runner.screen(Bucket::ANSWER_HEAD);
+        runner.phase(Phase::ResponseHeaders)
     }
 
     /// Whether rules of phase 4 want to see this response's body (by its media type).
     #[must_use]
     pub fn wants_response_body(&self) -> bool {
-        false
+        let state = &self.memory.state;
+        if !state.response_body_access {
+            return false;
+        }
+        let types = &self.engine.program.settings.response_types;
+        let Some(written) = state.answer_header(b"content-type") else {
+            // An answer that does not say what it is may be anything.
+            return types.is_empty();
+        };
+        let written = state.store.get(written).split(|byte| *byte == b';').next();
+        let written = written.unwrap_or_default().trim_ascii();
+        types.is_empty() || types.iter().any(|kind| written.eq_ignore_ascii_case(kind.as_bytes()))
     }
 
-    /// Takes the response's body and runs the rules of phase 4.
+    /// Takes the response's body and runs the rules of phase 4. Without a body that
+    /// [`Self::wants_response_body`], an empty one is given.
     pub fn response_body(&mut self, body: Bytes) -> Verdict {
-        drop(body);
-        Verdict::Pass
+        if !self.runner().is_on() {
+            return Verdict::Pass;
+        }
+        let limit = self.engine.program.settings.response_limit;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let state = &mut self.memory.state;
+        let body = if body.len() > limit {
+            state.outbound_error = true;
+            body.slice(..limit)
+        } else {
+            body
+        };
+        state.answer_body = Text::of_response(0, body.len());
+        state.store.set_response(body);
+        let mut runner = self.runner();
+        runner.screen(&[Bucket::AnswerBody]);
+        runner.phase(Phase::ResponseBody)
     }
 
     /// Runs the rules of phase 5.
-    pub fn end(&mut self) {}
+    pub fn end(&mut self) {
+        // Nothing is refused any more, and nothing is left unlogged for its cost.
+        self.memory.running.work = 0;
+        let _verdict: Verdict = self.runner().phase(Phase::Logging);
+    }
 
     /// The rules that matched and are to be logged, in order.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
-        &[]
+        &self.memory.running.findings
     }
 
     /// How many values were not searched because the description had proved them harmless.
     #[must_use]
     pub fn proven(&self) -> usize {
-        0
+        self.memory.running.request.proven
+    }
+
+    /// The value of a key of `TX` (in lower case), such as `blocking_inbound_anomaly_score`.
+    #[must_use]
+    pub fn tx(&self, key: &str) -> Option<Vec<u8>> {
+        let Memory { state, .. } = &*self.memory;
+        let program = &self.engine.program;
+        let value = match program.slots.find(key.as_bytes()) {
+            Some(slot) => *state.tx.get(usize::try_from(slot).ok()?)?,
+            None => state.named.get(state.named(key.as_bytes())?)?.value,
+        };
+        if value == program::Val::None {
+            return None;
+        }
+        let mut digits = run::Digits::default();
+        Some(run::bytes_of(program, &state.store, value, &mut digits).to_vec())
+    }
+
+    /// Bytes that were looked at so far.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.memory.running.work
     }
 
     /// Ends the transaction; the memory serves the next.

@@ -57,6 +57,8 @@ pub struct Finding {
     pub severity: Option<u8>,
     /// Its tags.
     pub tags: Vec<String>,
+    /// Its `ver`.
+    pub version: String,
     /// What it added to anomaly scores.
     pub score: i64,
     /// What matched, first to last, as far as it was kept.
@@ -74,4 +76,6 @@ pub struct Matched {
     pub transformations: Vec<Transformation>,
     /// What was asked.
     pub operator: Operator,
+    /// Whether the rule matches where the operator does not.
+    pub negated: bool,
 }

@@ -274,17 +274,13 @@ fn input(node: &Node, fields: &mut Fields) -> Input {
             "stop_magic" if !has_autocomplete => {
                 input.autocomplete = !fields.boolean(value, &what);
             }
-            "protocol" => {
-                if fields.text(value, &what) != "http" {
-                    fields.wrong(value.span, "`protocol` can only be `http` here");
-                }
+            "protocol" if fields.text(value, &what) != "http" => {
+                fields.wrong(value.span, "`protocol` can only be `http` here");
             }
             // Where the log's markers go: there are none here.
             "virtual_host_mode" => _ = fields.boolean(value, &what),
-            "save_cookie" | "follow_redirect" => {
-                if fields.boolean(value, &what) {
-                    fields.wrong(member.key_span, format!("{what} is not supported"));
-                }
+            "save_cookie" | "follow_redirect" if fields.boolean(value, &what) => {
+                fields.wrong(member.key_span, format!("{what} is not supported"));
             }
             "raw_request" | "response" | "uris" => {
                 fields.wrong(member.key_span, format!("{what} is not supported"));

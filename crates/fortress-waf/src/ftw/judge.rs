@@ -6,6 +6,7 @@
 use regex::bytes::Regex;
 
 use super::format::Output;
+use crate::engine::{Finding, Verdict};
 
 /// What came of a request.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,10 @@ pub struct Observed {
     pub rules: Vec<u64>,
     /// The log entries, a line each.
     pub log: Vec<String>,
+    /// What the rules found, where that is known in full: in process.
+    pub findings: Vec<Finding>,
+    /// What the rules said, where that is known and they were asked.
+    pub verdict: Option<Verdict>,
 }
 
 /// Everything in which the two differ; nothing if the stage passed.
@@ -100,6 +105,7 @@ mod tests {
                 r#"[id "1"] [msg "a"]"#.into(),
                 r#"[id "2"] [msg "b"]"#.into(),
             ],
+            ..Observed::default()
         }
     }
 

@@ -10,8 +10,12 @@ use crate::ByteSet;
 /// How often the string is expected in a text of some tens of bytes.
 pub(super) fn literal(piece: &Piece) -> f32 {
     const POSITIONS: f32 = 24.0;
-    let own: f32 = piece.bytes.iter().copied().map(byte).product();
-    POSITIONS * own * edge(piece.before) * edge(piece.after)
+    POSITIONS * string(&piece.bytes) * edge(piece.before) * edge(piece.after)
+}
+
+/// How often the string is expected at one position.
+pub(super) fn string(bytes: &[u8]) -> f32 {
+    bytes.iter().copied().map(byte).product()
 }
 
 /// How often a text has a byte of the groups.

@@ -1,0 +1,132 @@
+//! From directives to a program: `drafts` applies what directives do to rules, `rules` resolves
+//! their names, `tests` their operators, `fold` decides what is already decided, and `screens` finds
+//! out which values can match which rules.
+//!
+//! Deliberately not here: running anything. All mistakes are told at once.
+
+mod drafts;
+mod fold;
+mod rules;
+mod screens;
+mod tests;
+
+use super::{
+    Screening,
+    persist::Kept,
+    program::{
+        Chains, Constants, ControlPlan, FieldNames, Program, RulePlan, Settings, Skip, Slots, Step,
+        Val,
+    },
+};
+use crate::seclang::{Mistake, Phase, Place, Ruleset};
+
+/// Compiles rules.
+pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program, Vec<Mistake>> {
+    let mut compiler = Compiler::default();
+    let drafts = drafts::drafts(ruleset, &mut compiler);
+    let mut rules: Vec<RulePlan> = Vec::with_capacity(drafts.rules.len());
+    for draft in &drafts.rules {
+        let plan = compiler.rule(draft, &drafts.rules);
+        rules.push(plan);
+    }
+    if !compiler.mistakes.is_empty() {
+        return Err(compiler.mistakes);
+    }
+    let mut phases = phases(&mut rules, &drafts);
+    let folded = fold::fold(&compiler, &mut rules, &mut phases);
+    let (request, response) = screens::screens(&mut compiler, &rules, &mut phases, screening);
+    let names = compiler.slots.names().iter();
+    let slot_names = names.map(|name| compiler.constants.add(name)).collect();
+    let processor_names = ["", "URLENCODED", "MULTIPART", "JSON", "XML"]
+        .map(|name| compiler.constants.add(name.as_bytes()));
+    Ok(Program {
+        slot_names,
+        processor_names,
+        initial: folded.initial,
+        folded: folded.rules,
+        rules,
+        phases,
+        chains: compiler.chains,
+        constants: compiler.constants,
+        slots: compiler.slots,
+        fields: compiler.fields,
+        controls: compiler.controls,
+        kept: Kept::new(drafts.settings.collection_timeout),
+        settings: drafts.settings,
+        request,
+        response,
+    })
+}
+
+/// What is shared by all rules while they are compiled.
+#[derive(Debug, Default)]
+struct Compiler {
+    chains: Chains,
+    constants: Constants,
+    slots: Slots,
+    fields: FieldNames,
+    controls: Vec<ControlPlan>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Compiler {
+    fn wrong(&mut self, place: &Place, message: impl Into<String>) {
+        self.mistakes.push(Mistake {
+            place: place.clone(),
+            message: message.into(),
+            suggestion: None,
+        });
+    }
+}
+
+/// The index of a phase among five.
+pub(super) fn index_of(phase: Phase) -> usize {
+    match phase {
+        Phase::RequestHeaders => 0,
+        Phase::RequestBody => 1,
+        Phase::ResponseHeaders => 2,
+        Phase::ResponseBody => 3,
+        Phase::Logging => 4,
+    }
+}
+
+/// Sorts rules into phases, and gives each `skipAfter` the step that it leads to.
+fn phases(rules: &mut [RulePlan], drafts: &drafts::Drafts<'_>) -> [Vec<Step>; 5] {
+    let mut phases: [Vec<Step>; 5] = Default::default();
+    // The directive of each step, to find markers among them.
+    let mut places: [Vec<usize>; 5] = Default::default();
+    for (index, (rule, draft)) in rules.iter().zip(&drafts.rules).enumerate() {
+        let phase = index_of(rule.phase);
+        if let (Some(steps), Some(places)) = (phases.get_mut(phase), places.get_mut(phase)) {
+            steps.push(Step {
+                rule: u32::try_from(index).unwrap_or(u32::MAX),
+                test: None,
+            });
+            places.push(draft.at);
+        }
+    }
+    for (rule, draft) in rules.iter_mut().zip(&drafts.rules) {
+        let Some(marker) = &draft.skip_after else {
+            continue;
+        };
+        // INVARIANT: the reader has seen to it that the marker stands after the rule.
+        let after = drafts
+            .markers
+            .iter()
+            .find(|(at, name)| *at > draft.at && name == marker)
+            .map_or(usize::MAX, |(at, _)| *at);
+        let steps = places.get(index_of(rule.phase)).map_or(&[][..], |places| places);
+        let step = steps.partition_point(|at| *at < after);
+        rule.skip = Skip::To(u32::try_from(step).unwrap_or(u32::MAX));
+    }
+    phases
+}
+
+/// A value that a constant text has: a number where it is written as one.
+fn value_of(text: &[u8], number: u32) -> Val {
+    let written = std::str::from_utf8(text).ok();
+    match written.and_then(|text| text.parse::<i64>().ok()) {
+        Some(value) if value.to_string().as_bytes() == text => Val::Int(value),
+        _ => Val::Const(number),
+    }
+}

@@ -1,0 +1,98 @@
+//! Transformed values, each made once: rules share chains, and chains share beginnings.
+
+use super::program::{Chains, Node, ROOT};
+use crate::store::{Store, Text};
+
+/// Results that are remembered: a table in which a newer one takes an older one's place.
+const ENTRIES: usize = 512;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    stamp: u32,
+    node: Node,
+    input: Text,
+    output: Text,
+}
+
+/// The results of one transaction.
+#[derive(Debug)]
+pub(super) struct Memo {
+    entries: Box<[Entry]>,
+    stamp: u32,
+    scratch: Vec<u8>,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        Self {
+            entries: vec![Entry::default(); ENTRIES].into(),
+            stamp: 1,
+            scratch: Vec::new(),
+        }
+    }
+}
+
+/// Room to work in that is kept.
+const KEPT: usize = 64 << 10;
+
+impl Memo {
+    /// Forgets all results: their texts are gone.
+    pub(super) fn forget(&mut self) {
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.entries.fill(Entry::default());
+            self.stamp = 1;
+        }
+        if self.scratch.capacity() > KEPT {
+            self.scratch = Vec::new();
+        }
+    }
+
+    /// The value at a node. What no transformation changes is the very same text. `work` counts the
+    /// bytes that were looked at.
+    pub(super) fn at(
+        &mut self,
+        store: &mut Store,
+        chains: &Chains,
+        text: Text,
+        node: Node,
+        work: &mut u64,
+    ) -> Text {
+        if node == ROOT {
+            return text;
+        }
+        let Some((parent, transformation)) = chains.get(node) else {
+            return text;
+        };
+        let slot = slot(text, node);
+        if let Some(entry) = self.entries.get(slot)
+            && entry.stamp == self.stamp
+            && entry.node == node
+            && entry.input == text
+        {
+            return entry.output;
+        }
+        let input = self.at(store, chains, text, parent, work);
+        self.scratch.clear();
+        *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
+        let output = if transformation.apply(store.get(input), &mut self.scratch) {
+            store.add(&self.scratch)
+        } else {
+            input
+        };
+        if let Some(entry) = self.entries.get_mut(slot) {
+            *entry = Entry {
+                stamp: self.stamp,
+                node,
+                input: text,
+                output,
+            };
+        }
+        output
+    }
+}
+
+fn slot(text: Text, node: Node) -> usize {
+    let mixed = (text.key() ^ u64::from(node) << 17).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    usize::try_from(mixed >> 40).unwrap_or_default() % ENTRIES
+}

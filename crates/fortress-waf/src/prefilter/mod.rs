@@ -1,0 +1,311 @@
+//! Which of many tests can match a text, so that the others need not be asked.
+//!
+//! A test is a regular expression, a list of phrases or a set of bytes. From each, when rules are
+//! loaded, a *condition* is read that every text it matches fulfils; for each text those tests are
+//! kept whose condition holds. Nothing here decides that a test matches, and nothing here knows
+//! rules, targets or transformations.
+//!
+//! # Why no match is lost
+//!
+//! Every step says less than the one before, never more:
+//!
+//! 1. *From the pattern to its condition* (`need`). By induction over the tree: a literal must occur,
+//!    a class demands one of its bytes. A sequence demands what each of its parts demands, and
+//!    strings of neighbours join, since nothing stands between them; what may stand beside a string
+//!    is the union over everything that the tree allows there, skipped parts included. A choice
+//!    demands "this of one branch *or* that of the other", made of one demand of each branch; a
+//!    branch without demands leaves none to the choice. A part that may be left out demands nothing;
+//!    one that is repeated demands what one round does. An assertion restricts the neighbours of the
+//!    empty string. Whatever exceeds a bound is dropped from an "and", or replaced by a beginning or
+//!    an end of itself, which occurs wherever the whole does.
+//! 2. *Case*. Strings and sets of neighbours are folded, texts are folded while they are read, and
+//!    the groups of an alphabet do not tell case apart. So a condition that takes case into account
+//!    implies the one that is asked, and the answer is the same for a text in any ASCII case.
+//! 3. *Groups* (`alphabet`). A byte of a set occurs only if its group is in the text's alphabet. A
+//!    test goes when one of its masks does not meet the alphabet.
+//! 4. *Gates*. "One of these strings, or a byte of these groups" holds if the alphabet meets the
+//!    groups (step 3) or the scanner finds one of the strings between neighbours that are allowed. A
+//!    test goes when one of its gates does not hold.
+//! 5. *The scanner* (`scan`) finds every string: a string lies under its gram, whose bit is set, whose
+//!    bucket has the string; every position of the text is looked at.
+//! 6. *The memory of alphabets* holds what step 3 gave for exactly this alphabet and these tests.
+
+mod alphabet;
+mod need;
+mod pieces;
+mod rarity;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use regex_syntax::hir::Hir;
+
+pub(crate) use self::alphabet::Alphabet;
+use self::{
+    need::Condition,
+    pieces::Piece,
+    scan::{Scanner, Strings},
+};
+use crate::{ByteSet, bits::Bits};
+
+/// Gates that a test has at most. A fourth keeps out next to nothing that three let pass.
+const PLANES: usize = 3;
+
+/// Alphabets that a thread remembers. Benign traffic has some tens; an attacker who makes up more
+/// costs the time of working them out, which is that of a few hundred bytes of text.
+const REMEMBERED: usize = 512;
+
+/// Collects tests.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    conditions: Vec<Condition>,
+}
+
+impl Builder {
+    /// A regular expression (without Unicode, see `pattern`); gives the test's number: 0, 1, 2 …
+    pub(crate) fn regex(&mut self, hir: &Hir) -> usize {
+        self.add(Condition::of_regex(hir))
+    }
+
+    /// One of these phrases occurs, in any ASCII case. An empty list never matches, an empty phrase
+    /// always does.
+    pub(crate) fn phrases<'a>(&mut self, phrases: impl Iterator<Item = &'a [u8]>) -> usize {
+        self.add(Condition::of_phrases(phrases.map(Piece::new)))
+    }
+
+    /// A byte of this set occurs.
+    pub(crate) fn bytes(&mut self, set: ByteSet) -> usize {
+        self.add(Condition {
+            gates: Vec::new(),
+            groups: vec![Alphabet::mask(set)],
+        })
+    }
+
+    /// Always possible.
+    pub(crate) fn always(&mut self) -> usize {
+        self.add(Condition::default())
+    }
+
+    fn add(&mut self, condition: Condition) -> usize {
+        self.conditions.push(condition);
+        self.conditions.len() - 1
+    }
+
+    /// The prefilter of these tests.
+    pub(crate) fn build(self) -> Prefilter {
+        // Scratch memories tell prefilters apart by it; 0 is nobody's.
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let tests = self.conditions.len();
+        let mut every = Bits::new(tests);
+        every.fill(true);
+        let width = every.words().len();
+        let planes = self.conditions.iter().map(|condition| condition.gates.len());
+        let planes = planes.max().unwrap_or_default();
+        let mut absent: Vec<u64> = (0..planes).flat_map(|_| every.words()).copied().collect();
+        let mut demands = BTreeMap::<Alphabet, Vec<usize>>::new();
+        let mut gates = Vec::new();
+        let mut strings = Strings::default();
+        for (test, condition) in self.conditions.into_iter().enumerate() {
+            for mask in condition.groups {
+                demands.entry(mask).or_default().push(test);
+            }
+            for (plane, (pieces, groups)) in condition.gates.into_iter().enumerate() {
+                let flag = Flag::new(plane * width, test);
+                flag.clear(&mut absent);
+                if groups != Alphabet::default() {
+                    gates.push((groups, flag));
+                }
+                for piece in &pieces.0 {
+                    strings.add(piece, flag);
+                }
+            }
+        }
+        Prefilter {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            tests,
+            every,
+            absent,
+            demands: demands.into_iter().collect(),
+            gates,
+            scanner: Scanner::new(strings),
+        }
+    }
+}
+
+/// One bit of the planes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Flag {
+    word: usize,
+    bit: u64,
+}
+
+impl Flag {
+    fn new(plane: usize, test: usize) -> Self {
+        Self {
+            word: plane + test / 64,
+            bit: 1 << (test % 64),
+        }
+    }
+
+    #[inline]
+    fn set(self, planes: &mut [u64]) {
+        if let Some(word) = planes.get_mut(self.word) {
+            *word |= self.bit;
+        }
+    }
+
+    fn clear(self, planes: &mut [u64]) {
+        if let Some(word) = planes.get_mut(self.word) {
+            *word &= !self.bit;
+        }
+    }
+}
+
+/// The tests' conditions, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Prefilter {
+    number: u64,
+    tests: usize,
+    every: Bits,
+    /// The planes, one after the other, each a set of tests: plane 0 says whose first gate holds.
+    /// Here the gates that tests do not have, which hold always.
+    absent: Vec<u64>,
+    /// The tests that demand a byte of these groups.
+    demands: Vec<(Alphabet, Vec<usize>)>,
+    /// The gates that a byte of these groups opens.
+    gates: Vec<(Alphabet, Flag)>,
+    scanner: Scanner,
+}
+
+impl Prefilter {
+    /// How many tests there are.
+    pub(crate) fn tests(&self) -> usize {
+        self.tests
+    }
+
+    /// Keeps in `candidates`, of which there may be [`Self::tests`], those that can match a text.
+    /// `alphabet` is [`Alphabet::of`] the text.
+    pub(crate) fn narrow(
+        &self,
+        text: &[u8],
+        alphabet: Alphabet,
+        candidates: &mut Bits,
+        scratch: &mut Scratch,
+    ) {
+        let width = self.every.words().len();
+        let (row, planes) = scratch.row(self, alphabet);
+        let (possible, row) = row.split_at_checked(width).unwrap_or_default();
+        let (open, gates) = row.split_at_checked(width).unwrap_or_default();
+        let mut waiting = 0;
+        for ((word, possible), open) in candidates.words_mut().iter_mut().zip(possible).zip(open) {
+            *word &= possible;
+            waiting |= *word & !open;
+        }
+        if waiting == 0 {
+            return;
+        }
+        planes.copy_from_slice(gates);
+        self.scanner.scan(text, planes);
+        for plane in planes.chunks_exact(width) {
+            for (word, held) in candidates.words_mut().iter_mut().zip(plane) {
+                *word &= held;
+            }
+        }
+    }
+
+    /// Bytes of memory that it holds.
+    pub(crate) fn memory(&self) -> usize {
+        let demands = self.demands.iter().map(|(_, tests)| size_of_val(tests.as_slice()));
+        size_of::<Self>()
+            + size_of_val(self.every.words())
+            + size_of_val(self.absent.as_slice())
+            + size_of_val(self.demands.as_slice())
+            + demands.sum::<usize>()
+            + size_of_val(self.gates.as_slice())
+            + self.scanner.memory()
+    }
+
+    #[cfg(test)]
+    fn describe(&self) -> String {
+        let demands: usize = self.demands.iter().map(|(_, tests)| tests.len()).sum();
+        format!(
+            "{} masks for {demands} demands, {} gates with groups; {}",
+            self.demands.len(),
+            self.gates.len(),
+            self.scanner.describe()
+        )
+    }
+
+    /// The words of a row: the tests that an alphabet leaves, those of them whose gates all hold
+    /// whatever the strings, and the planes.
+    fn row_length(&self) -> usize {
+        2 * self.every.words().len() + self.absent.len()
+    }
+
+    fn work_out(&self, alphabet: Alphabet, row: &mut [u64]) {
+        let width = self.every.words().len();
+        let (possible, row) = row.split_at_mut_checked(width).unwrap_or_default();
+        let (open, planes) = row.split_at_mut_checked(width).unwrap_or_default();
+        possible.copy_from_slice(self.every.words());
+        for (groups, tests) in &self.demands {
+            if !alphabet.intersects(*groups) {
+                for &test in tests {
+                    Flag::new(0, test).clear(possible);
+                }
+            }
+        }
+        planes.copy_from_slice(&self.absent);
+        for (groups, flag) in &self.gates {
+            if alphabet.intersects(*groups) {
+                flag.set(planes);
+            }
+        }
+        open.copy_from_slice(self.every.words());
+        for plane in planes.chunks_exact(width.max(1)) {
+            for (open, held) in open.iter_mut().zip(plane) {
+                *open &= held;
+            }
+        }
+    }
+}
+
+/// A thread's memory: what alphabets gave, and room to work. Any prefilter may use it.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Whose row it is: the prefilter's number and the alphabet.
+    owners: Vec<(u64, Alphabet)>,
+    rows: Vec<u64>,
+    /// The words from one row to the next: those of the longest so far.
+    stride: usize,
+    planes: Vec<u64>,
+}
+
+impl Scratch {
+    /// The row of an alphabet, and planes to write to.
+    fn row(&mut self, prefilter: &Prefilter, alphabet: Alphabet) -> (&[u64], &mut [u64]) {
+        let length = prefilter.row_length();
+        if length > self.stride || self.owners.is_empty() {
+            self.stride = length;
+            self.owners = vec![(0, Alphabet::default()); REMEMBERED];
+            self.rows = vec![0; REMEMBERED * length];
+            self.planes = vec![0; length];
+        }
+        let slot = alphabet.slot(prefilter.number) % REMEMBERED;
+        let start = slot * self.stride;
+        let row = self.rows.get_mut(start..start + length).unwrap_or_default();
+        let owner = (prefilter.number, alphabet);
+        if let Some(known) = self.owners.get_mut(slot)
+            && *known != owner
+        {
+            *known = owner;
+            prefilter.work_out(alphabet, row);
+        }
+        let planes = self.planes.get_mut(..prefilter.absent.len());
+        (row, planes.unwrap_or_default())
+    }
+}

@@ -1,0 +1,207 @@
+//! The regression tests of the OWASP Core Rule Set, in process: all of them, and the same requests
+//! where rules refuse.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may fail, and say what they skip"
+)]
+
+mod material;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::{Arc, LazyLock},
+    thread,
+};
+
+use fortress_model::Sources;
+use fortress_waf::{
+    engine::{Engine, Screening, Verdict},
+    ftw::{
+        EXCUSED, EXCUSED_ON_THE_WIRE, Levels, Mode, Observed, Outcome, Overrides, Process, Report,
+        RuleFile, RuleFiles, Setup, Suite, Tally, Test, TestFile, compare, in_parallel, refusing,
+    },
+    seclang::Ruleset,
+};
+use material::{Disk, folder, listed};
+
+/// Tests that may be excused, at most: the lists are for what HTTP itself forbids.
+const MOST_EXCUSED: usize = 5;
+const MOST_EXCUSED_ON_THE_WIRE: usize = 60;
+
+/// The rules and their tests.
+struct Crs {
+    files: RuleFiles,
+    suite: Suite,
+}
+
+static CRS: LazyLock<Option<Crs>> = LazyLock::new(|| {
+    let crs = folder("FORTRESS_SHARED", "../shared", "crs")?;
+    Some(Crs {
+        files: RuleFiles {
+            setup: file(&crs.join("crs-setup.conf.example")),
+            rules: listed(&crs.join("rules"), &[".conf"])
+                .iter()
+                .map(|path| file(path))
+                .collect(),
+        },
+        suite: Suite {
+            tests: tests(&crs.join("tests/regression/tests")),
+            overrides: Overrides::default(),
+            excused: overrides(EXCUSED),
+        },
+    })
+});
+
+fn file(path: &Path) -> RuleFile {
+    RuleFile {
+        name: path.to_str().unwrap().to_owned(),
+        text: fs::read(path).unwrap(),
+    }
+}
+
+fn tests(folder: &Path) -> Vec<Test> {
+    let mut sources = Sources::default();
+    let mut tests = Vec::new();
+    for folder in listed(folder, &[""]).iter().filter(|path| path.is_dir()) {
+        for path in listed(folder, &[".yaml"]) {
+            let text = fs::read_to_string(&path).unwrap();
+            let id = sources.add(path.to_str().unwrap(), text);
+            let file = TestFile::read(id, &sources);
+            tests.extend(
+                file.unwrap_or_else(|wrong| panic!("{path:?}: {wrong:#?}"))
+                    .tests,
+            );
+        }
+    }
+    tests
+}
+
+fn overrides(text: &str) -> Overrides {
+    let mut sources = Sources::default();
+    let id = sources.add("excused.yaml", text);
+    Overrides::read(id, &sources).unwrap_or_else(|wrong| panic!("{wrong:#?}"))
+}
+
+impl Crs {
+    fn ruleset(&self, setup: Setup) -> Ruleset {
+        let ruleset = self.files.ruleset(&setup, &mut Disk);
+        ruleset.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+    }
+
+    fn observe(&self, ruleset: &Ruleset, screening: Screening) -> Vec<Vec<Observed>> {
+        let engine = Engine::compile(ruleset, screening);
+        let engine = Arc::new(engine.unwrap_or_else(|mistakes| panic!("{mistakes:#?}")));
+        let threads = thread::available_parallelism().unwrap().get();
+        in_parallel(&self.suite.tests, threads, || {
+            let mut process = Process::new(Arc::clone(&engine));
+            move |test: &Test| process.observe(test)
+        })
+    }
+}
+
+/// Everything that is not as it should be, as text.
+fn told(suite: &Suite, report: &Report, observed: &[Vec<Observed>]) -> String {
+    let mut told = String::new();
+    for ((test, outcome), observed) in suite.tests.iter().zip(&report.outcomes).zip(observed) {
+        if let Outcome::Failed(complaints) = outcome {
+            for complaint in complaints {
+                let rules = &observed.get(complaint.stage).unwrap().rules;
+                let (name, what) = (test.name(), complaint.differences.join("; "));
+                writeln!(told, "{name}: {what} (rules {rules:?})").unwrap();
+            }
+        }
+    }
+    for one in &report.unneeded {
+        writeln!(told, "{}: the excuse is not needed", one.test).unwrap();
+    }
+    told
+}
+
+#[test]
+fn every_test_of_crs_passes() {
+    let Some(crs) = &*CRS else { return };
+    let ruleset = crs.ruleset(Setup::default());
+    let observed = crs.observe(&ruleset, Screening::Prefiltered);
+    let report = crs.suite.judge(&observed);
+    let tally = Tally::of(&report.outcomes);
+    println!(
+        "{} passed, {} failed, {} excused",
+        tally.passed, tally.failed, tally.excused
+    );
+    assert!(
+        report.is_clean(),
+        "\n{}",
+        told(&crs.suite, &report, &observed)
+    );
+    assert!(tally.tests() >= 4_966, "{tally:?}");
+    assert!(tally.excused <= MOST_EXCUSED, "{tally:?}");
+    let table = report.table(&crs.suite, &Levels::new(&ruleset));
+    let readme = include_str!("../README.md");
+    let (_, after) = readme.split_once("<!-- conformance -->\n").unwrap();
+    let (written, _) = after.split_once("<!-- /conformance -->").unwrap();
+    assert_eq!(
+        written, table,
+        "README.md is out of date: fortress waf test --crs DIR --table"
+    );
+}
+
+#[test]
+fn few_tests_are_excused_on_the_wire() {
+    let excused = overrides(EXCUSED_ON_THE_WIRE).entries;
+    assert!(excused.iter().all(|entry| !entry.tests.is_empty()));
+    let tests: usize = excused.iter().map(|entry| entry.tests.len()).sum();
+    assert!(tests <= MOST_EXCUSED_ON_THE_WIRE, "{tests}");
+}
+
+#[test]
+fn attacks_are_refused_and_other_requests_are_not() {
+    let Some(crs) = &*CRS else { return };
+    let setup = Setup {
+        paranoia: 1,
+        mode: Mode::Refuse,
+    };
+    let ruleset = crs.ruleset(setup);
+    let observed = crs.observe(&ruleset, Screening::Prefiltered);
+    let levels = Levels::new(&ruleset);
+    let sum = refusing(&crs.suite.tests, &observed, &levels, setup.paranoia);
+    println!(
+        "{} of {} attacks refused, {} below the threshold; {} of {} other requests passed",
+        sum.refused, sum.attacks, sum.light, sum.passed, sum.clean
+    );
+    assert!(sum.wrong.is_empty(), "\n{}", sum.wrong.join("\n"));
+    assert_eq!(sum.refused + sum.light, sum.attacks);
+    // Requests of which tests say that no rule at all is set off.
+    for (test, observed) in crs.suite.tests.iter().zip(&observed) {
+        for (stage, observed) in test.stages.iter().zip(observed) {
+            let mut none = stage.output.no_matches.iter();
+            if none.any(|regex| regex.as_str() == r#"\[id "\d+"\]"#) {
+                let verdict = observed.verdict.as_ref();
+                assert!(
+                    verdict.is_none_or(|verdict| *verdict == Verdict::Pass),
+                    "{}",
+                    test.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_that_are_not_asked_would_not_have_matched() {
+    let Some(crs) = &*CRS else { return };
+    for paranoia in [1, 2, 4] {
+        let setup = Setup {
+            paranoia,
+            mode: Mode::Detect,
+        };
+        let ruleset = crs.ruleset(setup);
+        let one = crs.observe(&ruleset, Screening::Prefiltered);
+        let other = crs.observe(&ruleset, Screening::Exhaustive);
+        let differences = compare(&crs.suite.tests, &one, &other);
+        assert!(differences.is_empty(), "level {paranoia}: {differences:#?}");
+    }
+}
