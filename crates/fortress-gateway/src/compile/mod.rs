@@ -326,16 +326,14 @@ impl Compiler<'_> {
         let rules = if mode == Mode::Off {
             None
         } else {
-            let set = self
+            let engine = self
                 .rule_sets
                 .of(&effective.waf, self.sources, &mut self.diagnostics);
-            set.map(|set| Rules {
-                engine: Arc::clone(&set.engine),
+            engine.map(|engine| Rules {
+                engine,
                 mode,
                 schema_aware: effective.waf.schema_aware,
                 budget: effective.bounds.inspection,
-                threshold: set.threshold,
-                response_threshold: set.response_threshold,
             })
         };
         self.rules.push(OperationRules {

@@ -19,10 +19,7 @@ use fortress_model::{
 use fortress_waf::{
     builtin,
     engine::{Engine, Screening},
-    seclang::{
-        Action, Change, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder, Template,
-        Variable,
-    },
+    seclang::{Action, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder},
 };
 
 /// Bytes of one file of rules or of words for them.
@@ -37,27 +34,8 @@ const SETTINGS: &str = "waf";
 pub(super) struct RuleSets {
     /// Where the Core Rule Set is if nothing else is said.
     directory: PathBuf,
-    made: HashMap<Key, Option<Arc<RuleSet>>>,
+    made: HashMap<Key, Option<Arc<Engine>>>,
     disk: Disk,
-}
-
-/// Rules, compiled.
-#[derive(Debug)]
-pub(super) struct RuleSet {
-    pub(super) engine: Arc<Engine>,
-    /// The anomaly scores at which they refuse, as far as that can be read off them.
-    pub(super) threshold: Option<u32>,
-    pub(super) response_threshold: Option<u32>,
-}
-
-impl RuleSet {
-    fn compile(ruleset: &Ruleset) -> Result<Self, Vec<Mistake>> {
-        Ok(Self {
-            engine: Arc::new(Engine::compile(ruleset, Screening::default())?),
-            threshold: initial(ruleset, b"inbound_anomaly_score_threshold"),
-            response_threshold: initial(ruleset, b"outbound_anomaly_score_threshold"),
-        })
-    }
 }
 
 /// What makes two rule sets the same.
@@ -100,7 +78,7 @@ impl RuleSets {
         settings: &WafSettings,
         sources: &mut Sources,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<Arc<RuleSet>> {
+    ) -> Option<Arc<Engine>> {
         let key = Key {
             from: self.choose(settings, diagnostics)?,
             paranoia: settings.paranoia,
@@ -118,7 +96,7 @@ impl RuleSets {
             place: settings.place,
         };
         let made = make(&key.from, settings, &mut self.disk, &mut told).and_then(|ruleset| {
-            match RuleSet::compile(&ruleset) {
+            match Engine::compile(&ruleset, Screening::default()) {
                 Ok(compiled) => Some(Arc::new(compiled)),
                 Err(mistakes) => {
                     told.mistakes(&mistakes, &mut self.disk);
@@ -336,39 +314,6 @@ fn exclusions(ruleset: &Ruleset, settings: &WafSettings, told: &mut Told<'_>) ->
         }
     }
     sound.then_some(text)
-}
-
-/// What a variable of `TX` is set to before any request: by the last action without a condition, else
-/// by the first rule that sets it (where it is not set yet).
-fn initial(ruleset: &Ruleset, name: &[u8]) -> Option<u32> {
-    let text = |template: &Template| match template.0.as_slice() {
-        [Piece::Text(text)] => Some(text.to_ascii_lowercase()),
-        _ => None,
-    };
-    let (mut said, mut otherwise) = (None, None);
-    for directive in ruleset.directives() {
-        let DirectiveKind::Rule(rule) = &directive.kind else {
-            continue;
-        };
-        let [link] = rule.links.as_slice() else {
-            continue;
-        };
-        for action in &link.actions {
-            if let Action::SetVar(set) = action
-                && set.collection == Variable::Tx
-                && text(&set.key).is_some_and(|key| key == name)
-                && let Change::Set(value) = &set.change
-            {
-                let value = text(value).and_then(|text| String::from_utf8(text).ok()?.parse().ok());
-                if link.targets.is_empty() {
-                    said = value;
-                } else {
-                    otherwise = otherwise.or(value);
-                }
-            }
-        }
-    }
-    said.or(otherwise)
 }
 
 fn ids_and_tags(ruleset: &Ruleset) -> Vec<(u64, Vec<String>)> {

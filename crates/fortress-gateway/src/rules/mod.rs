@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fortress_model::{Decision, Denial, Mode, Reason};
+use fortress_model::{Decision, Denial, Mode, Reason, decision::RulesRecord};
 use fortress_spec::{Operation, parameter::Location};
 use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transaction, Verdict};
 use http::{HeaderName, header};
@@ -37,9 +37,6 @@ pub struct Rules {
     pub(crate) schema_aware: bool,
     /// `bounds.inspection`.
     pub(crate) budget: u64,
-    /// Where it is known before a request runs; for people to read.
-    pub(crate) threshold: Option<u32>,
-    pub(crate) response_threshold: Option<u32>,
 }
 
 impl Rules {
@@ -299,13 +296,36 @@ impl Run {
         let new = findings.get(self.told..).unwrap_or_default();
         for finding in new.iter().filter(|finding| record::tells(finding)) {
             let kept = decision.rules.get_or_insert_default();
-            kept.threshold = self.rules.threshold;
-            kept.response_threshold = self.rules.response_threshold;
             record::add(kept, finding, query);
         }
         self.told = findings.len();
         if let Some(kept) = &mut decision.rules {
             kept.proven = u32::try_from(self.transaction.proven()).unwrap_or(u32::MAX);
+            self.sum_up(kept);
+        }
+    }
+
+    /// The scores as the rules themselves counted them: not every match counts at every paranoia
+    /// level. Rules of the Core Rule Set 3 have no such sums, and each match is added up instead.
+    fn sum_up(&self, record: &mut RulesRecord) {
+        let number = |key: &str| {
+            let text = String::from_utf8(self.transaction.tx(key)?).ok()?;
+            text.parse::<i64>().ok()
+        };
+        let threshold = |key: &str| number(key).and_then(|value| u32::try_from(value).ok());
+        record.threshold = threshold("inbound_anomaly_score_threshold");
+        record.response_threshold = threshold("outbound_anomaly_score_threshold");
+        let sums = [
+            ("blocking_inbound_anomaly_score", &mut record.score),
+            (
+                "blocking_outbound_anomaly_score",
+                &mut record.response_score,
+            ),
+        ];
+        for (key, score) in sums {
+            if let Some(sum) = number(key).filter(|sum| *sum > 0) {
+                *score = sum;
+            }
         }
     }
 }
