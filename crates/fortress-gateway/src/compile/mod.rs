@@ -23,6 +23,7 @@ pub(crate) use access::{Access, Alternative, CredentialPlan, IdentityPlan, Place
 pub use access::{Exposed, Exposure};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, server as server_tls};
+pub(crate) use waf::RuleSets;
 
 use crate::{
     keys::KeyRing,
@@ -47,6 +48,8 @@ pub struct Gateway {
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
     files: Vec<PathBuf>,
+    /// Those of operations, without what no description declares.
+    pub(crate) plans: Vec<Arc<OperationPlan>>,
 }
 
 impl Gateway {
@@ -153,19 +156,6 @@ pub struct Compiled {
     pub exposures: Vec<Exposure>,
     /// The descriptions that loaded, by the API's name.
     pub descriptions: Vec<(String, Arc<ApiDescription>)>,
-    /// The rules of each operation, as far as they have no mistakes.
-    pub rules: Vec<OperationRules>,
-}
-
-/// The rules of one operation.
-#[derive(Clone, Debug)]
-pub struct OperationRules {
-    /// The API's name.
-    pub api: String,
-    /// The operation's id; `any` for an API without a description.
-    pub operation: String,
-    /// `None` where none run.
-    pub rules: Option<Rules>,
 }
 
 /// Compiles. Reads files, changes nothing.
@@ -179,8 +169,8 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         router: Router::default(),
         unlisted: Router::default(),
         files: config.files.clone(),
+        plans: Vec::new(),
         rule_sets: waf::RuleSets::new(&config.directory),
-        rules: Vec::new(),
     };
     let identities = access::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
@@ -202,13 +192,13 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         trusted: config.trusted_proxies.clone(),
         hsts,
         files: std::mem::take(&mut compiler.files),
+        plans: std::mem::take(&mut compiler.plans),
     });
     Compiled {
         gateway,
         diagnostics: compiler.diagnostics,
         exposures: compiler.exposures,
         descriptions: compiler.descriptions,
-        rules: compiler.rules,
     }
 }
 
@@ -221,8 +211,8 @@ struct Compiler<'a> {
     router: Router,
     unlisted: Router,
     files: Vec<PathBuf>,
+    plans: Vec<Arc<OperationPlan>>,
     rule_sets: waf::RuleSets,
-    rules: Vec<OperationRules>,
 }
 
 impl Compiler<'_> {
@@ -266,7 +256,7 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
-        let rules = self.rules_of(api, "any", &effective);
+        let rules = self.rules_of(&effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
@@ -275,6 +265,7 @@ impl Compiler<'_> {
         let mut any = operation_plan(plan, "any".into(), None, effective, access);
         any.rules = rules;
         let plan = Arc::new(any);
+        self.plans.push(Arc::clone(&plan));
         let base_path = api
             .base_path
             .as_ref()
@@ -303,7 +294,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
-            let rules = self.rules_of(api, &operation.id, &effective);
+            let rules = self.rules_of(&effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -315,33 +306,28 @@ impl Compiler<'_> {
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
-            self.route(api, description, operation, &Arc::new(operation_plan));
+            let operation_plan = Arc::new(operation_plan);
+            self.route(api, description, operation, &operation_plan);
+            self.plans.push(operation_plan);
         }
         self.unlisted(api, plan, description);
     }
 
     /// The rules that run for an operation. Where none do, none are read.
-    fn rules_of(&mut self, api: &Api, operation: &str, effective: &Effective) -> Option<Rules> {
+    fn rules_of(&mut self, effective: &Effective) -> Option<Rules> {
         let mode = effective.mode.weaker(effective.waf.mode);
-        let rules = if mode == Mode::Off {
-            None
-        } else {
-            let engine = self
-                .rule_sets
-                .of(&effective.waf, self.sources, &mut self.diagnostics);
-            engine.map(|engine| Rules {
-                engine,
-                mode,
-                schema_aware: effective.waf.schema_aware,
-                budget: effective.bounds.inspection,
-            })
-        };
-        self.rules.push(OperationRules {
-            api: api.name.value.clone(),
-            operation: operation.to_owned(),
-            rules: rules.clone(),
-        });
-        rules
+        if mode == Mode::Off {
+            return None;
+        }
+        let engine = self
+            .rule_sets
+            .of(&effective.waf, self.sources, &mut self.diagnostics)?;
+        Some(Rules {
+            engine,
+            mode,
+            schema_aware: effective.waf.schema_aware,
+            budget: effective.bounds.inspection,
+        })
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
@@ -351,7 +337,7 @@ impl Compiler<'_> {
         if effective.mode == Mode::Enforce {
             return;
         }
-        let rules = self.rules_of(api, "undeclared", &effective);
+        let rules = self.rules_of(&effective);
         let mut undeclared =
             operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
         undeclared.rules = rules;

@@ -31,7 +31,7 @@ const SETTINGS: &str = "waf";
 
 /// All rule sets of a configuration.
 #[derive(Debug)]
-pub(super) struct RuleSets {
+pub(crate) struct RuleSets {
     /// Where the Core Rule Set is if nothing else is said.
     directory: PathBuf,
     made: HashMap<Key, Option<Arc<Engine>>>,
@@ -60,8 +60,13 @@ enum From {
 impl RuleSets {
     /// For a configuration in this directory.
     pub(super) fn new(directory: &Path) -> Self {
+        Self::at(directory.join("crs"))
+    }
+
+    /// For a Core Rule Set in this directory.
+    pub(crate) fn at(directory: PathBuf) -> Self {
         Self {
-            directory: directory.join("crs"),
+            directory,
             made: HashMap::new(),
             disk: Disk::default(),
         }
@@ -108,6 +113,21 @@ impl RuleSets {
         made
     }
 
+    /// The Core Rule Set, and nothing in its place.
+    pub(crate) fn installed(
+        &mut self,
+        settings: &WafSettings,
+        sources: &mut Sources,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Arc<Engine>> {
+        if is_installed(&self.directory) {
+            return self.of(settings, sources, diagnostics);
+        }
+        let message = absent(&self.directory);
+        diagnostics.push(Diagnostic::error(None, message));
+        None
+    }
+
     fn choose(
         &mut self,
         settings: &WafSettings,
@@ -125,7 +145,7 @@ impl RuleSets {
         for name in SETUP {
             self.disk.note(&directory.join(name));
         }
-        if setup(directory).is_some() && directory.join("rules").is_dir() {
+        if is_installed(directory) {
             return Some(From::Crs(directory.clone()));
         }
         let shown = directory.display();
@@ -143,15 +163,23 @@ impl RuleSets {
             once(Diagnostic::warning(None, message).help(help), diagnostics);
             return Some(From::Builtin);
         };
-        let message = format!(
-            "there is no Core Rule Set in `{shown}`: it needs `rules` and `crs-setup.conf` or its example"
-        );
         once(
-            Diagnostic::error(place, message).help(to_install),
+            Diagnostic::error(place, absent(directory)).help(to_install),
             diagnostics,
         );
         None
     }
+}
+
+fn is_installed(directory: &Path) -> bool {
+    setup(directory).is_some() && directory.join("rules").is_dir()
+}
+
+fn absent(directory: &Path) -> String {
+    format!(
+        "there is no Core Rule Set in `{}`: it needs `rules` and `crs-setup.conf` or its example",
+        directory.display()
+    )
 }
 
 fn once(diagnostic: Diagnostic, diagnostics: &mut Vec<Diagnostic>) {

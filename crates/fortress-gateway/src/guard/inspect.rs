@@ -76,7 +76,7 @@ pub(crate) async fn check(
 }
 
 /// The body against its description; gives the stretches of it that this proved harmless.
-fn described(
+pub(crate) fn described(
     decision: &mut Decision,
     plan: &OperationPlan,
     headers: &HeaderMap,
@@ -100,7 +100,7 @@ fn described(
 
 /// The parameters against their description; gives the places, among those declared, of those that
 /// this proved harmless.
-fn parameters(
+pub(crate) fn parameters(
     decision: &mut Decision,
     routed: &Routed,
     request: &mut Request,

@@ -6,6 +6,7 @@
 //! match is kept (`record`).
 
 mod record;
+mod trial;
 
 use std::{
     net::SocketAddr,
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use record::parameter;
+pub use trial::{RawRequest, Trial, TrialError, load, try_rules};
 
 /// The rules of one operation.
 #[derive(Clone, Debug)]

@@ -367,6 +367,7 @@ mod tests {
         Finding {
             rule: 942_100,
             phase: Phase::RequestBody,
+            version: String::new(),
             message: "SQL injection".into(),
             data: format!("{value} found within {variable}"),
             severity: Some(2),
@@ -377,6 +378,7 @@ mod tests {
                 value: value.into(),
                 transformations: vec![Transformation::UrlDecodeUni],
                 operator: Operator::DetectSqli,
+                negated: false,
             }],
         }
     }
