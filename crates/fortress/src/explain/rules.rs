@@ -171,7 +171,7 @@ pub(crate) fn exclusions(waf: &Value, reason: Reason, detail: &str) -> Option<St
             .collect(),
         Reason::WafResponseScore | Reason::WafRule => {
             // `rule 1000: its message`, of one that refuses by itself.
-            let alone = detail
+            let alone: Option<u64> = detail
                 .strip_prefix("rule ")
                 .and_then(|rest| rest.split(':').next())
                 .and_then(|id| id.parse().ok());
