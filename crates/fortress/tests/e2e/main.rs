@@ -17,3 +17,4 @@ mod program;
 mod protect;
 mod run;
 mod upstream;
+mod waf;
