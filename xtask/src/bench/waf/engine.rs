@@ -157,8 +157,17 @@ pub(super) struct Harness {
     answers: Receiver<String>,
     /// How the engine calls itself, with its version.
     pub(super) title: String,
-    /// How long the rules took to load, and the most memory the process held until then.
-    pub(super) loading: (Duration, u64),
+    pub(super) loading: Loading,
+}
+
+/// What the rules cost until the first request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Loading {
+    pub(super) time: Duration,
+    /// The most memory that the process held.
+    pub(super) peak: u64,
+    /// The memory that it holds from then on.
+    pub(super) resident: u64,
 }
 
 /// What one run of transactions gave.
@@ -199,7 +208,7 @@ impl Harness {
             input,
             answers,
             title: String::new(),
-            loading: (Duration::ZERO, 0),
+            loading: Loading::default(),
         };
         let answer = harness.answer("ready", LOADING)?;
         let (micros, title) = answer
@@ -208,8 +217,12 @@ impl Harness {
             .and_then(|(micros, title)| Some((micros.parse().ok()?, title.to_owned())))
             .context("its first line is not understood")?;
         harness.title = title;
-        let peak = process::memory(harness.child.id(), "VmHWM:").unwrap_or_default();
-        harness.loading = (Duration::from_micros(micros), peak);
+        let memory = |field| process::memory(harness.child.id(), field).unwrap_or_default();
+        harness.loading = Loading {
+            time: Duration::from_micros(micros),
+            peak: memory("VmHWM:"),
+            resident: memory("VmRSS:"),
+        };
         Ok(harness)
     }
 
@@ -330,7 +343,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(harness.title, "an engine 1.0");
-        assert_eq!(harness.loading.0, Duration::from_micros(1500));
+        assert_eq!(harness.loading.time, Duration::from_micros(1500));
         assert_eq!(harness.load(Path::new("x")).unwrap(), 64);
         let second = Duration::from_secs(10);
         let run = harness.run(10, second, second).unwrap().unwrap();

@@ -140,7 +140,7 @@ struct Subject {
     engine: Engine,
     ordinary: Harness,
     paranoid: Harness,
-    loadings: Vec<(Duration, u64)>,
+    loadings: Vec<engine::Loading>,
 }
 
 impl Subject {

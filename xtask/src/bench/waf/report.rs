@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::report::{Samples, median},
     curve::Series,
-    engine::Run,
+    engine::{self, Run},
     scenario::Scenario,
 };
 use crate::output::{complain, say};
@@ -40,17 +40,20 @@ impl Report {
 pub(super) struct Loading {
     pub(super) engine: &'static str,
     pub(super) title: String,
-    /// Time, and the most memory that the process held.
-    pub(super) runs: Vec<(Duration, u64)>,
+    pub(super) runs: Vec<engine::Loading>,
 }
 
 impl Loading {
     fn milliseconds(&self) -> f64 {
-        median(self.runs.iter().map(|(time, _)| time.as_secs_f64() * 1e3))
+        median(self.runs.iter().map(|run| run.time.as_secs_f64() * 1e3))
     }
 
-    fn megabytes(&self) -> f64 {
-        median(self.runs.iter().map(|(_, bytes)| megabytes(*bytes)))
+    fn peak(&self) -> f64 {
+        median(self.runs.iter().map(|run| megabytes(run.peak)))
+    }
+
+    fn resident(&self) -> f64 {
+        median(self.runs.iter().map(|run| megabytes(run.resident)))
     }
 }
 
@@ -98,7 +101,7 @@ pub(super) struct Point {
 /// What came of a point.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// Memory: what it took beyond what it held before, the request included.
+    /// Memory: the most that it took beyond what it held before, the request itself included.
     Measured {
         run: Run,
         memory: u64,
@@ -159,15 +162,16 @@ fn print_loadings(report: &Report) {
     let (time, memory) = LOADING;
     say("");
     say(format_args!(
-        "{:<52} {:>10} {:>10}   (budget {time:.0} ms, {memory:.0} MB)",
-        "Loading the Core Rule Set", "ms", "peak MB"
+        "{:<52} {:>10} {:>10} {:>10}   (budget {time:.0} ms, {memory:.0} MB held)",
+        "Loading the Core Rule Set", "ms", "peak MB", "held MB"
     ));
     for loading in &report.loadings {
         say(format_args!(
-            "  {:<50} {:>10.0} {:>10.1}",
+            "  {:<50} {:>10.0} {:>10.1} {:>10.1}",
             loading.title,
             loading.milliseconds(),
-            loading.megabytes()
+            loading.peak(),
+            loading.resident()
         ));
     }
 }
@@ -274,7 +278,8 @@ fn json(report: &Report) -> Value {
             "engine": loading.engine,
             "version": loading.title,
             "load_ms": loading.milliseconds(),
-            "peak_mb": loading.megabytes(),
+            "peak_mb": loading.peak(),
+            "held_mb": loading.resident(),
         })
     });
     let cells = report.cells.iter().map(|cell| {
