@@ -23,7 +23,7 @@ pub(crate) use access::{Access, Alternative, CredentialPlan, IdentityPlan, Place
 pub use access::{Exposed, Exposure};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, server as server_tls};
-pub(crate) use waf::RuleSets;
+pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
     keys::KeyRing,
@@ -50,6 +50,7 @@ pub struct Gateway {
     files: Vec<PathBuf>,
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
+    engines: Engines,
 }
 
 impl Gateway {
@@ -160,6 +161,19 @@ pub struct Compiled {
 
 /// Compiles. Reads files, changes nothing.
 pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision: u64) -> Compiled {
+    compile_after(None, config, sources, keys, revision)
+}
+
+/// As [`compile`], while another configuration is in force: of that, what did not change is kept.
+pub(crate) fn compile_after(
+    before: Option<&Gateway>,
+    config: &Config,
+    sources: &mut Sources,
+    keys: &KeyRing,
+    revision: u64,
+) -> Compiled {
+    let none = Engines::new();
+    let engines = before.map_or(&none, |gateway| &gateway.engines);
     let mut compiler = Compiler {
         config,
         sources,
@@ -170,7 +184,7 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         unlisted: Router::default(),
         files: config.files.clone(),
         plans: Vec::new(),
-        rule_sets: waf::RuleSets::new(&config.directory),
+        rule_sets: waf::RuleSets::new(&config.directory, engines),
     };
     let identities = access::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
@@ -193,6 +207,7 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         hsts,
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
+        engines: compiler.rule_sets.into_engines(),
     });
     Compiled {
         gateway,

@@ -1,6 +1,6 @@
 //! The rules of each operation, read and compiled: which files, in which order, with the settings and
 //! exclusions of the configuration written into SecLang. Operations with equal settings share one
-//! engine.
+//! engine, and a reload keeps those of which nothing changed.
 //!
 //! Deliberately not here: what SecLang means, and running it (`fortress-waf`).
 
@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use aws_lc_rs::digest::{self, SHA256};
 use fortress_model::{
     Diagnostic, Sources, Span,
     config::{Exclusion, Parameter, RuleSelector, Spanned, WafRules, WafSettings},
@@ -36,7 +37,17 @@ pub(crate) struct RuleSets {
     directory: PathBuf,
     made: HashMap<Key, Option<Arc<Engine>>>,
     disk: Disk,
+    /// Engines of the configuration that was in force before.
+    before: Engines,
+    engines: Engines,
 }
+
+/// Engines by what they were made from.
+pub(crate) type Engines = HashMap<Fingerprint, Arc<Engine>>;
+
+/// The SHA-256 of all texts that a rule set was read from, in order.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Fingerprint([u8; 32]);
 
 /// What makes two rule sets the same.
 #[derive(Debug, Eq, Hash, PartialEq)]
@@ -59,8 +70,11 @@ enum From {
 
 impl RuleSets {
     /// For a configuration in this directory.
-    pub(super) fn new(directory: &Path) -> Self {
-        Self::at(directory.join("crs"))
+    pub(super) fn new(directory: &Path, before: &Engines) -> Self {
+        Self {
+            before: before.clone(),
+            ..Self::at(directory.join("crs"))
+        }
     }
 
     /// For a Core Rule Set in this directory.
@@ -69,12 +83,19 @@ impl RuleSets {
             directory,
             made: HashMap::new(),
             disk: Disk::default(),
+            before: Engines::new(),
+            engines: Engines::new(),
         }
     }
 
     /// Every file that was read, or whose appearance would change something.
-    pub(super) fn files(self) -> Vec<PathBuf> {
-        self.disk.read.into_keys().collect()
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.disk.read.keys().cloned().collect()
+    }
+
+    /// The engines in use, for the next configuration.
+    pub(super) fn into_engines(self) -> Engines {
+        self.engines
     }
 
     /// The rules of one operation; `None` if they have mistakes, which were told.
@@ -100,15 +121,26 @@ impl RuleSets {
             diagnostics,
             place: settings.place,
         };
-        let made = make(&key.from, settings, &mut self.disk, &mut told).and_then(|ruleset| {
-            match Engine::compile(&ruleset, Screening::default()) {
-                Ok(compiled) => Some(Arc::new(compiled)),
-                Err(mistakes) => {
-                    told.mistakes(&mistakes, &mut self.disk);
-                    None
+        let made = make(&key.from, settings, &mut self.disk, &mut told).and_then(
+            |(ruleset, fingerprint)| {
+                let known = self.engines.get(&fingerprint);
+                if let Some(engine) = known.or(self.before.get(&fingerprint)).cloned() {
+                    self.engines.insert(fingerprint, Arc::clone(&engine));
+                    return Some(engine);
                 }
-            }
-        });
+                match Engine::compile(&ruleset, Screening::default()) {
+                    Ok(compiled) => {
+                        let engine = Arc::new(compiled);
+                        self.engines.insert(fingerprint, Arc::clone(&engine));
+                        Some(engine)
+                    }
+                    Err(mistakes) => {
+                        told.mistakes(&mistakes, &mut self.disk);
+                        None
+                    }
+                }
+            },
+        );
         self.made.insert(key, made.clone());
         made
     }
@@ -206,12 +238,12 @@ fn make(
     settings: &WafSettings,
     disk: &mut Disk,
     told: &mut Told<'_>,
-) -> Option<Ruleset> {
+) -> Option<(Ruleset, Fingerprint)> {
     let plain = read(from, settings, "", disk, told)?;
     if settings.exclude.is_empty() {
         return Some(plain);
     }
-    let exclusions = exclusions(&plain, settings, told)?;
+    let exclusions = exclusions(&plain.0, settings, told)?;
     read(from, settings, &exclusions, disk, told)
 }
 
@@ -221,20 +253,26 @@ fn read(
     exclusions: &str,
     disk: &mut Disk,
     told: &mut Told<'_>,
-) -> Option<Ruleset> {
-    let mut builder = RulesetBuilder::default();
-    builder.add_file(SETTINGS, builtin::BEFORE, disk);
+) -> Option<(Ruleset, Fingerprint)> {
+    let mut builder = Builder {
+        builder: RulesetBuilder::default(),
+        files: Hashed {
+            disk,
+            digest: digest::Context::new(&SHA256),
+        },
+    };
+    builder.add(SETTINGS, builtin::BEFORE.as_bytes());
     let said = said(settings);
     match from {
         From::Nowhere => {}
         From::Builtin => {
-            builder.add_file(SETTINGS, &said, disk);
-            builder.add_file("builtin.conf", builtin::RULES, disk);
+            builder.add(SETTINGS, said.as_bytes());
+            builder.add("builtin.conf", builtin::RULES.as_bytes());
         }
         From::Crs(directory) => {
-            add(&mut builder, &setup(directory)?, disk, told)?;
+            add(&mut builder, &setup(directory)?, told)?;
             // After the set-up: what the configuration says is nearer.
-            builder.add_file(SETTINGS, &said, disk);
+            builder.add(SETTINGS, said.as_bytes());
             for (folder, ending) in [
                 ("plugins", "-config.conf"),
                 ("plugins", "-before.conf"),
@@ -242,20 +280,26 @@ fn read(
                 ("plugins", "-after.conf"),
             ] {
                 for path in listed(&directory.join(folder), |name| name.ends_with(ending)) {
-                    add(&mut builder, &path, disk, told)?;
+                    add(&mut builder, &path, told)?;
                 }
             }
         }
     }
     for file in &settings.files {
         let place = told.place.replace(file.span);
-        add(&mut builder, &file.value, disk, told)?;
+        add(&mut builder, &file.value, told)?;
         told.place = place;
     }
-    builder.add_file(SETTINGS, exclusions, disk);
-    builder.add_file(SETTINGS, builtin::AFTER, disk);
+    builder.add(SETTINGS, exclusions.as_bytes());
+    builder.add(SETTINGS, builtin::AFTER.as_bytes());
+    let Builder { builder, files } = builder;
+    let Hashed { disk, digest } = files;
     match builder.build() {
-        Ok(ruleset) => Some(ruleset),
+        Ok(ruleset) => {
+            let mut fingerprint = [0; 32];
+            fingerprint.copy_from_slice(digest.finish().as_ref().get(..32)?);
+            Some((ruleset, Fingerprint(fingerprint)))
+        }
         Err(mistakes) => {
             told.mistakes(&mistakes, disk);
             None
@@ -263,15 +307,10 @@ fn read(
     }
 }
 
-fn add(
-    builder: &mut RulesetBuilder,
-    path: &Path,
-    disk: &mut Disk,
-    told: &mut Told<'_>,
-) -> Option<()> {
-    match disk.get(path) {
+fn add(builder: &mut Builder<'_>, path: &Path, told: &mut Told<'_>) -> Option<()> {
+    match builder.files.disk.get(path) {
         Ok(text) => {
-            builder.add_file(&path.display().to_string(), &*text, disk);
+            builder.add(&path.display().to_string(), &text);
             Some(())
         }
         Err(why) => {
@@ -511,6 +550,48 @@ impl Told<'_> {
             Diagnostic::error(exclusion.span, message).help(help),
             self.diagnostics,
         );
+    }
+}
+
+/// Puts texts into a rule set, and remembers which they were.
+struct Builder<'a> {
+    builder: RulesetBuilder,
+    files: Hashed<'a>,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, name: &str, text: &[u8]) {
+        self.files.note(name, text);
+        self.builder.add_file(name, text, &mut self.files);
+    }
+}
+
+/// Files, with a digest of all that was read of them.
+struct Hashed<'a> {
+    disk: &'a mut Disk,
+    digest: digest::Context,
+}
+
+impl Hashed<'_> {
+    /// With its length, so that no two lists of texts are the same bytes.
+    fn note(&mut self, name: &str, text: &[u8]) {
+        for part in [name.as_bytes(), text] {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            self.digest.update(&length.to_le_bytes());
+            self.digest.update(part);
+        }
+    }
+}
+
+impl Files for Hashed<'_> {
+    fn read(&mut self, name: &str, from: &str) -> Result<Vec<u8>, String> {
+        let text = self.disk.read(name, from)?;
+        self.note(name, &text);
+        Ok(text)
+    }
+
+    fn list(&mut self, pattern: &str, from: &str) -> Result<Vec<String>, String> {
+        self.disk.list(pattern, from)
     }
 }
 

@@ -1,10 +1,7 @@
 //! `fortress waf explain`: a request of a file or of the journal, rule by rule, and the exclusion
 //! that it prints, which must be the one that lets the request pass.
 
-use std::{
-    io::Write,
-    process::Stdio,
-};
+use std::{io::Write, process::Stdio};
 
 use serde_json::Value;
 
@@ -157,16 +154,26 @@ fn the_core_rule_set_can_be_tried_by_itself() {
 fn what_is_not_there_is_said() {
     let place = Place::new();
     let told = |arguments: &[&str], code: i32, part: &str| {
-        let ended = place.run(&[&["waf", "explain"], arguments].concat()).expect(code);
+        let ended = place
+            .run(&[&["waf", "explain"], arguments].concat())
+            .expect(code);
         assert!(ended.err.contains(part), "{arguments:?}: {}", ended.err);
     };
     told(&["nowhere.http"], 3, "there is no file `nowhere.http`");
     place.write("a.http", "GET /elsewhere HTTP/1.1\n");
     told(&["a.http"], 2, "--config FILE");
-    told(&["a.http", "--crs", "nowhere"], 3, "there is no Core Rule Set in `nowhere`");
+    told(
+        &["a.http", "--crs", "nowhere"],
+        3,
+        "there is no Core Rule Set in `nowhere`",
+    );
     configure(&place, "http://127.0.0.1:1", "");
     told(&["a.http"], 3, "name the operation with --operation");
-    told(&["a.http", "--operation", "adComment"], 3, "no operation `adComment`");
+    told(
+        &["a.http", "--operation", "adComment"],
+        3,
+        "no operation `adComment`",
+    );
     place.write("journal.ndjson", "");
     told(&["01K9Z6T3Q8"], 1, "no request `01K9Z6T3Q8`");
     place.write("b.http", "nonsense\n");

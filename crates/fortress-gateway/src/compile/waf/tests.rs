@@ -51,7 +51,7 @@ impl Place {
         let config = config.unwrap_or_else(|| panic!("{diagnostics:?}"));
         let mut settings = WafSettings::default();
         settings.apply(&config.defaults.waf);
-        let mut sets = RuleSets::new(&config.directory);
+        let mut sets = RuleSets::new(&config.directory, &Engines::new());
         let mut told = Vec::new();
         let first = sets.of(&settings, &mut sources, &mut told);
         let second = sets.of(&settings, &mut sources, &mut told);
@@ -83,7 +83,7 @@ impl Place {
             };
             make(&from, &settings, &mut sets.disk, &mut told)
         });
-        let ruleset = ruleset.map(|ruleset| format!("{:?}", ruleset.directives()));
+        let ruleset = ruleset.map(|(ruleset, _)| format!("{:?}", ruleset.directives()));
         (ruleset, shown, sets.files())
     }
 
@@ -299,4 +299,26 @@ fn patterns_of_includes() {
     ] {
         assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
     }
+}
+
+#[test]
+fn a_reload_keeps_the_engines_of_which_nothing_changed() {
+    let place = Place::new();
+    place.crs();
+    let settings = WafSettings::default();
+    let of = |before: &Engines| {
+        let mut sets = RuleSets::new(place.directory.path(), before);
+        let (mut sources, mut told) = (Sources::default(), Vec::new());
+        let engine = sets.of(&settings, &mut sources, &mut told).unwrap();
+        (engine, sets.into_engines())
+    };
+    let (first, engines) = of(&Engines::new());
+    let (second, engines) = of(&engines);
+    assert!(Arc::ptr_eq(&first, &second));
+    // A file that only a rule names.
+    place.write("crs/rules/words.data", "union\n");
+    let (third, engines) = of(&engines);
+    assert!(!Arc::ptr_eq(&second, &third));
+    let (fourth, _) = of(&engines);
+    assert!(Arc::ptr_eq(&third, &fourth));
 }
