@@ -360,7 +360,7 @@ impl<'a> Runner<'a> {
         for node in &link.nodes {
             let value = self.transformed(item.value, *node);
             // Only what a transformation changed is asked about again.
-            if last == Some(value) {
+            if last.is_some_and(|last| self.is_same(last, value)) {
                 continue;
             }
             last = Some(value);
@@ -374,6 +374,15 @@ impl<'a> Runner<'a> {
             self.act(link, index, Item { value, ..item }, *node);
         }
         any
+    }
+
+    /// Whether two values are the same text, wherever they stand.
+    fn is_same(&self, one: Val, other: Val) -> bool {
+        let (mut room, mut other_room) = (Digits::default(), Digits::default());
+        let store = &self.state.store;
+        one == other
+            || bytes_of(self.program, store, one, &mut room)
+                == bytes_of(self.program, store, other, &mut other_room)
     }
 
     fn transformed(&mut self, value: Val, node: Node) -> Val {

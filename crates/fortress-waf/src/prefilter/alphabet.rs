@@ -53,6 +53,11 @@ impl Alphabet {
         usize::try_from(mixed).unwrap_or_default()
     }
 
+    /// The groups that are not in the other.
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether the two have a group in common.
     #[inline]
     pub(crate) fn intersects(self, other: Self) -> bool {
@@ -120,7 +125,10 @@ mod tests {
         assert_eq!(groups.len(), 58);
         // Letters of both cases are together, or lower-cased texts would have other alphabets.
         for letter in b'a'..=b'z' {
-            assert_eq!(Alphabet::of(&[letter]), Alphabet::of(&[letter.to_ascii_uppercase()]));
+            assert_eq!(
+                Alphabet::of(&[letter]),
+                Alphabet::of(&[letter.to_ascii_uppercase()])
+            );
         }
     }
 
@@ -132,7 +140,12 @@ mod tests {
         assert_eq!(Alphabet::mask(ByteSet::EMPTY), Alphabet::of(b""));
         let every = Alphabet::mask(ByteSet::ALL);
         assert_eq!(every.bytes(), ByteSet::ALL);
-        assert_eq!(Alphabet::of(b"a;").bytes().minus(ByteSet::range(b'A', b'z')), ByteSet::of(b";"));
+        assert_eq!(
+            Alphabet::of(b"a;")
+                .bytes()
+                .minus(ByteSet::range(b'A', b'z')),
+            ByteSet::of(b";")
+        );
         let long: Vec<u8> = (0..=u8::MAX).collect();
         assert_eq!(Alphabet::of(&long), every);
     }

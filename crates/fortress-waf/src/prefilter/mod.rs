@@ -104,7 +104,10 @@ impl Builder {
         let mut every = Bits::new(tests);
         every.fill(true);
         let width = every.words().len();
-        let planes = self.conditions.iter().map(|condition| condition.gates.len());
+        let planes = self
+            .conditions
+            .iter()
+            .map(|condition| condition.gates.len());
         let planes = planes.max().unwrap_or_default();
         let mut absent: Vec<u64> = (0..planes).flat_map(|_| every.words()).copied().collect();
         let mut demands = BTreeMap::<Alphabet, Vec<usize>>::new();
@@ -220,7 +223,10 @@ impl Prefilter {
 
     /// Bytes of memory that it holds.
     pub(crate) fn memory(&self) -> usize {
-        let demands = self.demands.iter().map(|(_, tests)| size_of_val(tests.as_slice()));
+        let demands = self
+            .demands
+            .iter()
+            .map(|(_, tests)| size_of_val(tests.as_slice()));
         size_of::<Self>()
             + size_of_val(self.every.words())
             + size_of_val(self.absent.as_slice())

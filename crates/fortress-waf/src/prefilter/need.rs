@@ -285,7 +285,8 @@ impl Lexicon {
                         all_before.or(before).merged().beginnings(BORDERS),
                         all_after.or(after).merged().ends(BORDERS),
                     ));
-                    part.gates.extend(part.groups.into_iter().map(Gate::of_groups));
+                    part.gates
+                        .extend(part.groups.into_iter().map(Gate::of_groups));
                     gates = Some(either(gates, part.gates));
                 }
             }
@@ -469,7 +470,9 @@ impl Need {
         };
         let first = side(&mut pairs.iter().map(|pair| pair.1));
         let last = side(&mut pairs.iter().map(|pair| pair.0));
-        let pieces = pairs.iter().map(|&(before, after)| Piece::beside(before, after));
+        let pieces = pairs
+            .iter()
+            .map(|&(before, after)| Piece::beside(before, after));
         let mut need = Self::exact(Pieces(pieces.collect()), first, last);
         if matches!(
             look,
@@ -596,7 +599,8 @@ fn minimal(strings: Pieces) -> Pieces {
         let whole = piece.bytes.len();
         (2..=whole).any(|length| {
             piece.bytes.windows(length).any(|window| {
-                let itself = length == whole && piece.before == Edge::ANY && piece.after == Edge::ANY;
+                let itself =
+                    length == whole && piece.before == Edge::ANY && piece.after == Edge::ANY;
                 !itself && free.contains(window)
             })
         })

@@ -202,13 +202,21 @@ impl Pieces {
     /// Each string replaced by what may follow the position before it.
     pub(super) fn as_after(&self) -> Self {
         let edge = self.0.iter().map(Piece::first).reduce(Edge::or);
-        Self(edge.map(|after| Piece::beside(Edge::ANY, after)).into_iter().collect())
+        Self(
+            edge.map(|after| Piece::beside(Edge::ANY, after))
+                .into_iter()
+                .collect(),
+        )
     }
 
     /// Each string replaced by what may precede the position after it.
     pub(super) fn as_before(&self) -> Self {
         let edge = self.0.iter().map(Piece::last).reduce(Edge::or);
-        Self(edge.map(|before| Piece::beside(before, Edge::ANY)).into_iter().collect())
+        Self(
+            edge.map(|before| Piece::beside(before, Edge::ANY))
+                .into_iter()
+                .collect(),
+        )
     }
 
     /// At most `most` strings, each a beginning of what it was.
@@ -228,7 +236,9 @@ impl Pieces {
             if cut > 0 {
                 let tail = piece.bytes.split_off(cut);
                 let head = std::mem::replace(&mut piece.bytes, tail);
-                let last = head.last().map_or(ByteSet::ALL, |&last| ByteSet::EMPTY.with(last));
+                let last = head
+                    .last()
+                    .map_or(ByteSet::ALL, |&last| ByteSet::EMPTY.with(last));
                 piece.before = Edge::new(last, false);
             }
         })
@@ -247,6 +257,10 @@ impl Pieces {
             }
             self = self.merged();
         }
-        if self.len() <= most { self } else { Self::free() }
+        if self.len() <= most {
+            self
+        } else {
+            Self::free()
+        }
     }
 }

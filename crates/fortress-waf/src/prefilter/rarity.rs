@@ -5,8 +5,6 @@ use super::{
     alphabet::Alphabet,
     pieces::{Edge, Piece},
 };
-use crate::ByteSet;
-
 /// How often the string is expected in a text of some tens of bytes.
 pub(super) fn literal(piece: &Piece) -> f32 {
     const POSITIONS: f32 = 24.0;
@@ -20,24 +18,36 @@ pub(super) fn string(bytes: &[u8]) -> f32 {
 
 /// How often a text has a byte of the groups.
 pub(super) fn groups(mask: Alphabet) -> f32 {
-    let all = mask.bytes();
-    let absent = |share: f32, set: &[u8]| if all.intersects(ByteSet::of(set)) { 1.0 - share } else { 1.0 };
-    let others = ByteSet::of(b"az09 .-_/:=&?,;\n");
-    1.0 - absent(0.97, b"az")
-        * absent(0.6, b"09")
-        * absent(0.25, b" ")
-        * absent(0.2, b".")
-        * absent(0.15, b"-")
-        * absent(0.12, b"_")
-        * absent(0.12, b"/")
-        * absent(0.1, b":")
-        * absent(0.08, b"=")
-        * absent(0.08, b"&?,;")
-        * absent(0.02, b"\n")
-        * if all.minus(others).is_empty() { 1.0 } else { 0.97 }
+    const SHARES: [(&[u8], f32); 11] = [
+        (b"a", 0.97),
+        (b"0", 0.6),
+        (b" ", 0.25),
+        (b".", 0.2),
+        (b"-", 0.15),
+        (b"_", 0.12),
+        (b"/", 0.12),
+        (b":", 0.1),
+        (b"=", 0.08),
+        (b"&?,;", 0.08),
+        (b"\n", 0.02),
+    ];
+    let mut rest = mask;
+    let mut absent = 1.0;
+    for (bytes, share) in SHARES {
+        let these = Alphabet::of(bytes);
+        if mask.intersects(these) {
+            absent *= 1.0 - share;
+            rest = rest.minus(these);
+        }
+    }
+    let others = if rest == Alphabet::default() { 1.0 } else { 0.97 };
+    1.0 - absent * others
 }
 
 fn edge(edge: Edge) -> f32 {
+    if edge == Edge::ANY {
+        return 1.0;
+    }
     let share: f32 = (0..=u8::MAX)
         .filter(|&byte| edge.bytes.contains(byte) && !byte.is_ascii_uppercase())
         .map(byte)

@@ -33,10 +33,16 @@ fn check_test(add: impl Fn(&mut Builder) -> usize, kept: &[&str], dropped: &[&st
     // Twice: worked out, and remembered.
     for _ in 0..2 {
         for text in kept {
-            assert!(left(&prefilter, text.as_bytes(), &mut scratch).contains(test), "{text:?} is lost");
+            assert!(
+                left(&prefilter, text.as_bytes(), &mut scratch).contains(test),
+                "{text:?} is lost"
+            );
         }
         for text in dropped {
-            assert!(!left(&prefilter, text.as_bytes(), &mut scratch).contains(test), "{text:?} stays");
+            assert!(
+                !left(&prefilter, text.as_bytes(), &mut scratch).contains(test),
+                "{text:?} stays"
+            );
         }
     }
 }
@@ -48,7 +54,11 @@ fn check(pattern: &str, kept: &[&str], dropped: &[&str]) {
 
 #[test]
 fn literals_in_any_case() {
-    check("abc", &["abc", "xABCx", "aababc"], &["", "ab", "abd", "ab c"]);
+    check(
+        "abc",
+        &["abc", "xABCx", "aababc"],
+        &["", "ab", "abd", "ab c"],
+    );
     check("(?i)union", &["UNION", "a unIon b"], &["unio", "nion"]);
     check("ab", &["ab", "aab"], &["ba", "a", ""]);
     check(r"\x00\xc3\x83!", &["a\0\u{c3}!"], &["\0!", "\u{c3}!", "!"]);
@@ -59,7 +69,11 @@ fn beginnings_and_ends() {
     check("^abc", &["abc", "abcd"], &["xabc", " abc"]);
     check("abc$", &["abc", "xabc"], &["abcd"]);
     check("^ab$", &["ab", "AB"], &["aab", "abb"]);
-    check(r"\bselect\b", &["select", "a select b", "(select)"], &["selects", "preselect"]);
+    check(
+        r"\bselect\b",
+        &["select", "a select b", "(select)"],
+        &["selects", "preselect"],
+    );
     check(r"\Bab", &["xab"], &["ab", " ab"]);
     check("(?m)^ab", &["ab", "x\nab"], &["xab"]);
     check("^$", &[""], &[]);
@@ -70,7 +84,11 @@ fn parts_that_may_be_absent() {
     check("a?", &["", "b"], &[]);
     check("(?:abc)*", &["", "x"], &[]);
     check("(?:abc|)def", &["def", "abcdef", "xdef"], &["abc"]);
-    check("abc(?:def)?ghi", &["abcghi", "abcdefghi"], &["abcxghi", "ghi"]);
+    check(
+        "abc(?:def)?ghi",
+        &["abcghi", "abcdefghi"],
+        &["abcxghi", "ghi"],
+    );
     check("(?:ab){2,3}", &["abab"], &["ab", "aab"]);
     check("(?:a|bc){2}x", &["aax", "bcax", "abcx"], &["bx", "x"]);
     check("x*(?:ab+c|d?e)", &["abbc", "e"], &["", "1;"]);
@@ -78,7 +96,11 @@ fn parts_that_may_be_absent() {
 
 #[test]
 fn choices() {
-    check("(?:aaaa|b(?:cccc|.dddd))", &["aaaa", "bcccc", "bxdddd"], &["dddd", "aaabxddd"]);
+    check(
+        "(?:aaaa|b(?:cccc|.dddd))",
+        &["aaaa", "bcccc", "bxdddd"],
+        &["dddd", "aaabxddd"],
+    );
     check("(?:foo|ba[rz])=", &["foo=", "BAZ="], &["foo", "bax="]);
     check("(?:[0-9]{3}|abc);", &["123;", "abc;"], &["abd", "12x"]);
 }
@@ -95,17 +117,28 @@ fn lists_of_phrases() {
     let phrases = |list: &'static [&str]| {
         move |builder: &mut Builder| builder.phrases(list.iter().map(|phrase| phrase.as_bytes()))
     };
-    check_test(phrases(&["nikto", "sql map", "0"]), &["xNIKTOx", "SQL MAP", "1"], &["sqlmap", ""]);
+    check_test(
+        phrases(&["nikto", "sql map", "0"]),
+        &["xNIKTOx", "SQL MAP", "1"],
+        &["sqlmap", ""],
+    );
     check_test(phrases(&[";"]), &["a;b"], &["a:b", ""]);
     check_test(phrases(&[]), &[], &["", "a"]);
     check_test(phrases(&["", "abc"]), &["", "x"], &[]);
-    check_test(phrases(&["a phrase that is longer than the scanner looks"]),
-        &["A phrase that is longer than the scanner looks"], &["a phrase that is"]);
+    check_test(
+        phrases(&["a phrase that is longer than the scanner looks"]),
+        &["A phrase that is longer than the scanner looks"],
+        &["a phrase that is"],
+    );
 }
 
 #[test]
 fn sets_of_bytes_and_tests_without_a_condition() {
-    check_test(|builder| builder.bytes(ByteSet::of(b"\0\xff")), &["\0"], &["a", ""]);
+    check_test(
+        |builder| builder.bytes(ByteSet::of(b"\0\xff")),
+        &["\0"],
+        &["a", ""],
+    );
     check_test(|builder| builder.bytes(ByteSet::EMPTY), &[], &["a", ""]);
     check_test(Builder::always, &["", "a"], &[]);
 }
@@ -137,10 +170,31 @@ fn only_candidates_are_kept_and_scratch_serves_any_prefilter() {
 #[test]
 fn no_text_of_a_random_pattern_is_lost() {
     const ATOMS: &[&str] = &[
-        "a", "b", "ab", "bc", "abc", ".", "[ab]", "[^a]", r"\b", r"\B", "^", "$", ";", "()", "B", r"\s", "c;",
-        "(?:abcab)", r"[a-c;\x00]", r"(?m:^)", r"(?m:$)",
+        "a",
+        "b",
+        "ab",
+        "bc",
+        "abc",
+        ".",
+        "[ab]",
+        "[^a]",
+        r"\b",
+        r"\B",
+        "^",
+        "$",
+        ";",
+        "()",
+        "B",
+        r"\s",
+        "c;",
+        "(?:abcab)",
+        r"[a-c;\x00]",
+        r"(?m:^)",
+        r"(?m:$)",
     ];
-    const SUFFIXES: &[&str] = &["", "", "", "", "?", "*", "+", "{2}", "{0}", "{1,3}", "{2,}", "??"];
+    const SUFFIXES: &[&str] = &[
+        "", "", "", "", "?", "*", "+", "{2}", "{0}", "{1,3}", "{2,}", "??",
+    ];
     fn pattern(depth: usize, random: &mut Random) -> String {
         let mut out = String::new();
         for part in 0..=random.below(4) {
@@ -171,7 +225,9 @@ fn no_text_of_a_random_pattern_is_lost() {
         let prefilter = builder.build();
         for turn in 0..40 {
             let value = if turn % 2 == 0 {
-                (0..random.below(12)).map(|_| BYTES[random.below(BYTES.len())]).collect()
+                (0..random.below(12))
+                    .map(|_| BYTES[random.below(BYTES.len())])
+                    .collect()
             } else {
                 let mut value = string(&pattern.hir, turn, &mut random);
                 mutate(&mut value, &mut random);
@@ -180,13 +236,20 @@ fn no_text_of_a_random_pattern_is_lost() {
             let possible = left(&prefilter, &value, &mut scratch).any();
             if pattern.regex.is_match(&value) {
                 matched += 1;
-                assert!(possible, "`{text}` loses {:?}", value.escape_ascii().to_string());
+                assert!(
+                    possible,
+                    "`{text}` loses {:?}",
+                    value.escape_ascii().to_string()
+                );
             } else if !possible {
                 dropped += 1;
             }
         }
     }
-    assert!(matched > 10_000 && dropped > 2_000, "{matched} matched, {dropped} dropped");
+    assert!(
+        matched > 10_000 && dropped > 2_000,
+        "{matched} matched, {dropped} dropped"
+    );
 }
 
 fn prefilter_of(subjects: &[(String, Subject)]) -> Prefilter {
@@ -235,7 +298,11 @@ fn no_text_of_a_rule_of_the_core_rule_set_is_lost() {
             let shown = text.escape_ascii().to_string();
             assert!(kept.contains(test), "{place} loses {shown}");
             text.iter_mut().for_each(|byte| *byte = other_case(*byte));
-            assert_eq!(kept, left(&prefilter, &text, &mut scratch), "the case of {shown} matters");
+            assert_eq!(
+                kept,
+                left(&prefilter, &text, &mut scratch),
+                "the case of {shown} matters"
+            );
         }
         matched_in_all += matched;
         if matched < MATCHING {
@@ -243,5 +310,8 @@ fn no_text_of_a_rule_of_the_core_rule_set_is_lost() {
         }
     }
     // What is anchored and long is hit less often by strings that surroundings spoil.
-    assert!(weak.len() < 20 && matched_in_all > 200 * DRAWN, "{matched_in_all} {weak:#?}");
+    assert!(
+        weak.len() < 20 && matched_in_all > 200 * DRAWN,
+        "{matched_in_all} {weak:#?}"
+    );
 }

@@ -2,8 +2,9 @@
 //!
 //! `{"a":{"b":[1,2]}}` gives `json.a.b.0` and `json.a.b.1`, the names that CRS and its exclusions
 //! expect. Every member of an object is kept, the repeated too. An empty object or array below the
-//! top is an argument without value, so that no key goes unseen. Coraza's additional argument with
-//! an array's length is not made: it tells nothing that a client could attack with.
+//! top is an argument without value, and so is a member that is an array, after its elements: rules
+//! that look at how a name ends (`…__in`) see it as the client wrote it. (Coraza makes that one too,
+//! with the array's length as its value.)
 
 mod text;
 
@@ -168,9 +169,17 @@ impl Reader<'_> {
                     self.name(index)?;
                     return Ok(true);
                 }
-                (Some(b'}'), None) | (Some(b']'), Some(_)) => {
+                (Some(b'}'), None) => {
                     self.cursor.skip(1);
                     self.scratch.open.pop();
+                }
+                (Some(b']'), Some(_)) => {
+                    self.cursor.skip(1);
+                    self.scratch.open.pop();
+                    let above = self.scratch.open.last();
+                    if above.is_some_and(|above| above.index.is_none()) {
+                        self.add(Text::default())?;
+                    }
                 }
                 (_, None) => return Err(self.cursor.fault("expected `,` or `}`")),
                 (_, Some(_)) => return Err(self.cursor.fault("expected `,` or `]`")),

@@ -1,6 +1,9 @@
 //! Every pattern and every list of phrases of the Core Rule Set.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
@@ -30,7 +33,10 @@ pub(super) fn subjects() -> Option<Vec<(String, Subject)>> {
     let mut files: Vec<PathBuf> = fs::read_dir(&rules)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "conf")
+        })
         .collect();
     files.sort();
     let mut builder = RulesetBuilder::default();
@@ -54,15 +60,25 @@ pub(super) fn subjects() -> Option<Vec<(String, Subject)>> {
 }
 
 fn subject(link: &Link) -> Option<Subject> {
-    let argument: Option<Vec<&[u8]>> = link.test.argument.0.iter().map(|piece| match piece {
-        seclang::Piece::Text(text) => Some(text.as_slice()),
-        seclang::Piece::Macro { .. } => None,
-    }).collect();
+    let argument: Option<Vec<&[u8]>> = link
+        .test
+        .argument
+        .0
+        .iter()
+        .map(|piece| match piece {
+            seclang::Piece::Text(text) => Some(text.as_slice()),
+            seclang::Piece::Macro { .. } => None,
+        })
+        .collect();
     let argument = argument?.concat();
     let phrases = if link.test.operator == Operator::Rx {
         return Some(Subject::Regex(Box::new(Pattern::parse(&argument).unwrap())));
     } else if link.test.operator == Operator::Pm {
-        argument.split(|&byte| byte == b' ').filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect()
+        argument
+            .split(|&byte| byte == b' ')
+            .filter(|word| !word.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect()
     } else if link.test.operator == Operator::PmFromFile {
         link.test.lines.clone()
     } else {

@@ -68,15 +68,27 @@ fn append(hir: &Hir, turn: usize, more: usize, random: &mut Random, out: &mut Ve
             }
         }
         HirKind::Alternation(parts) => {
-            let branch = if random.one_in(2) { turn } else { random.below(parts.len()) };
-            append(&parts[branch % parts.len()], turn / parts.len(), more, random, out);
+            let branch = if random.one_in(2) {
+                turn
+            } else {
+                random.below(parts.len())
+            };
+            append(
+                &parts[branch % parts.len()],
+                turn / parts.len(),
+                more,
+                random,
+                out,
+            );
         }
     }
 }
 
 fn rounds(repetition: &Repetition, more: usize, random: &mut Random) -> usize {
     let min = usize::try_from(repetition.min).unwrap();
-    let most = repetition.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap());
+    let most = repetition
+        .max
+        .map_or(usize::MAX, |max| usize::try_from(max).unwrap());
     (min + random.below(more + 1)).min(most)
 }
 
@@ -91,7 +103,10 @@ pub(super) fn mutate(text: &mut Vec<u8>, random: &mut Random) {
             1 if at < text.len() => text[at] = put,
             2 if at < text.len() => drop(text.remove(at)),
             3 if at + 1 < text.len() => text.swap(at, at + 1),
-            4 => text.iter_mut().step_by(2).for_each(|byte| *byte = other_case(*byte)),
+            4 => text
+                .iter_mut()
+                .step_by(2)
+                .for_each(|byte| *byte = other_case(*byte)),
             5 => text.iter_mut().for_each(|byte| *byte = other_case(*byte)),
             _ => {}
         }
@@ -99,14 +114,30 @@ pub(super) fn mutate(text: &mut Vec<u8>, random: &mut Random) {
 }
 
 pub(super) fn other_case(byte: u8) -> u8 {
-    if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { byte }
+    if byte.is_ascii_alphabetic() {
+        byte ^ 0x20
+    } else {
+        byte
+    }
 }
 
 /// The text in benign or in random surroundings, or by itself.
 pub(super) fn surround(text: &[u8], random: &mut Random) -> Vec<u8> {
     const BENIGN: &[&[u8]] = &[
-        b"", b"", b" ", b"\n", b"=", b"name=", b"a word ", b"\"", b"; ", b"x", b"0",
-        b"Mozilla/5.0 (X11; Linux x86_64) ", b"https://example.com/", b"json.12.items.3.name",
+        b"",
+        b"",
+        b" ",
+        b"\n",
+        b"=",
+        b"name=",
+        b"a word ",
+        b"\"",
+        b"; ",
+        b"x",
+        b"0",
+        b"Mozilla/5.0 (X11; Linux x86_64) ",
+        b"https://example.com/",
+        b"json.12.items.3.name",
     ];
     // Much of the rule set is anchored at both ends.
     if random.one_in(2) {
