@@ -14,7 +14,7 @@ use super::{
     Screening,
     persist::Kept,
     program::{
-        Chains, Constants, ControlPlan, FieldNames, Program, RulePlan, Settings, Skip, Slots, Step,
+        Chains, Constants, ControlPlan, FieldNames, Program, RulePlan, Skip, Slots, Step,
         Val,
     },
 };
