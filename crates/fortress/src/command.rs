@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{attack, check, crs, demo, explain, init, run, screen::Screen};
+use crate::{attack, check, crs, demo, explain, init, run, screen::Screen, waf};
 
 /// An API security gateway: point it at an OpenAPI file, and the API is locked down.
 ///
@@ -48,6 +48,9 @@ enum Command {
     /// Gets the OWASP Core Rule Set, the rules that look for attacks
     #[command(after_help = crs::EXAMPLES)]
     Crs(crs::Flags),
+    /// Tries the rules that look for attacks: on their regression tests, or on one request
+    #[command(after_help = waf::EXAMPLES)]
+    Waf(waf::Flags),
     /// Prints the JSON Schema of the configuration, for editors
     #[command(after_help = "Examples:\n  fortress schema > fortress.schema.json")]
     Schema,
@@ -86,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Attack(flags) => attack::run(&flags, &screen),
         Command::Explain(flags) => explain::run(&flags, &screen),
         Command::Crs(flags) => crs::run(&flags, &screen),
+        Command::Waf(flags) => waf::run(&flags, &screen),
         Command::Schema => {
             screen.line(fortress_model::config::json_schema());
             Ok(End::Fine)

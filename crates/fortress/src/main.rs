@@ -15,6 +15,7 @@ mod init;
 mod private;
 mod run;
 mod screen;
+mod waf;
 
 use std::process::ExitCode;
 

@@ -149,7 +149,8 @@ impl Port {
     }
 }
 
-/// The demo's configuration: what `fortress init` would write for it.
+/// The demo's configuration: what `fortress init` would write for it, content with the rules that
+/// need no installation.
 fn configuration(address: SocketAddr, upstream: &str) -> String {
     format!(
         "version: 1
@@ -159,6 +160,8 @@ apis:
   orders:
     spec: openapi.yaml
     upstream: {upstream}
+defaults:
+  waf: {{ rules: builtin }}
 identity:
   demo:
     issuer: {ISSUER}
