@@ -542,7 +542,10 @@ pub(crate) fn waf_core_rules(data: &[u8]) {
             .into_iter()
             .flatten()
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "conf")
+            })
             .collect();
         files.sort();
         files.insert(0, crs.join("crs-setup.conf.example"));

@@ -40,7 +40,7 @@ fn main() -> io::Result<()> {
     writeln!(out, "ready {spent} fortress {version}")?;
     let mut bench = Bench {
         engine,
-        memory: Box::default(),
+        memory: None,
         requests: Vec::new(),
         next: 0,
     };
@@ -107,7 +107,7 @@ fn beside(from: &str, name: &str) -> PathBuf {
 #[derive(Debug)]
 struct Bench {
     engine: Arc<Engine>,
-    memory: Box<Memory>,
+    memory: Option<Box<Memory>>,
     requests: Vec<Request>,
     next: usize,
 }
@@ -168,7 +168,7 @@ fn processor_time() -> Duration {
 
 /// One request through both phases, as far as it comes. What was found is taken, as the gateway
 /// takes it for its journal.
-fn inspect(engine: &Arc<Engine>, memory: &mut Box<Memory>, request: &Request) -> Verdict {
+fn inspect(engine: &Arc<Engine>, memory: &mut Option<Box<Memory>>, request: &Request) -> Verdict {
     let opening = Opening {
         client: SocketAddr::from((Ipv4Addr::new(203, 0, 113, 7), 40_000)),
         server: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 80)),
@@ -177,7 +177,8 @@ fn inspect(engine: &Arc<Engine>, memory: &mut Box<Memory>, request: &Request) ->
         // What is measured is the work, and not how well it is cut off.
         budget: u64::MAX,
     };
-    let mut transaction = Transaction::new(Arc::clone(engine), std::mem::take(memory), &opening);
+    let kept = memory.take().unwrap_or_default();
+    let mut transaction = Transaction::new(Arc::clone(engine), kept, &opening);
     transaction.request_line(&request.method, &request.target, &request.protocol);
     for (name, value) in &request.fields {
         transaction.request_field(name, value);
@@ -187,7 +188,7 @@ fn inspect(engine: &Arc<Engine>, memory: &mut Box<Memory>, request: &Request) ->
         verdict = transaction.request_body(request.body.clone());
     }
     black_box(transaction.findings().to_vec());
-    *memory = transaction.into_memory();
+    *memory = Some(transaction.into_memory());
     verdict
 }
 

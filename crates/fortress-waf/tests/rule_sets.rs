@@ -59,14 +59,23 @@ fn works(ruleset: &Ruleset) {
         panic!("{} mistakes:\n{}", shown.len(), shown.join("\n"))
     });
     let engine = Arc::new(engine);
-    let json = |text: &str| ("/api/v1/orders", format!("{{\"note\":{text:?},\"count\":3}}"));
+    let json = |text: &str| {
+        (
+            "/api/v1/orders",
+            format!("{{\"note\":{text:?},\"count\":3}}"),
+        )
+    };
     let query = |query: &'static str| (query, String::new());
     for (target, body) in [
         query("/api/v1/orders?status=open&customer=anna%40example.com&from=2026-01-02&limit=20"),
         query("/api/v1/orders/4711"),
         json("Please leave it with the neighbours, second door"),
     ] {
-        assert_eq!(inspect(&engine, target, &body), Verdict::Pass, "{target} {body}");
+        assert_eq!(
+            inspect(&engine, target, &body),
+            Verdict::Pass,
+            "{target} {body}"
+        );
     }
     for (target, body) in [
         query("/api/v1/orders?id=1%27%20OR%20%271%27%3D%271"),
@@ -80,7 +89,11 @@ fn works(ruleset: &Ruleset) {
         let Verdict::Refuse(refusal) = verdict else {
             panic!("{verdict:?}: {target} {body}")
         };
-        assert_eq!((refusal.status, refusal.kind), (403, RefusalKind::Score), "{target} {body}");
+        assert_eq!(
+            (refusal.status, refusal.kind),
+            (403, RefusalKind::Score),
+            "{target} {body}"
+        );
     }
 }
 

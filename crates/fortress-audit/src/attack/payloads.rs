@@ -42,7 +42,7 @@ enum Written {
     Points,
 }
 
-/// Each row holds one of each kind, so that a few are a cross-section.
+/// Each row holds one of each kind, so that the first are a cross-section.
 #[rustfmt::skip]
 const PAYLOADS: [Payload; 4 * KINDS] = [
     payload(Kind::InjectedSql, "SQL", "1' OR '1'='1", Written::Plain),
@@ -86,12 +86,7 @@ const PAYLOADS: [Payload; 4 * KINDS] = [
     payload(Kind::InjectedField, "an answer within a value", "x\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK", Written::Plain),
 ];
 
-const fn payload(
-    kind: Kind,
-    what: &'static str,
-    text: &'static str,
-    written: Written,
-) -> Payload {
+const fn payload(kind: Kind, what: &'static str, text: &'static str, written: Written) -> Payload {
     Payload {
         kind,
         what,
@@ -100,8 +95,8 @@ const fn payload(
     }
 }
 
-/// A cross-section for each place that takes free text; which one depends on the operation, so that
-/// all payloads are sent somewhere.
+/// A share of the payloads for each place that takes free text, so that an operation is sent nearly
+/// all of them.
 pub(super) fn attacks(subject: &Subject, operation: &Operation, basis: &Basis) -> Vec<Attack> {
     let Some(draft) = valid::drafts(subject, operation).into_iter().next() else {
         return Vec::new();
@@ -126,7 +121,8 @@ pub(super) fn attacks(subject: &Subject, operation: &Operation, basis: &Basis) -
     let share = MOST / free.len().max(1);
     let mut found = Vec::new();
     for (number, place) in free.iter().enumerate() {
-        let first = (basis.index + number) * KINDS % PAYLOADS.len();
+        // Each place goes on where the one before has ended.
+        let first = (basis.index * KINDS + number * share) % PAYLOADS.len();
         let turned = PAYLOADS.iter().cycle().skip(first).take(PAYLOADS.len());
         let written = turned.filter_map(|payload| Some((payload, write(place, payload)?)));
         for (payload, draft) in written.take(share) {
@@ -406,10 +402,14 @@ paths:
     #[test]
     fn forms_keep_their_other_fields() {
         let made = made("send");
-        assert_eq!(made.len(), MOST);
+        // Code points in percent signs are no valid encoding.
+        assert_eq!(made.len(), MOST - 4);
         for (_, request) in &made {
             let body = String::from_utf8(request.body.as_ref().unwrap().bytes()).unwrap();
-            assert!(body.contains("count=1") && !body.contains("hello"), "{body}");
+            assert!(
+                body.contains("count=1") && !body.contains("hello"),
+                "{body}"
+            );
         }
     }
 

@@ -51,8 +51,20 @@ fn the_demo_stops_everything_and_answers_what_is_valid() {
     // What stands in free text is stopped by rules.
     let ended = place.run(&["attack", "--target", &demo.upstream, "--json"]);
     let through = ended.json()["through"].to_string();
-    for kind in ["sql", "script", "command", "path", "query", "expression", "code", "address"] {
-        assert!(through.contains(&format!("\"injected.{kind}\"")), "{kind}: {through}");
+    for kind in [
+        "sql",
+        "script",
+        "command",
+        "path",
+        "query",
+        "expression",
+        "code",
+        "address",
+    ] {
+        assert!(
+            through.contains(&format!("\"injected.{kind}\"")),
+            "{kind}: {through}"
+        );
     }
     // The attack left the demo as it was.
     let head = format!(

@@ -153,7 +153,9 @@ fn the_sample_api_is_as_weak_as_it_says() {
             200,
         ),
         (
-            format!("POST /orders/17/comments HTTP/1.1\r\nContent-Type: application/json\r\n{token}"),
+            format!(
+                "POST /orders/17/comments HTTP/1.1\r\nContent-Type: application/json\r\n{token}"
+            ),
             script,
             403,
         ),

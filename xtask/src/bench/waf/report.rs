@@ -299,11 +299,9 @@ fn json(report: &Report) -> Value {
     });
     let points = report.points.iter().map(|point| {
         let (cpu, memory, blocked) = match &point.outcome {
-            Outcome::Measured { run, memory } => (
-                Some(micros(run.each)),
-                Some(*memory),
-                Some(run.blocked > 0),
-            ),
+            Outcome::Measured { run, memory } => {
+                (Some(micros(run.each)), Some(*memory), Some(run.blocked > 0))
+            }
             Outcome::TooLong(_) | Outcome::Failed(_) => (None, None, None),
         };
         let stopped = match &point.outcome {
