@@ -245,7 +245,9 @@ impl<'a> Runner<'a> {
                         key: key.map_or(Val::None, Val::Text),
                     };
                     any |= if link.keeps_case && !hit.is_changed() {
-                        self.ask(link, 0, item, ROOT)
+                        // It is the same after the first of the link's chains, and after all others.
+                        let node = link.nodes.first().copied().unwrap_or(ROOT);
+                        self.ask(link, 0, item, node)
                     } else {
                         self.item(link, 0, item)
                     };

@@ -191,7 +191,7 @@ impl Screener {
                 continue;
             };
             let is_field = matches!(bucket, Bucket::Field | Bucket::AnswerField);
-            if !is_field && !site.all.any() {
+            if !is_field && site.nodes.is_empty() {
                 continue;
             }
             for index in 0..tools.state.count(*bucket) {
@@ -205,7 +205,7 @@ impl Screener {
                 if is_field {
                     let number = usize::from(tools.state.field_number(*bucket, index));
                     site = plan.fields.get(number).unwrap_or(site);
-                    if !site.all.any() {
+                    if site.nodes.is_empty() {
                         continue;
                     }
                 }

@@ -14,8 +14,7 @@ use super::{
     Screening,
     persist::Kept,
     program::{
-        Chains, Constants, ControlPlan, FieldNames, Program, RulePlan, Skip, Slots, Step,
-        Val,
+        Chains, Constants, ControlPlan, FieldNames, Program, RulePlan, Skip, Slots, Step, Val,
     },
 };
 use crate::seclang::{Mistake, Phase, Place, Ruleset};

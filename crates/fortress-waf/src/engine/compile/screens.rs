@@ -220,6 +220,7 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
     }
     let mut triggers = ByteSet::EMPTY;
     for plan in &mut site.nodes {
+        let chain = chains.chain(plan.node);
         if plan.always.is_some() {
             // Four characters of base64 give three bytes, and nothing before or after adds any.
             let shortest = if chains
