@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use fortress_audit::attack::{
     Count, Kind, Pace, Plan, Reach, Report, Target, Through, Verdict, plan, run as send, target,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     command::{self, End, Usage},
@@ -147,11 +146,7 @@ async fn one(
         count(made.valid, "valid request"),
         with.base
     );
-    let bar = progress(
-        screen,
-        &title,
-        total * if without.is_some() { 2 } else { 1 },
-    );
+    let bar = screen.progress(&title, total * if without.is_some() { 2 } else { 1 });
     let ticking = bar.clone();
     let tick: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ticking.inc(1));
     let stopped = send(&made.all, with, pace, Arc::clone(&tick)).await;
@@ -174,21 +169,6 @@ async fn one(
     let direct =
         direct.filter(|verdicts| verdicts.iter().any(|verdict| *verdict != Verdict::Unsent));
     Ok(Report::new(made, with, names, &stopped, direct.as_deref()))
-}
-
-fn progress(screen: &Screen, title: &str, total: usize) -> ProgressBar {
-    let target = if screen.is_json() {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(u64::try_from(total).ok(), target);
-    let style = ProgressStyle::with_template("{msg} ▕{bar:16}▏ {pos}/{len}  {elapsed}");
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("█▌ "));
-    }
-    bar.set_message(title.to_owned());
-    bar
 }
 
 /// Columns of a risk's code and title, and a gap.

@@ -8,6 +8,7 @@ use std::{
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// What was stopped, or is as it should be.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -91,6 +92,22 @@ impl Screen {
     /// A line to standard error: what a pipe's reader must not get.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
         drop(writeln!(anstream::stderr().lock(), "{}", text.as_ref()));
+    }
+
+    /// A bar on standard error for what takes its time; none for machines.
+    pub(crate) fn progress(&self, title: &str, total: usize) -> ProgressBar {
+        let target = if self.json {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(u64::try_from(total).ok(), target);
+        let style = ProgressStyle::with_template("{msg} ▕{bar:16}▏ {pos}/{len}  {elapsed}");
+        if let Ok(style) = style {
+            bar.set_style(style.progress_chars("█▌ "));
+        }
+        bar.set_message(title.to_owned());
+        bar
     }
 
     /// Why the command could not run.

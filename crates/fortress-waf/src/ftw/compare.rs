@@ -65,6 +65,7 @@ mod tests {
             message: (*message).to_owned(),
             data: String::new(),
             severity: None,
+            version: String::new(),
             tags: Vec::new(),
             score: 0,
             matched: Vec::new(),

@@ -1,6 +1,6 @@
 //! What ModSecurity would write to its error log, for tests that look there.
 //!
-//! Deliberately not here: where a rule stands and its version, which no test asks for.
+//! Deliberately not here: where a rule stands, which no test asks for.
 
 use crate::engine::Finding;
 
@@ -8,8 +8,9 @@ use crate::engine::Finding;
 pub(super) fn entry(finding: &Finding, target: &[u8]) -> String {
     let mut entry = String::from("ModSecurity: Warning.");
     if let Some(matched) = finding.matched.first() {
+        let not = if matched.negated { "!" } else { "" };
         let (operator, variable) = (matched.operator.word(), &matched.variable);
-        entry.push_str(&format!(" Matched \"{operator}\" at {variable}."));
+        entry.push_str(&format!(" Matched \"{not}@{operator}\" at {variable}."));
     }
     field(&mut entry, "id", finding.rule.to_string().as_bytes());
     if !finding.message.is_empty() {
@@ -21,6 +22,9 @@ pub(super) fn entry(finding: &Finding, target: &[u8]) -> String {
     let severity = finding.severity.map(usize::from);
     if let Some(word) = severity.and_then(|severity| SEVERITIES.get(severity)) {
         field(&mut entry, "severity", word.as_bytes());
+    }
+    if !finding.version.is_empty() {
+        field(&mut entry, "ver", finding.version.as_bytes());
     }
     for tag in &finding.tags {
         field(&mut entry, "tag", tag.as_bytes());
@@ -75,6 +79,7 @@ mod tests {
             message: "a \"b\"".into(),
             data: "x\n\\".into(),
             severity: Some(2),
+            version: "v".into(),
             tags: vec!["t/1".into(), "t/2".into()],
             score: 5,
             matched: vec![Matched {
@@ -82,16 +87,18 @@ mod tests {
                 value: b"v".to_vec(),
                 transformations: Vec::new(),
                 operator: Operator::DetectSqli,
+                negated: true,
             }],
         };
         assert_eq!(
             entry(&finding, b"/\xFF?q=1"),
-            r#"ModSecurity: Warning. Matched "detectSQLi" at ARGS:q. [id "942100"] [msg "a \"b\""] [data "x\x0a\\"] [severity "CRITICAL"] [tag "t/1"] [tag "t/2"] [uri "/\xff"]"#
+            r#"ModSecurity: Warning. Matched "!@detectSQLi" at ARGS:q. [id "942100"] [msg "a \"b\""] [data "x\x0a\\"] [severity "CRITICAL"] [ver "v"] [tag "t/1"] [tag "t/2"] [uri "/\xff"]"#
         );
         let bare = Finding {
             message: String::new(),
             data: String::new(),
             severity: None,
+            version: String::new(),
             tags: Vec::new(),
             matched: Vec::new(),
             ..finding

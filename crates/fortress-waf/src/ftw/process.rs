@@ -46,11 +46,16 @@ impl Process {
         let mut backend = Backend::default();
         let stages = test.stages.iter();
         stages
-            .map(|stage| self.exchange(&stage.input.bytes(), &mut backend))
+            .map(|stage| self.send(&stage.input.bytes(), &mut backend))
             .collect()
     }
 
-    fn exchange(&mut self, bytes: &[u8], backend: &mut Backend) -> Observed {
+    /// What comes of the bytes that a client sends on a connection.
+    pub fn exchange(&mut self, bytes: &[u8]) -> Observed {
+        self.send(bytes, &mut Backend::default())
+    }
+
+    fn send(&mut self, bytes: &[u8], backend: &mut Backend) -> Observed {
         let request = match front::read(bytes) {
             Ok(request) => request,
             Err(refusal) => return refused_by_http(refusal),

@@ -17,4 +17,5 @@ mod program;
 mod protect;
 mod run;
 mod upstream;
+mod waf_test;
 mod waf;
