@@ -4,10 +4,12 @@
 //! Deliberately not here: what a certain input means. That is for the parsers' own tests.
 
 use std::{
+    fs,
     io::{Error, ErrorKind, Result},
-    path::Path,
-    sync::LazyLock,
-    time::Duration,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -29,8 +31,11 @@ use fortress_spec::{
     ApiDescription, Files, Policy, RequestParts, ResponseOutcome, Violation, load,
 };
 use fortress_waf::{
-    Reading, Triggers, read_body,
-    seclang::{BodyProcessor, NoFiles, Ruleset, Transformation},
+    ByteSet, Reading, Triggers, builtin,
+    engine::{Engine, Finding, Memory, Opening, Screening, Transaction, Verdict},
+    injection::{sqli, xss},
+    read_body,
+    seclang::{BodyProcessor, NoFiles, Ruleset, RulesetBuilder, Transformation},
 };
 
 /// A head means the same however its bytes arrive, and what is written from it is read as it was.
@@ -469,4 +474,167 @@ pub(crate) fn transformations(data: &[u8]) {
             assert!(!transformation.apply(&tame, &mut out), "{transformation:?}");
         }
     }
+}
+
+/// Each pair of a form is an argument, and what is not encoded is not copied.
+pub(crate) fn waf_urlencoded(data: &[u8]) {
+    let read = read_for_rules(BodyProcessor::UrlEncoded, b"", data);
+    let pairs: Vec<&[u8]> = data
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .collect();
+    assert!(read.arguments.len() == pairs.len() || read.error.is_some());
+    for ((name, value), pair) in read.arguments.iter().zip(pairs) {
+        assert!(name.len() + value.len() <= pair.len());
+    }
+    let encoded = data.iter().any(|byte| matches!(byte, b'%' | b'+'));
+    assert!(encoded || read.written == 0, "{}", read.written);
+    assert!(read.written <= data.len());
+}
+
+/// Nothing is found in a text whose bytes were said to make nothing that could be.
+pub(crate) fn waf_injection(data: &[u8]) {
+    let bytes = ByteSet::from_text(data);
+    let found = sqli::detect(data);
+    assert_eq!(found, sqli::detect(data));
+    if let Some(fingerprint) = found {
+        assert!(sqli::possible(&bytes), "{}", fingerprint.as_str());
+        assert!((1..=8).contains(&fingerprint.as_str().len()));
+    }
+    assert!(!xss::detect(data) || xss::possible(&bytes));
+}
+
+/// A request means the same to the rules whether or not those that cannot match are spared, and
+/// whatever was inspected before in the same memory. The rules are the small set that comes with
+/// Fortress and some that use what those do not.
+pub(crate) fn waf_engine(data: &[u8]) {
+    static ENGINES: LazyLock<[Arc<Engine>; 2]> = LazyLock::new(|| {
+        let mut builder = RulesetBuilder::default();
+        for (name, text) in [
+            ("before.conf", builtin::BEFORE),
+            ("builtin.conf", builtin::RULES),
+            ("engine.conf", include_str!("engine.conf")),
+            ("after.conf", builtin::AFTER),
+        ] {
+            builder.add_file(name, text, &mut NoFiles);
+        }
+        both(builder)
+    });
+    are_alike(&ENGINES, data);
+}
+
+/// The same with the OWASP Core Rule Set, where it is there.
+pub(crate) fn waf_core_rules(data: &[u8]) {
+    static ENGINES: LazyLock<Option<[Arc<Engine>; 2]>> = LazyLock::new(|| {
+        let folder = std::env::var_os("FORTRESS_SHARED").map_or_else(
+            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")),
+            PathBuf::from,
+        );
+        let crs = folder.join("crs");
+        if !crs.is_dir() {
+            let all = std::env::var_os("FORTRESS_REQUIRE_ALL").is_some_and(|all| all == "1");
+            assert!(!all, "{} is missing", crs.display());
+            return None;
+        }
+        let mut builder = RulesetBuilder::default();
+        builder.add_file("before.conf", builtin::BEFORE, &mut NoFiles);
+        let mut files: Vec<PathBuf> = fs::read_dir(crs.join("rules"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+            .collect();
+        files.sort();
+        files.insert(0, crs.join("crs-setup.conf.example"));
+        for path in files {
+            let text = fs::read(&path).unwrap_or_default();
+            builder.add_file(&path.display().to_string(), text, &mut Words);
+        }
+        Some(both(builder))
+    });
+    if let Some(engines) = &*ENGINES {
+        are_alike(engines, data);
+    }
+}
+
+/// The files of words beside the rules.
+struct Words;
+
+impl fortress_waf::seclang::Files for Words {
+    fn read(&mut self, name: &str, from: &str) -> std::result::Result<Vec<u8>, String> {
+        let folder = Path::new(from).parent().unwrap_or(Path::new(""));
+        fs::read(folder.join(name)).map_err(|error| error.to_string())
+    }
+
+    fn list(&mut self, pattern: &str, _: &str) -> std::result::Result<Vec<String>, String> {
+        Err(format!("`{pattern}` is not to be listed"))
+    }
+}
+
+fn both(builder: RulesetBuilder) -> [Arc<Engine>; 2] {
+    let ruleset = builder.build();
+    let ruleset = ruleset.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    [Screening::Prefiltered, Screening::Exhaustive].map(|screening| {
+        let engine = Engine::compile(&ruleset, screening);
+        Arc::new(engine.unwrap_or_else(|mistakes| panic!("{mistakes:?}")))
+    })
+}
+
+fn are_alike(engines: &[Arc<Engine>; 2], data: &[u8]) {
+    let [prefiltered, exhaustive] = engines;
+    let mut memory = Box::default();
+    let told = inspect(prefiltered, &mut memory, data);
+    assert_eq!(told, inspect(exhaustive, &mut Box::default(), data));
+    assert_eq!(told, inspect(prefiltered, &mut memory, data));
+}
+
+/// A request in lines, `METHOD TARGET PROTOCOL` and its fields, an empty line, and a body; then the
+/// body once more as the answer. No line need be right.
+fn inspect(
+    engine: &Arc<Engine>,
+    memory: &mut Box<Memory>,
+    data: &[u8],
+) -> (Vec<Verdict>, Vec<Finding>) {
+    let opening = Opening {
+        client: SocketAddr::from((Ipv4Addr::new(203, 0, 113, 7), 40_000)),
+        server: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 80)),
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_500_000),
+        id: "fuzz",
+        budget: u64::MAX,
+    };
+    let mut transaction = Transaction::new(Arc::clone(engine), std::mem::take(memory), &opening);
+    let (first, mut rest) = line_of(data);
+    let mut words = first.splitn(3, |byte| *byte == b' ');
+    let mut word = || words.next().unwrap_or_default();
+    transaction.request_line(word(), word(), word());
+    loop {
+        let (field, after) = line_of(rest);
+        rest = after;
+        if field.is_empty() {
+            break;
+        }
+        let mut parts = field.splitn(2, |byte| *byte == b':');
+        let name = parts.next().unwrap_or_default();
+        transaction.request_field(name, parts.next().unwrap_or_default().trim_ascii());
+    }
+    let body = Bytes::copy_from_slice(rest);
+    let mut verdicts = vec![transaction.request_head()];
+    verdicts.push(transaction.request_body(body.clone()));
+    transaction.response_line(200, b"HTTP/1.1");
+    transaction.response_field(b"Content-Type", b"text/html");
+    verdicts.push(transaction.response_head());
+    let wanted = transaction.wants_response_body();
+    verdicts.push(transaction.response_body(if wanted { body } else { Bytes::new() }));
+    transaction.end();
+    let findings = transaction.findings().to_vec();
+    *memory = transaction.into_memory();
+    (verdicts, findings)
+}
+
+/// The first line, without its end, and what follows it.
+fn line_of(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = text.splitn(2, |byte| *byte == b'\n');
+    let line = parts.next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    (line, parts.next().unwrap_or_default())
 }

@@ -19,6 +19,7 @@ pub mod path;
 mod reply;
 mod request;
 mod route;
+pub mod rules;
 mod serve;
 pub mod server;
 mod upstream;

@@ -130,6 +130,14 @@ impl Shard {
             if let Outcome::Denied(reason) = decision.outcome {
                 api.enforced.add(reason);
             }
+            if let Some(rules) = &decision.rules {
+                for found in &rules.matches {
+                    api.matches
+                        .get(Some(&Arc::from(found.kind)))
+                        .fetch_add(1, Relaxed);
+                }
+                api.exhausted.fetch_add(u64::from(rules.exhausted), Relaxed);
+            }
             // A reason counts once a request, however often it was met.
             for (place, finding) in decision.findings.iter().enumerate() {
                 let seen = decision.findings.iter().take(place);
@@ -216,6 +224,9 @@ struct ApiSlot {
     response_bytes: AtomicU64,
     enforced: Reasons,
     monitored: Reasons,
+    /// Matches of rules by their kind, which is a word of ours.
+    matches: Slots<AtomicU64>,
+    exhausted: AtomicU64,
 }
 
 /// Requests by outcome and class of status.
@@ -343,6 +354,8 @@ struct ApiTotals {
     response_bytes: u64,
     enforced: ReasonTotals,
     monitored: ReasonTotals,
+    matches: BTreeMap<Arc<str>, u64>,
+    exhausted: u64,
 }
 
 #[derive(Default)]
@@ -420,6 +433,10 @@ impl ApiTotals {
         add_each([&mut self.response_bytes], [&slot.response_bytes]);
         add_each(&mut self.enforced.0, &slot.enforced.0);
         add_each(&mut self.monitored.0, &slot.monitored.0);
+        for (kind, count) in slot.matches.list() {
+            add_each([self.matches.entry(kind).or_default()], [&*count]);
+        }
+        add_each([&mut self.exhausted], [&slot.exhausted]);
     }
 }
 
@@ -440,6 +457,7 @@ impl Collector for Metrics {
         let totals = Totals::of(&self.shards);
         requests(&mut encoder, &totals)?;
         refusals(&mut encoder, &totals)?;
+        rules(&mut encoder, &totals)?;
         histograms(&mut encoder, &totals)?;
         bytes(&mut encoder, &totals)?;
         connections(&mut encoder, &totals)?;
@@ -555,6 +573,30 @@ fn refusals(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result
                 count(&mut metric, &labels, value)?;
             }
         }
+    }
+    Ok(())
+}
+
+fn rules(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "fortress_waf_matches",
+        "Rules that matched, refused or not, by what they look for.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (api, of_api) in &totals.apis {
+        for (kind, &value) in of_api.matches.iter().filter(|(_, count)| **count > 0) {
+            count(&mut metric, &[("api", &**api), ("kind", &**kind)], value)?;
+        }
+    }
+    let mut exhausted = encoder.encode_descriptor(
+        "fortress_waf_exhausted",
+        "Requests or answers on which the rules spent `bounds.inspection` without coming to their end.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (api, of_api) in totals.apis.iter().filter(|(_, api)| api.exhausted > 0) {
+        count(&mut exhausted, &[("api", &**api)], of_api.exhausted)?;
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ pub(crate) struct Head {
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) peer: SocketAddr,
+    /// The own address that the peer connected to.
+    pub(crate) own: SocketAddr,
     pub(crate) listener: Arc<str>,
     pub(crate) tls: bool,
 }

@@ -25,6 +25,7 @@ use crate::{
     reply::{self, Reply},
     request::{self, Arrival, Head, Request, RequestBody},
     route::{self, Routed},
+    rules::Examination,
     upstream::Outgoing,
     worker::{Recorder, Worker},
 };
@@ -95,6 +96,7 @@ pub(crate) async fn serve(
         };
     };
     let mut stopwatch = Stopwatch(started);
+    let mut examination = Examination::new(worker, arrival.own);
     let ran = {
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
@@ -104,15 +106,20 @@ pub(crate) async fn serve(
             &mut stopwatch,
             (head, &id),
             body,
+            &mut examination,
         ));
         unwound(answering).await
     };
     let answered = match ran {
         Ok(answered) => answered,
-        Err(Panicked) => Err(decision
-            .fail(Reason::GatewayFault, "a guard panicked")
-            .into()),
+        Err(Panicked) => {
+            examination.discard();
+            Err(decision
+                .fail(Reason::GatewayFault, "a guard panicked")
+                .into())
+        }
     };
+    examination.end(decision);
     stopwatch.lap(decision);
     let mut reply = match answered {
         Ok(reply) => reply,
@@ -213,9 +220,18 @@ async fn answer(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
+    examination: &mut Examination,
 ) -> Result<Reply, End> {
     let method = head.method.clone();
-    let cleared = guard(gateway, decision, stopwatch, (head, id), &mut *body).await?;
+    let cleared = guard(
+        gateway,
+        decision,
+        stopwatch,
+        (head, id),
+        &mut *body,
+        examination,
+    )
+    .await?;
     let plan = Arc::clone(cleared.routed.plan());
     stopwatch.enter(decision, Stage::Forward);
     let upstream = &plan.api.upstream;
@@ -227,6 +243,9 @@ async fn answer(
         };
         stopwatch.enter(decision, Stage::Reply);
         let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
+        if let Some(run) = examination.run() {
+            run.answer(decision, &reply)?;
+        }
         decision.outcome = Outcome::Forwarded;
         Ok(reply)
     };
@@ -244,6 +263,7 @@ async fn guard(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
+    examination: &mut Examination,
 ) -> Result<Cleared, Refused> {
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
@@ -258,7 +278,7 @@ async fn guard(
         authorize::check(decision, plan, &principal).map_err(|denial| challenge(plan, denial))?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
-    let inspected = inspect::check(decision, &routed, request, body).await?;
+    let inspected = inspect::check(decision, &routed, request, body, examination).await?;
     Ok(Cleared {
         routed,
         principal,

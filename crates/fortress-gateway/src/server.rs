@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    compile::{Compiled, Gateway, compile},
+    compile::{Compiled, Gateway, compile_after},
     connections::Connections,
     journal::{Journal, JournalHandle},
     keys::KeyRing,
@@ -142,7 +142,8 @@ impl Server {
 
     /// Compiles a configuration against what is running. Changes nothing.
     pub fn compile(&self, config: &Config, sources: &mut fortress_model::Sources) -> Compiled {
-        compile(
+        compile_after(
+            Some(&self.shared.gateway.load()),
             config,
             sources,
             &self.keys,

@@ -17,6 +17,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Cache};
 use fortress_model::{Clock, Decision, Outcome, SystemClock, Timestamp, decision::RequestId};
+use fortress_waf::engine::Memory;
 use httpdate::HttpDate;
 use tokio::{
     sync::watch,
@@ -54,7 +55,12 @@ pub(crate) struct Worker {
     pub(crate) open: Open,
     ids: RequestIds,
     date: RefCell<(u64, [u8; 29])>,
+    /// Memory of transactions that ended, for the next ones.
+    memories: RefCell<Vec<Box<Memory>>>,
 }
+
+/// Memories that a worker keeps; more requests at once than that allocate theirs anew.
+const MEMORIES: usize = 64;
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, journal: JournalHandle, shard: Arc<Shard>) -> Rc<Self> {
@@ -68,6 +74,7 @@ impl Worker {
             open: Open::default(),
             ids: RequestIds::default(),
             date: RefCell::new((u64::MAX, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
+            memories: RefCell::default(),
         })
     }
 
@@ -86,6 +93,17 @@ impl Worker {
 
     pub(crate) fn request_id(&self, now: Timestamp) -> RequestId {
         self.ids.next(now)
+    }
+
+    pub(crate) fn lend_memory(&self) -> Box<Memory> {
+        self.memories.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn take_back(&self, memory: Box<Memory>) {
+        let mut memories = self.memories.borrow_mut();
+        if memories.len() < MEMORIES {
+            memories.push(memory);
+        }
     }
 
     /// The `Date` field's value for this second (RFC 9110, section 5.6.7).

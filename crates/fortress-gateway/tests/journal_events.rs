@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use support::{
     abandoned, denied, events, forwarded, monitored,
     ocsf::{faults, schema},
-    unreadable,
+    searched, unreadable,
 };
 
 /// Records the decisions in a real journal and reads them back.
@@ -43,7 +43,7 @@ fn one(decision: Decision) -> Value {
 #[test]
 fn every_kind_of_event_is_valid_ocsf() {
     let schema = schema();
-    let mut decisions = vec![forwarded(1), unreadable(2), abandoned(3)];
+    let mut decisions = vec![forwarded(1), unreadable(2), abandoned(3), searched(4)];
     for (number, &reason) in (10..).zip(Reason::ALL) {
         decisions.push(denied(number, reason, Stage::Inspect));
         decisions.push(monitored(1_000 + number, reason));
@@ -68,6 +68,27 @@ fn every_kind_of_event_is_valid_ocsf() {
     for event in journalled(decisions) {
         assert_eq!(faults(&schema, &event), Vec::<String>::new(), "{event}");
     }
+}
+
+#[test]
+fn what_rules_matched_stands_in_it() {
+    let event = one(searched(1));
+    let waf = &event["unmapped"]["fortress"]["waf"];
+    assert_eq!(
+        (&waf["score"], &waf["threshold"], &waf["response_score"]),
+        (&json!(15), &json!(5), &json!(0))
+    );
+    assert!(waf.get("response_threshold").is_none(), "{waf}");
+    assert_eq!((&waf["more"], &waf["proven"]), (&json!(7), &json!(2)));
+    let matched = |rule: usize| waf["rules"][rule]["matched"][0].clone();
+    assert_eq!(matched(0)["parameter"], "body.text");
+    assert_eq!(matched(0)["value"], "1' OR \u{202e}");
+    assert_eq!(matched(1)["redacted"], true);
+    assert!(matched(1).get("value").is_none(), "{waf}");
+    assert_eq!(
+        matched(2)["transformations"],
+        json!(["urlDecodeUni", "lowercase"])
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use fortress_gateway::{
     metrics::Metrics,
 };
 use fortress_model::{Mode, Outcome, Reason, config::JournalSink, decision::Stage};
-use support::{RECEIVED, abandoned, denied, forwarded, monitored, unreadable};
+use support::{RECEIVED, abandoned, denied, forwarded, monitored, searched, unreadable};
 
 /// The value of a series, by its whole name with labels.
 #[track_caller]
@@ -25,6 +25,25 @@ fn check(text: &str, series: &str, expect: Option<&str>) {
         .lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     assert_eq!(value, expect, "{series} in\n{text}");
+}
+
+#[test]
+fn matches_of_rules_are_counted_by_what_they_look_for() {
+    let metrics = Metrics::new(2, RECEIVED);
+    metrics.shard(0).observe(&searched(1));
+    metrics.shard(1).observe(&searched(2));
+    metrics.shard(1).observe(&forwarded(3));
+    let text = metrics.encode();
+    let series =
+        |kind: &str| format!("fortress_waf_matches_total{{api=\"orders\",kind=\"{kind}\"}}");
+    check(&text, &series("sqli"), Some("4"));
+    check(&text, &series("xss"), Some("2"));
+    check(&text, &series("rce"), None);
+    check(
+        &text,
+        "fortress_waf_exhausted_total{api=\"orders\"}",
+        Some("2"),
+    );
 }
 
 #[test]

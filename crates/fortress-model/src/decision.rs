@@ -27,6 +27,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The one of two that refuses less: both must enforce for a refusal.
+    pub fn weaker(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Off, _) | (_, Self::Off) => Self::Off,
+            (Self::Monitor, _) | (_, Self::Monitor) => Self::Monitor,
+            (Self::Enforce, Self::Enforce) => Self::Enforce,
+        }
+    }
+
     /// As it is written in the configuration.
     pub fn name(self) -> &'static str {
         match self {
@@ -181,6 +190,72 @@ impl Stage {
     }
 }
 
+/// What rules said of a request and its answer. Everything in it is cut to size, and what may be a
+/// secret was left out before it came here.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RulesRecord {
+    /// Rules that matched, in order; the first [`RulesRecord::MATCHES`] of them.
+    pub matches: Vec<RuleMatch>,
+    /// Rules that matched beyond those.
+    pub more: u32,
+    /// What the rules that looked at the request added to its anomaly score.
+    pub score: i64,
+    /// The score at which a request is refused, as far as that is known before it runs.
+    pub threshold: Option<u32>,
+    /// The same of the answer.
+    pub response_score: i64,
+    /// The score at which an answer is replaced.
+    pub response_threshold: Option<u32>,
+    /// Values that were not searched, since the description had proved them harmless.
+    pub proven: u32,
+    /// The rules did not come to their end within `bounds.inspection`.
+    pub exhausted: bool,
+}
+
+impl RulesRecord {
+    /// Matches that a record keeps.
+    pub const MATCHES: usize = 20;
+    /// Values that it keeps of one match.
+    pub const VALUES: usize = 4;
+
+    /// Whether there is nothing to tell.
+    pub fn is_quiet(&self) -> bool {
+        self.matches.is_empty() && !self.exhausted
+    }
+}
+
+/// A rule that matched.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RuleMatch {
+    /// The rule's id.
+    pub rule: u64,
+    /// 1 to 5.
+    pub phase: u8,
+    /// What it looks for, in words of a table of ours: `sqli`, `xss`, `other`.
+    pub kind: &'static str,
+    /// Its message.
+    pub message: String,
+    /// Its `logdata`; empty if it could hold a secret.
+    pub data: String,
+    /// What it added to the anomaly score.
+    pub score: i64,
+    /// Where it matched, in order.
+    pub values: Vec<MatchedValue>,
+}
+
+/// A place at which a rule matched.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MatchedValue {
+    /// What the rule calls it: `ARGS:q`.
+    pub variable: String,
+    /// What `waf.exclude` calls it, where it has such a name: `query.q`.
+    pub parameter: Option<String>,
+    /// The beginning of the value as the rule saw it; `None` if it could be a secret.
+    pub excerpt: Option<String>,
+    /// What was done to it before.
+    pub transformations: Vec<&'static str>,
+}
+
 /// The one record of a request.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -218,6 +293,8 @@ pub struct Decision {
     pub principal: Option<PrincipalRecord>,
     /// Everything the guards noticed, in the order in which they noticed it.
     pub findings: Vec<Finding>,
+    /// What the rules of `waf` said of it, if they ran.
+    pub rules: Option<Box<RulesRecord>>,
     /// What could not be checked, or was changed on the way: `response over 4 MiB, not checked`.
     pub notes: Vec<String>,
     /// The last stage that was entered.
@@ -259,6 +336,7 @@ impl Decision {
             mode: Mode::Enforce,
             principal: None,
             findings: Vec::new(),
+            rules: None,
             notes: Vec::new(),
             stage: Stage::Parse,
             outcome: Outcome::Abandoned,
@@ -271,13 +349,27 @@ impl Decision {
         }
     }
 
-    /// The only place where a mode is read. Under [`Mode::Monitor`] the caller goes on.
+    /// Refuses, if the mode is to. Under [`Mode::Monitor`] the caller goes on.
     ///
     /// # Errors
     /// The denial itself, when it is enforced.
     pub fn refuse(&mut self, reason: Reason, detail: impl Into<String>) -> Result<(), Denial> {
+        self.refuse_under(Mode::Enforce, reason, detail)
+    }
+
+    /// As [`Decision::refuse`], for a guard that has a mode of its own, which can only make the
+    /// request's mode weaker. The only place where a mode is read.
+    ///
+    /// # Errors
+    /// The denial itself, when it is enforced.
+    pub fn refuse_under(
+        &mut self,
+        own: Mode,
+        reason: Reason,
+        detail: impl Into<String>,
+    ) -> Result<(), Denial> {
         let detail = detail.into();
-        match self.mode {
+        match self.mode.weaker(own) {
             Mode::Off => Ok(()),
             Mode::Monitor => {
                 self.find(reason, detail, false);

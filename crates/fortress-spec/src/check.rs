@@ -61,6 +61,18 @@ pub struct RequestParts<'a> {
 pub struct ParameterOutcome {
     /// What the upstream gets instead of all `Cookie` fields; empty if no cookie is left.
     pub cookie: Option<String>,
+    /// The parameters, by their place among those declared, whose value is a number, a boolean, a
+    /// text of a strict format or a plain word of an `enum`: no attack fits into it. Means something
+    /// only beside no violation.
+    pub proven: Vec<u16>,
+}
+
+/// What checking a body leads to, beside violations.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct BodyOutcome {
+    /// The same of a JSON body: from the first byte of each such value to one past its last, without
+    /// quotes, ascending.
+    pub proven: Vec<(u32, u32)>,
 }
 
 /// What checking a response leads to, beside violations.
@@ -100,7 +112,7 @@ impl Operation {
         content: &[u8],
         policy: &Policy,
         found: &mut Vec<Violation>,
-    ) {
+    ) -> BodyOutcome {
         body::check_request(
             self.body.as_ref(),
             schemas,
@@ -108,7 +120,7 @@ impl Operation {
             content,
             policy,
             found,
-        );
+        )
     }
 
     /// Checks a response, already decoded from its `Content-Encoding`. A body of 204, 304 and of any

@@ -132,6 +132,17 @@ formats! { NumberFormat:
     DoubleInt = "double-int";
 }
 
+impl StringFormat {
+    /// Whether a text of this format can be nothing else, so that no attack fits into it: digits, a
+    /// few letters and a few separators, in an order that is checked to its last character.
+    pub(crate) fn is_harmless(self) -> bool {
+        matches!(
+            self,
+            Self::DateTime | Self::Date | Self::Uuid | Self::Ipv4 | Self::Ipv6
+        )
+    }
+}
+
 impl NumberFormat {
     /// Whether a number, of which `text` is the JSON, fits the format. `1.0` is an integer.
     pub fn matches(self, number: Decimal, text: &str) -> bool {

@@ -15,7 +15,7 @@ pub mod pattern;
 pub mod posture;
 pub mod schema;
 
-pub use check::{ParameterOutcome, Policy, RequestParts, ResponseOutcome, Violation};
+pub use check::{BodyOutcome, ParameterOutcome, Policy, RequestParts, ResponseOutcome, Violation};
 pub use description::{
     ApiDescription, Dialect, KeyLocation, Operation, Part, PathTemplate, Requirement, Security,
     SecurityScheme, Segment,

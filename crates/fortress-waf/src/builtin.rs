@@ -206,6 +206,19 @@ mod tests {
         check(&rules, "file:///x", &[141]);
         check(&rules, "gopher://127.0.0.1:6379/_", &[141]);
         check(&rules, "a\r\nSet-Cookie: admin=1", &[150]);
+        check(&rules, "a\r\n\r\nHTTP/1.1 200 OK", &[150]);
+        check(&rules, r#"{"$ne":null}"#, &[112]);
+        check(&rules, r#"[$gt]"#, &[112]);
+        check(&rules, "{$where: 'sleep(5000)'}", &[112]);
+        check(&rules, "*)(uid=*))(|(uid=*", &[113]);
+        check(&rules, "admin)(|(password=*))", &[113]);
+        check(&rules, "admin)(&)", &[113]);
+        check(&rules, "<?php system('id'); ?>", &[133]);
+        check(&rules, "<?= $x ?>", &[133]);
+        check(&rules, r#"O:8:"Example1":1:{s:1:"a";i:1;}"#, &[133]);
+        check(&rules, "java.lang.Runtime.getRuntime().exec('id')", &[133]);
+        check(&rules, "new ProcessBuilder('id').start()", &[133]);
+        check(&rules, "rO0ABXNyABFqYXZh", &[133]);
     }
 
     #[test]
@@ -236,6 +249,12 @@ mod tests {
             "etc. and so on",
             "169.254.1.1",
             "profile: admin",
+            "f(x)(y) and (a)(b), see (1) (or 2)",
+            "$in stock: [$5, $10] {$amount}",
+            "5 * (3 + 4) * (a - b)",
+            "2 * (a) (b)",
+            "Java and PHP, at runtime: a process builder <?> O:8",
+            "HTTP/1.1 is old",
         ] {
             check(&rules, value, &[]);
         }

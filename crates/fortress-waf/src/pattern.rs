@@ -132,10 +132,12 @@ fn first_bytes(hir: &Hir) -> (ByteSet, bool) {
             }
             (all, true)
         }
-        HirKind::Alternation(parts) => parts.iter().map(first_bytes).fold(
-            (ByteSet::EMPTY, false),
-            |(all, any_empty), (set, empty)| (all.union(set), any_empty || empty),
-        ),
+        HirKind::Alternation(parts) => parts
+            .iter()
+            .map(first_bytes)
+            .fold((ByteSet::EMPTY, false), |(all, any_empty), (set, empty)| {
+                (all.union(set), any_empty || empty)
+            }),
     }
 }
 
@@ -149,9 +151,7 @@ pub(crate) fn bytes_of(class: &Class) -> ByteSet {
         Class::Unicode(class) => class.iter().fold(ByteSet::EMPTY, |set, range| {
             let ascii = |edge: char| u8::try_from(edge).ok().filter(u8::is_ascii);
             let set = match ascii(range.start()) {
-                Some(start) => {
-                    set.union(ByteSet::range(start, ascii(range.end()).unwrap_or(0x7F)))
-                }
+                Some(start) => set.union(ByteSet::range(start, ascii(range.end()).unwrap_or(0x7F))),
                 None => set,
             };
             match ascii(range.end()) {

@@ -139,7 +139,8 @@ impl Store {
         let (start, end) = (widen(text.start), widen(text.start) + text.len());
         if text.length & ORIGIN == 0 {
             let most = self.arena.len();
-            self.arena.extend_from_within(start.min(most)..end.min(most));
+            self.arena
+                .extend_from_within(start.min(most)..end.min(most));
         } else {
             let of = if text.length & ORIGIN == IN_BODY {
                 &self.body

@@ -48,7 +48,7 @@ enum Command {
     /// Gets the OWASP Core Rule Set, the rules that look for attacks
     #[command(after_help = crs::EXAMPLES)]
     Crs(crs::Flags),
-    /// Tries the rules that look for attacks
+    /// Tries the rules that look for attacks: on their regression tests, or on one request
     #[command(after_help = waf::EXAMPLES)]
     Waf(waf::Flags),
     /// Prints the JSON Schema of the configuration, for editors

@@ -1,8 +1,9 @@
 //! `fortress explain`: one request of the journal, stage by stage.
 //!
-//! Deliberately not here: values of the request. The journal keeps none, so there is none to show.
+//! Deliberately not here: values of the request beyond what the journal keeps of a rule's match.
 
 mod advice;
+pub(crate) mod rules;
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +50,7 @@ pub(crate) struct Flags {
 
 /// Explains.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
-    let journal = journal(flags)?;
+    let journal = journal(flags.journal.as_deref(), flags.config.as_deref())?;
     let opened = || format!("cannot read the journal `{}`", journal.display());
     let found = match &flags.request {
         Some(request) => read::find(&journal, request).with_context(opened)?,
@@ -83,13 +84,13 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
 }
 
 /// The journal that is meant: named, of a configuration, of the demo, of `./fortress.yaml`.
-fn journal(flags: &Flags) -> Result<PathBuf> {
-    if let Some(journal) = &flags.journal {
-        return Ok(journal.clone());
+pub(crate) fn journal(named: Option<&Path>, config: Option<&Path>) -> Result<PathBuf> {
+    if let Some(journal) = named {
+        return Ok(journal.to_owned());
     }
     let default = Path::new("fortress.yaml");
-    let config = match &flags.config {
-        Some(config) => config.as_path(),
+    let config = match config {
+        Some(config) => config,
         None => match State::read()? {
             Some(state) => return Ok(state.journal),
             None if default.exists() => default,
@@ -133,25 +134,25 @@ fn view(event: &Value) -> String {
     lines.join("\n")
 }
 
-fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value
         .pointer(pointer)
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
-fn number(value: &Value, pointer: &str) -> u64 {
+pub(crate) fn number(value: &Value, pointer: &str) -> u64 {
     value
         .pointer(pointer)
         .and_then(Value::as_u64)
         .unwrap_or_default()
 }
 
-fn flag(value: &Value, key: &str) -> bool {
+pub(crate) fn flag(value: &Value, key: &str) -> bool {
     value.get(key).and_then(Value::as_bool).unwrap_or_default()
 }
 
-fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+pub(crate) fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
     value
         .get(key)
         .and_then(Value::as_array)
@@ -253,6 +254,7 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
             about(*stage, event, own)
         };
         let mut told: Vec<String> = here.iter().map(|finding| told(finding)).collect();
+        let rules = matches(*stage, own);
         // A finding says more than the stage's own words.
         let first = if told.is_empty() || !about.is_empty() {
             about
@@ -264,9 +266,24 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
                 .trim_end()
                 .to_owned(),
         );
+        told.extend(rules);
         lines.extend(told.into_iter().map(|line| format!("{:18}{line}", "")));
     }
     lines
+}
+
+/// What rules found in a stage.
+fn matches(stage: Stage, own: &Value) -> Vec<String> {
+    let message = match stage {
+        Stage::Inspect => rules::Message::Request,
+        Stage::Reply => rules::Message::Answer,
+        Stage::Parse | Stage::Route | Stage::Authenticate | Stage::Authorize | Stage::Forward => {
+            return Vec::new();
+        }
+    };
+    own.get("waf")
+        .map(|waf| rules::lines(waf, message))
+        .unwrap_or_default()
 }
 
 fn told(finding: &Value) -> String {
@@ -358,6 +375,8 @@ fn advise(own: &Value) -> Vec<String> {
     let paragraphs = reason.explanation().split("\n\n");
     lines.extend(paragraphs.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")));
     let Advice { mend, key } = advice(*reason);
+    let excluded = excluded(*reason, own);
+    let key = excluded.as_deref().or(key);
     let key = key.and_then(|key| placed(key, own));
     let end = if key.is_some() { ":" } else { "." };
     lines.push(String::new());
@@ -366,9 +385,20 @@ fn advise(own: &Value) -> Vec<String> {
     lines
 }
 
+/// The rules to leave out, for a refusal that rules made.
+fn excluded(reason: Reason, own: &Value) -> Option<String> {
+    let detail = list(own, "findings")
+        .iter()
+        .find(|finding| text(finding, "/reason") == reason.code())
+        .map(|finding| text(finding, "/detail"))
+        .unwrap_or_default();
+    let list = rules::exclusions(own.get("waf")?, reason, detail)?;
+    Some(format!("OP.waf.exclude: {list}"))
+}
+
 /// A key with the names of the API and the operation in it; `None` if it needs one that the request
 /// did not get to.
-fn placed(key: &str, own: &Value) -> Option<String> {
+pub(crate) fn placed(key: &str, own: &Value) -> Option<String> {
     let quoted = |name: &str| {
         let plain = name
             .chars()

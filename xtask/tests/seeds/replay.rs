@@ -72,4 +72,8 @@ targets! {
     waf_json
     waf_xml
     transformations
+    waf_urlencoded
+    waf_injection
+    waf_engine
+    waf_core_rules
 }

@@ -180,12 +180,7 @@ impl Maker<'_> {
         let Some(reason) = reason else {
             return false;
         };
-        let mut request = draft.request(self.operation);
-        for (name, value) in &self.basis.request.headers {
-            if name == "Authorization" {
-                request = request.with("Authorization", value.clone());
-            }
-        }
+        let request = self.basis.authorized(draft.request(self.operation));
         self.found
             .push(self.basis.refused(kind(reason, size), what, request));
         true
@@ -360,13 +355,13 @@ fn extras(top: bool) -> Vec<(&'static str, Value)> {
 
 /// A step into a value.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Key(String),
     Item(usize),
 }
 
 /// Every place of a value, down to a bound of places and depth.
-fn collect(value: &Value, at: &mut Vec<Step>, places: &mut Vec<Vec<Step>>) {
+pub(super) fn collect(value: &Value, at: &mut Vec<Step>, places: &mut Vec<Vec<Step>>) {
     const DEPTH: usize = 8;
     if places.len() >= PLACES || at.len() > DEPTH {
         return;
@@ -392,14 +387,14 @@ fn collect(value: &Value, at: &mut Vec<Step>, places: &mut Vec<Vec<Step>>) {
     }
 }
 
-fn reach<'v>(value: &'v mut Value, place: &[Step]) -> Option<&'v mut Value> {
+pub(super) fn reach<'v>(value: &'v mut Value, place: &[Step]) -> Option<&'v mut Value> {
     place.iter().try_fold(value, |value, step| match step {
         Step::Key(key) => value.get_mut(key),
         Step::Item(index) => value.get_mut(index),
     })
 }
 
-fn reach_ref<'v>(value: &'v Value, place: &[Step]) -> Option<&'v Value> {
+pub(super) fn reach_ref<'v>(value: &'v Value, place: &[Step]) -> Option<&'v Value> {
     place.iter().try_fold(value, |value, step| match step {
         Step::Key(key) => value.get(key),
         Step::Item(index) => value.get(index),
@@ -413,7 +408,7 @@ fn insert(target: &mut Value, key: &str, value: &Value) {
     }
 }
 
-fn words(place: &[Step]) -> String {
+pub(super) fn words(place: &[Step]) -> String {
     place.iter().fold(String::new(), |name, step| match step {
         Step::Key(key) => join(&name, key),
         Step::Item(index) => format!("{name}[{index}]"),
@@ -428,7 +423,7 @@ fn join(name: &str, key: &str) -> String {
     }
 }
 
-fn replace(draft: &mut Draft, location: Location, name: &str, value: Option<&str>) {
+pub(super) fn replace(draft: &mut Draft, location: Location, name: &str, value: Option<&str>) {
     let list = match location {
         Location::Path => &mut draft.path,
         Location::Query => &mut draft.query,

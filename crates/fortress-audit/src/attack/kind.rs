@@ -84,6 +84,25 @@ kinds! {
     /// A header that only a proxy may set, or that must not travel on.
     HeaderSpoofed = "header.spoofed", Api8, "`trusted_proxies`: only real ones";
 
+    /// SQL in a free text.
+    InjectedSql = "injected.sql", Api8, "waf: { mode: enforce }";
+    /// Script for a browser in a free text.
+    InjectedScript = "injected.script", Api8, "waf: { mode: enforce }";
+    /// A shell's command in a free text.
+    InjectedCommand = "injected.command", Api8, "waf: { mode: enforce }";
+    /// The way to a file of the machine in a free text.
+    InjectedPath = "injected.path", Api8, "waf: { mode: enforce }";
+    /// A query of a directory or of a document store in a free text.
+    InjectedQuery = "injected.query", Api8, "waf: { mode: enforce }";
+    /// An expression that a logger or a template engine evaluates.
+    InjectedExpression = "injected.expression", Api8, "waf: { mode: enforce }";
+    /// PHP or Java in a free text.
+    InjectedCode = "injected.code", Api8, "waf: { mode: enforce }";
+    /// An address in a free text that only the server can reach.
+    InjectedAddress = "injected.address", Api8, "waf: { mode: enforce }";
+    /// A header field in a free text.
+    InjectedField = "injected.field", Api8, "waf: { mode: enforce }";
+
     /// A path that nobody declared.
     PathUndeclared = "path.undeclared", Api9, "spec: the description (with `spec: none` every path passes)";
     /// A method that nobody declared.

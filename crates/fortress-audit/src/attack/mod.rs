@@ -1,5 +1,6 @@
 //! Attacks that follow from a description: what the description forbids is tried, on each
-//! operation, with one thing wrong at a time, so that a refusal means what it seems to mean.
+//! operation, with one thing wrong at a time, so that a refusal means what it seems to mean; and
+//! where it allows any text, the texts that attackers write.
 //!
 //! [`plan`] makes the attacks, [`run`] sends them, [`report`] counts them. Deliberately not here:
 //! attacks that need knowledge of the API's data (whose object is whose) or of its business flows;
@@ -11,6 +12,7 @@ mod headers;
 mod inputs;
 mod kind;
 mod paths;
+mod payloads;
 mod plan;
 pub mod report;
 mod request;
@@ -124,6 +126,16 @@ pub(crate) struct Basis {
 }
 
 impl Basis {
+    /// Another request with this one's credential.
+    pub(crate) fn authorized(&self, mut request: Request) -> Request {
+        for (name, value) in &self.request.headers {
+            if name == "Authorization" {
+                request = request.with("Authorization", value.clone());
+            }
+        }
+        request
+    }
+
     /// An attack on this operation by a request that is to be refused.
     pub(crate) fn refused(&self, kind: Kind, what: impl Into<String>, request: Request) -> Attack {
         Attack {

@@ -6,8 +6,8 @@ use fortress_model::Bounds;
 use fortress_spec::{ApiDescription, Operation, Policy, Security, SecurityScheme};
 
 use super::{
-    Attack, Basis, Judge, Kind, Message, Tokens, bodies, framing, headers, inputs, paths, tokens,
-    valid,
+    Attack, Basis, Judge, Kind, Message, Tokens, bodies, framing, headers, inputs, paths, payloads,
+    tokens, valid,
 };
 
 /// What is attacked, and with what.
@@ -204,6 +204,8 @@ impl Draft {
         self.attacks.extend(tokens::spoofs(basis));
         self.attacks
             .extend(inputs::attacks(subject, operation, basis));
+        self.attacks
+            .extend(payloads::attacks(subject, operation, basis));
         let sizes = if self.large < LARGE {
             bodies::Sizes::All {
                 bound: subject.bounds.body,

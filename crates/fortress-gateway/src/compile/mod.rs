@@ -23,12 +23,14 @@ pub(crate) use access::{Access, Alternative, CredentialPlan, IdentityPlan, Place
 pub use access::{Exposed, Exposure};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, server as server_tls};
+pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
     keys::KeyRing,
     listen::ListenerPlan,
     request::OVERRIDES,
     route::{Conflict, Router},
+    rules::Rules,
     upstream::UpstreamPlan,
 };
 
@@ -46,6 +48,9 @@ pub struct Gateway {
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
     files: Vec<PathBuf>,
+    /// Those of operations, without what no description declares.
+    pub(crate) plans: Vec<Arc<OperationPlan>>,
+    engines: Engines,
 }
 
 impl Gateway {
@@ -89,6 +94,8 @@ pub(crate) struct OperationPlan {
     pub(crate) declared_overrides: Vec<HeaderName>,
     /// Parts of its answers may be asked for, since they are not held anyway.
     pub(crate) ranges: bool,
+    /// The rules of `waf`; `None` where they are off.
+    pub(crate) rules: Option<Rules>,
 }
 
 impl OperationPlan {
@@ -154,6 +161,19 @@ pub struct Compiled {
 
 /// Compiles. Reads files, changes nothing.
 pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision: u64) -> Compiled {
+    compile_after(None, config, sources, keys, revision)
+}
+
+/// As [`compile`], while another configuration is in force: of that, what did not change is kept.
+pub(crate) fn compile_after(
+    before: Option<&Gateway>,
+    config: &Config,
+    sources: &mut Sources,
+    keys: &KeyRing,
+    revision: u64,
+) -> Compiled {
+    let none = Engines::new();
+    let engines = before.map_or(&none, |gateway| &gateway.engines);
     let mut compiler = Compiler {
         config,
         sources,
@@ -163,14 +183,15 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         router: Router::default(),
         unlisted: Router::default(),
         files: config.files.clone(),
-        rules: waf::RuleSets::new(&config.directory),
+        plans: Vec::new(),
+        rule_sets: waf::RuleSets::new(&config.directory, engines),
     };
     let identities = access::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
         compiler.api(api, &identities);
     }
     let (listeners, hsts) = compiler.listeners();
-    compiler.files.extend(compiler.rules.files());
+    compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
     let sound = compiler
         .diagnostics
@@ -185,6 +206,8 @@ pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision:
         trusted: config.trusted_proxies.clone(),
         hsts,
         files: std::mem::take(&mut compiler.files),
+        plans: std::mem::take(&mut compiler.plans),
+        engines: compiler.rule_sets.into_engines(),
     });
     Compiled {
         gateway,
@@ -203,7 +226,8 @@ struct Compiler<'a> {
     router: Router,
     unlisted: Router,
     files: Vec<PathBuf>,
-    rules: waf::RuleSets,
+    plans: Vec<Arc<OperationPlan>>,
+    rule_sets: waf::RuleSets,
 }
 
 impl Compiler<'_> {
@@ -247,18 +271,16 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
-        self.gate(api, &effective);
+        let rules = self.rules_of(&effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
         self.exposures.push(exposure);
-        let plan = Arc::new(operation_plan(
-            plan,
-            "any".into(),
-            None,
-            effective,
-            access.unwrap_or(Access::Public),
-        ));
+        let access = access.unwrap_or(Access::Public);
+        let mut any = operation_plan(plan, "any".into(), None, effective, access);
+        any.rules = rules;
+        let plan = Arc::new(any);
+        self.plans.push(Arc::clone(&plan));
         let base_path = api
             .base_path
             .as_ref()
@@ -287,7 +309,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
-            self.gate(api, &effective);
+            let rules = self.rules_of(&effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -295,32 +317,32 @@ impl Compiler<'_> {
             let id = Arc::clone(&operation.id);
             let access = access.unwrap_or(Access::Public);
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
+            operation_plan.rules = rules;
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
-            self.route(api, description, operation, &Arc::new(operation_plan));
+            let operation_plan = Arc::new(operation_plan);
+            self.route(api, description, operation, &operation_plan);
+            self.plans.push(operation_plan);
         }
         self.unlisted(api, plan, description);
     }
 
-    /// Until the rules run, nobody may believe that they do.
-    fn gate(&mut self, api: &Api, effective: &Effective) {
-        let later = |key: &str| format!("`{key}` is not available in this version");
-        let mut found = Vec::new();
-        if let Some(place) = effective.waf.place {
-            // Mistakes in what is said of them are worth knowing already.
-            drop(
-                self.rules
-                    .of(&effective.waf, self.sources, &mut self.diagnostics),
-            );
-            found.push(Diagnostic::error(place, later("waf")));
+    /// The rules that run for an operation. Where none do, none are read.
+    fn rules_of(&mut self, effective: &Effective) -> Option<Rules> {
+        let mode = effective.mode.weaker(effective.waf.mode);
+        if mode == Mode::Off {
+            return None;
         }
-        if effective.bounds.inspection != Bounds::default().inspection {
-            let place = api.name.span;
-            found.push(Diagnostic::error(place, later("bounds.inspection")));
-        }
-        found.retain(|found| !self.diagnostics.contains(found));
-        self.diagnostics.extend(found);
+        let engine = self
+            .rule_sets
+            .of(&effective.waf, self.sources, &mut self.diagnostics)?;
+        Some(Rules {
+            engine,
+            mode,
+            schema_aware: effective.waf.schema_aware,
+            budget: effective.bounds.inspection,
+        })
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
@@ -330,13 +352,11 @@ impl Compiler<'_> {
         if effective.mode == Mode::Enforce {
             return;
         }
-        let plan = Arc::new(operation_plan(
-            plan,
-            "undeclared".into(),
-            None,
-            effective,
-            Access::Public,
-        ));
+        let rules = self.rules_of(&effective);
+        let mut undeclared =
+            operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
+        undeclared.rules = rules;
+        let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
             for base_path in base_paths {
@@ -442,6 +462,7 @@ fn operation_plan(
             (Mode::Enforce | Mode::Monitor | Mode::Off, responses) => responses,
         },
         access,
+        rules: None,
         require_scopes: effective.require_scopes,
         semicolons: false,
         declared_overrides: Vec::new(),

@@ -1,23 +1,25 @@
-//! The rules of each operation, read: which files, in which order, with the settings and exclusions
-//! of the configuration written into SecLang. Operations with equal settings share one rule set.
+//! The rules of each operation, read and compiled: which files, in which order, with the settings and
+//! exclusions of the configuration written into SecLang. Operations with equal settings share one
+//! engine, and a reload keeps those of which nothing changed.
 //!
 //! Deliberately not here: what SecLang means, and running it (`fortress-waf`).
 
 use std::{
     collections::HashMap,
-    fmt::Write as _,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use aws_lc_rs::digest::{self, SHA256};
 use fortress_model::{
     Diagnostic, Sources, Span,
     config::{Exclusion, Parameter, RuleSelector, Spanned, WafRules, WafSettings},
 };
 use fortress_waf::{
     builtin,
+    engine::{Engine, Screening},
     seclang::{Action, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder},
 };
 
@@ -30,12 +32,22 @@ const SETTINGS: &str = "waf";
 
 /// All rule sets of a configuration.
 #[derive(Debug)]
-pub(super) struct RuleSets {
+pub(crate) struct RuleSets {
     /// Where the Core Rule Set is if nothing else is said.
     directory: PathBuf,
-    made: HashMap<Key, Option<Arc<Ruleset>>>,
+    made: HashMap<Key, Option<Arc<Engine>>>,
     disk: Disk,
+    /// Engines of the configuration that was in force before.
+    before: Engines,
+    engines: Engines,
 }
+
+/// Engines by what they were made from.
+pub(crate) type Engines = HashMap<Fingerprint, Arc<Engine>>;
+
+/// The SHA-256 of all texts that a rule set was read from, in order.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Fingerprint([u8; 32]);
 
 /// What makes two rule sets the same.
 #[derive(Debug, Eq, Hash, PartialEq)]
@@ -58,17 +70,32 @@ enum From {
 
 impl RuleSets {
     /// For a configuration in this directory.
-    pub(super) fn new(directory: &Path) -> Self {
+    pub(super) fn new(directory: &Path, before: &Engines) -> Self {
         Self {
-            directory: directory.join("crs"),
+            before: before.clone(),
+            ..Self::at(directory.join("crs"))
+        }
+    }
+
+    /// For a Core Rule Set in this directory.
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        Self {
+            directory,
             made: HashMap::new(),
             disk: Disk::default(),
+            before: Engines::new(),
+            engines: Engines::new(),
         }
     }
 
     /// Every file that was read, or whose appearance would change something.
-    pub(super) fn files(self) -> Vec<PathBuf> {
-        self.disk.read.into_keys().collect()
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.disk.read.keys().cloned().collect()
+    }
+
+    /// The engines in use, for the next configuration.
+    pub(super) fn into_engines(self) -> Engines {
+        self.engines
     }
 
     /// The rules of one operation; `None` if they have mistakes, which were told.
@@ -77,7 +104,7 @@ impl RuleSets {
         settings: &WafSettings,
         sources: &mut Sources,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<Arc<Ruleset>> {
+    ) -> Option<Arc<Engine>> {
         let key = Key {
             from: self.choose(settings, diagnostics)?,
             paranoia: settings.paranoia,
@@ -94,9 +121,43 @@ impl RuleSets {
             diagnostics,
             place: settings.place,
         };
-        let made = make(&key.from, settings, &mut self.disk, &mut told).map(Arc::new);
+        let made = make(&key.from, settings, &mut self.disk, &mut told).and_then(
+            |(ruleset, fingerprint)| {
+                let known = self.engines.get(&fingerprint);
+                if let Some(engine) = known.or(self.before.get(&fingerprint)).cloned() {
+                    self.engines.insert(fingerprint, Arc::clone(&engine));
+                    return Some(engine);
+                }
+                match Engine::compile(&ruleset, Screening::default()) {
+                    Ok(compiled) => {
+                        let engine = Arc::new(compiled);
+                        self.engines.insert(fingerprint, Arc::clone(&engine));
+                        Some(engine)
+                    }
+                    Err(mistakes) => {
+                        told.mistakes(&mistakes, &mut self.disk);
+                        None
+                    }
+                }
+            },
+        );
         self.made.insert(key, made.clone());
         made
+    }
+
+    /// The Core Rule Set, and nothing in its place.
+    pub(crate) fn installed(
+        &mut self,
+        settings: &WafSettings,
+        sources: &mut Sources,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Arc<Engine>> {
+        if is_installed(&self.directory) {
+            return self.of(settings, sources, diagnostics);
+        }
+        let message = absent(&self.directory);
+        diagnostics.push(Diagnostic::error(None, message));
+        None
     }
 
     fn choose(
@@ -116,7 +177,7 @@ impl RuleSets {
         for name in SETUP {
             self.disk.note(&directory.join(name));
         }
-        if setup(directory).is_some() && directory.join("rules").is_dir() {
+        if is_installed(directory) {
             return Some(From::Crs(directory.clone()));
         }
         let shown = directory.display();
@@ -134,15 +195,23 @@ impl RuleSets {
             once(Diagnostic::warning(None, message).help(help), diagnostics);
             return Some(From::Builtin);
         };
-        let message = format!(
-            "there is no Core Rule Set in `{shown}`: it needs `rules` and `crs-setup.conf` or its example"
-        );
         once(
-            Diagnostic::error(place, message).help(to_install),
+            Diagnostic::error(place, absent(directory)).help(to_install),
             diagnostics,
         );
         None
     }
+}
+
+fn is_installed(directory: &Path) -> bool {
+    setup(directory).is_some() && directory.join("rules").is_dir()
+}
+
+fn absent(directory: &Path) -> String {
+    format!(
+        "there is no Core Rule Set in `{}`: it needs `rules` and `crs-setup.conf` or its example",
+        directory.display()
+    )
 }
 
 fn once(diagnostic: Diagnostic, diagnostics: &mut Vec<Diagnostic>) {
@@ -169,12 +238,12 @@ fn make(
     settings: &WafSettings,
     disk: &mut Disk,
     told: &mut Told<'_>,
-) -> Option<Ruleset> {
+) -> Option<(Ruleset, Fingerprint)> {
     let plain = read(from, settings, "", disk, told)?;
     if settings.exclude.is_empty() {
         return Some(plain);
     }
-    let exclusions = exclusions(&plain, settings, told)?;
+    let exclusions = exclusions(&plain.0, settings, told)?;
     read(from, settings, &exclusions, disk, told)
 }
 
@@ -184,20 +253,26 @@ fn read(
     exclusions: &str,
     disk: &mut Disk,
     told: &mut Told<'_>,
-) -> Option<Ruleset> {
-    let mut builder = RulesetBuilder::default();
-    builder.add_file(SETTINGS, builtin::BEFORE, disk);
+) -> Option<(Ruleset, Fingerprint)> {
+    let mut builder = Builder {
+        builder: RulesetBuilder::default(),
+        files: Hashed {
+            disk,
+            digest: digest::Context::new(&SHA256),
+        },
+    };
+    builder.add(SETTINGS, builtin::BEFORE.as_bytes());
     let said = said(settings);
     match from {
         From::Nowhere => {}
         From::Builtin => {
-            builder.add_file(SETTINGS, &said, disk);
-            builder.add_file("builtin.conf", builtin::RULES, disk);
+            builder.add(SETTINGS, said.as_bytes());
+            builder.add("builtin.conf", builtin::RULES.as_bytes());
         }
         From::Crs(directory) => {
-            add(&mut builder, &setup(directory)?, disk, told)?;
+            add(&mut builder, &setup(directory)?, told)?;
             // After the set-up: what the configuration says is nearer.
-            builder.add_file(SETTINGS, &said, disk);
+            builder.add(SETTINGS, said.as_bytes());
             for (folder, ending) in [
                 ("plugins", "-config.conf"),
                 ("plugins", "-before.conf"),
@@ -205,38 +280,37 @@ fn read(
                 ("plugins", "-after.conf"),
             ] {
                 for path in listed(&directory.join(folder), |name| name.ends_with(ending)) {
-                    add(&mut builder, &path, disk, told)?;
+                    add(&mut builder, &path, told)?;
                 }
             }
         }
     }
     for file in &settings.files {
         let place = told.place.replace(file.span);
-        add(&mut builder, &file.value, disk, told)?;
+        add(&mut builder, &file.value, told)?;
         told.place = place;
     }
-    builder.add_file(SETTINGS, exclusions, disk);
-    builder.add_file(SETTINGS, builtin::AFTER, disk);
+    builder.add(SETTINGS, exclusions.as_bytes());
+    builder.add(SETTINGS, builtin::AFTER.as_bytes());
+    let Builder { builder, files } = builder;
+    let Hashed { disk, digest } = files;
     match builder.build() {
-        Ok(ruleset) => Some(ruleset),
+        Ok(ruleset) => {
+            let mut fingerprint = [0; 32];
+            fingerprint.copy_from_slice(digest.finish().as_ref().get(..32)?);
+            Some((ruleset, Fingerprint(fingerprint)))
+        }
         Err(mistakes) => {
-            for mistake in mistakes {
-                told.mistake(&mistake, disk);
-            }
+            told.mistakes(&mistakes, disk);
             None
         }
     }
 }
 
-fn add(
-    builder: &mut RulesetBuilder,
-    path: &Path,
-    disk: &mut Disk,
-    told: &mut Told<'_>,
-) -> Option<()> {
-    match disk.get(path) {
+fn add(builder: &mut Builder<'_>, path: &Path, told: &mut Told<'_>) -> Option<()> {
+    match builder.files.disk.get(path) {
         Ok(text) => {
-            builder.add_file(&path.display().to_string(), &*text, disk);
+            builder.add(&path.display().to_string(), &text);
             Some(())
         }
         Err(why) => {
@@ -257,7 +331,7 @@ fn said(settings: &WafSettings) -> String {
             "detection_paranoia_level",
             "paranoia_level",
         ] {
-            drop(write!(sets, ",setvar:tx.{name}={level}"));
+            sets.push_str(&format!(",setvar:tx.{name}={level}"));
         }
     }
     for (name, threshold) in [
@@ -268,7 +342,7 @@ fn said(settings: &WafSettings) -> String {
         ),
     ] {
         if let Some(threshold) = threshold {
-            drop(write!(sets, ",setvar:tx.{name}={threshold}"));
+            sets.push_str(&format!(",setvar:tx.{name}={threshold}"));
         }
     }
     if sets.is_empty() {
@@ -297,14 +371,13 @@ fn exclusions(ruleset: &Ruleset, settings: &WafSettings, told: &mut Told<'_>) ->
             told.unknown(exclusion, &rules);
         }
         for id in selected {
-            let line = match &exclusion.value.parameter {
-                None => writeln!(text, "SecRuleRemoveById {id}"),
+            text.push_str(&match &exclusion.value.parameter {
+                None => format!("SecRuleRemoveById {id}\n"),
                 Some(parameter) => {
                     let targets = targets(parameter);
-                    writeln!(text, "SecRuleUpdateTargetById {id} \"{targets}\"")
+                    format!("SecRuleUpdateTargetById {id} \"{targets}\"\n")
                 }
-            };
-            drop(line);
+            });
         }
     }
     sound.then_some(text)
@@ -391,7 +464,7 @@ fn literal(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || byte == b'_' {
             pattern.push(char::from(byte));
         } else {
-            drop(write!(pattern, r"\x{byte:02x}"));
+            pattern.push_str(&format!(r"\x{byte:02x}"));
         }
     }
     pattern
@@ -406,6 +479,12 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    fn mistakes(&mut self, mistakes: &[Mistake], disk: &mut Disk) {
+        for mistake in mistakes {
+            self.mistake(mistake, disk);
+        }
+    }
+
     fn mistake(&mut self, mistake: &Mistake, disk: &mut Disk) {
         let name: &str = &mistake.place.file;
         let span = match disk.get(Path::new(name)) {
@@ -471,6 +550,48 @@ impl Told<'_> {
             Diagnostic::error(exclusion.span, message).help(help),
             self.diagnostics,
         );
+    }
+}
+
+/// Puts texts into a rule set, and remembers which they were.
+struct Builder<'a> {
+    builder: RulesetBuilder,
+    files: Hashed<'a>,
+}
+
+impl Builder<'_> {
+    fn add(&mut self, name: &str, text: &[u8]) {
+        self.files.note(name, text);
+        self.builder.add_file(name, text, &mut self.files);
+    }
+}
+
+/// Files, with a digest of all that was read of them.
+struct Hashed<'a> {
+    disk: &'a mut Disk,
+    digest: digest::Context,
+}
+
+impl Hashed<'_> {
+    /// With its length, so that no two lists of texts are the same bytes.
+    fn note(&mut self, name: &str, text: &[u8]) {
+        for part in [name.as_bytes(), text] {
+            let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+            self.digest.update(&length.to_le_bytes());
+            self.digest.update(part);
+        }
+    }
+}
+
+impl Files for Hashed<'_> {
+    fn read(&mut self, name: &str, from: &str) -> Result<Vec<u8>, String> {
+        let text = self.disk.read(name, from)?;
+        self.note(name, &text);
+        Ok(text)
+    }
+
+    fn list(&mut self, pattern: &str, from: &str) -> Result<Vec<String>, String> {
+        self.disk.list(pattern, from)
     }
 }
 

@@ -154,6 +154,8 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         .any(|network| network.contains(ip));
     let arrival = Arrival {
         peer,
+        // Whoever is gone already needs no truth.
+        own: tcp.local_addr().unwrap_or(plan.address),
         listener: Arc::clone(name),
         tls: matches!(plan.service, Service::Apis { tls: Some(_), .. }),
     };

@@ -1,7 +1,8 @@
-//! What the request holds: parameters, then the whole body, against the description.
+//! What the request holds: parameters, then the whole body, against the description and the rules.
 //!
-//! The body is read to its end, within its bounds, before the upstream sees a byte. Deliberately
-//! not here: what the schemas mean (`fortress-spec`).
+//! The body is read to its end, within its bounds, before the upstream sees a byte. The description
+//! comes first: it says more exactly what is wrong. Deliberately not here: what the schemas mean
+//! (`fortress-spec`), and what the rules mean (`fortress-waf`).
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::{
     decode::{self, Coding},
     request::{self, BodyError, Request, RequestBody},
     route::Routed,
+    rules::{Examination, Length},
     worker,
 };
 
@@ -35,46 +37,77 @@ impl Inspected {
 /// Inspects parameters and body.
 ///
 /// # Errors
-/// `parameter.*`, `cookie.*`, `body.*`, `content_type.*`, `content_encoding.*`, `charset.*`.
+/// `parameter.*`, `cookie.*`, `body.*`, `content_type.*`, `content_encoding.*`, `charset.*`, `waf.*`.
 pub(crate) async fn check(
     decision: &mut Decision,
     routed: &Routed,
     mut request: Request,
     wire: &mut impl RequestBody,
+    examination: &mut Examination,
 ) -> Result<Inspected, Denial> {
     let plan = routed.plan();
     request::drop_overrides(decision, &mut request.headers, &plan.declared_overrides);
-    parameters(decision, routed, &mut request)?;
+    let proven = parameters(decision, routed, &mut request)?;
     if !plan.ranges {
         // A part of a document cannot be held against its schema.
         request.headers.remove(header::RANGE);
         request.headers.remove(header::IF_RANGE);
     }
+    if let Some(rules) = &plan.rules {
+        let length = wire.announced().map_or(Length::Unknown, |_| Length::Known);
+        let operation = plan.operation().map(|(_, operation)| operation);
+        examination
+            .begin(decision, rules)
+            .head(decision, &request, length, operation, &proven)?;
+    }
     let raw = read(decision, &plan.bounds, wire).await?;
     let (body, is_plain) = decoded(decision, plan, &mut request.headers, raw)?;
-    if let Some((description, operation)) = plan.operation().filter(|_| is_plain) {
-        let mut found = Vec::new();
-        let content_type = single_content_type(&request.headers);
-        operation.check_body(
-            &description.schemas,
-            content_type.as_deref(),
-            &body,
-            &plan.policy,
-            &mut found,
-        );
-        refuse_all(decision, found)?;
+    let proven = if is_plain {
+        described(decision, plan, &request.headers, &body)?
+    } else {
+        Vec::new()
+    };
+    if let Some(run) = examination.run() {
+        // What could not be decoded passed under `monitor`: rules would find noise in it.
+        let body = if is_plain { body.clone() } else { Bytes::new() };
+        run.body(decision, request.query.as_deref(), body, &proven)?;
     }
     Ok(Inspected { request, body })
 }
 
-fn parameters(
+/// The body against its description; gives the stretches of it that this proved harmless.
+pub(crate) fn described(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Vec<(u32, u32)>, Denial> {
+    let Some((description, operation)) = plan.operation() else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    let content_type = single_content_type(headers);
+    let outcome = operation.check_body(
+        &description.schemas,
+        content_type.as_deref(),
+        body,
+        &plan.policy,
+        &mut found,
+    );
+    refuse_all(decision, found)?;
+    Ok(outcome.proven)
+}
+
+/// The parameters against their description; gives the places, among those declared, of those that
+/// this proved harmless.
+pub(crate) fn parameters(
     decision: &mut Decision,
     routed: &Routed,
     request: &mut Request,
-) -> Result<(), Denial> {
+) -> Result<Vec<u16>, Denial> {
     let plan = routed.plan();
     let Some((description, operation)) = plan.operation() else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let mut found = Vec::new();
     let outcome = {
@@ -95,7 +128,7 @@ fn parameters(
         }
         decision.notes.push("undeclared cookies removed".into());
     }
-    Ok(())
+    Ok(outcome.proven)
 }
 
 /// Records every violation; the first one that is enforced ends the request.

@@ -3,13 +3,13 @@
 //!
 //! What OCSF has no attribute for stands under `unmapped.fortress`. Deliberately not here: query
 //! strings, header values and bodies. A journal is copied to many places, and secrets travel in
-//! all three.
+//! all three. Only where a rule matched stands the beginning of the value, if it can be no secret.
 
 use std::{net::SocketAddr, time::Duration};
 
 use fortress_model::{
     Decision, Finding, Mode, Outcome, Reason, Risk, Timestamp,
-    decision::{PrincipalRecord, Stage},
+    decision::{MatchedValue, PrincipalRecord, RuleMatch, RulesRecord, Stage},
 };
 
 use super::json::Json;
@@ -540,6 +540,9 @@ fn unmapped(json: &mut Json<'_>, decision: &Decision) {
         json.text("operation", operation, NAME);
     }
     findings(json, decision);
+    if let Some(record) = &decision.rules {
+        rules(json, record);
+    }
     measures(json, decision);
     if let Some(principal) = &decision.principal {
         json.object("principal");
@@ -595,6 +598,69 @@ fn findings(json: &mut Json<'_>, decision: &Decision) {
         json.item_text(note, DETAIL);
     }
     json.end_array();
+}
+
+/// What the rules said. Its texts were cut to size when they were recorded.
+fn rules(json: &mut Json<'_>, record: &RulesRecord) {
+    json.object("waf");
+    json.number("score", positive(record.score));
+    if let Some(threshold) = record.threshold {
+        json.number("threshold", threshold);
+    }
+    json.number("response_score", positive(record.response_score));
+    if let Some(threshold) = record.response_threshold {
+        json.number("response_threshold", threshold);
+    }
+    json.number("proven", record.proven);
+    json.number("more", record.more);
+    json.flag("exhausted", record.exhausted);
+    json.array("rules");
+    for found in &record.matches {
+        rule(json, found);
+    }
+    json.end_array();
+    json.end_object();
+}
+
+fn rule(json: &mut Json<'_>, found: &RuleMatch) {
+    json.item_object();
+    json.number("rule", found.rule);
+    json.number("phase", found.phase);
+    json.word("kind", found.kind);
+    json.text("message", &found.message, DETAIL);
+    if !found.data.is_empty() {
+        json.text("data", &found.data, DETAIL);
+    }
+    json.number("score", positive(found.score));
+    json.array("matched");
+    for value in &found.values {
+        matched(json, value);
+    }
+    json.end_array();
+    json.end_object();
+}
+
+fn matched(json: &mut Json<'_>, value: &MatchedValue) {
+    json.item_object();
+    json.text("variable", &value.variable, DETAIL);
+    if let Some(parameter) = &value.parameter {
+        json.text("parameter", parameter, DETAIL);
+    }
+    match &value.excerpt {
+        Some(excerpt) => json.text("value", excerpt, DETAIL),
+        None => json.flag("redacted", true),
+    }
+    json.array("transformations");
+    for transformation in &value.transformations {
+        json.item_text(transformation, NAME);
+    }
+    json.end_array();
+    json.end_object();
+}
+
+/// A score is negative only where rules of one's own take from it.
+fn positive(score: i64) -> u64 {
+    u64::try_from(score).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! to be decided.
 //!
 //! ```yaml config``` and ```yaml description``` hold until the next one of their kind;
+//! ```conf NAME``` is a file of rules beside the configuration, from the next of these on;
 //! ```http response``` is what the upstream answers from then on; ```http request``` is sent, and
 //! the ```text expect``` after it says what must come of it. In a request marked `raw`, line ends
 //! of the file do not count, and `\r \n \t \\ \xHH` are bytes.
@@ -60,6 +61,9 @@ fn run_file(file: &Path) -> (usize, Vec<String>) {
                         .map(|why| format!("{place}: {}: {why}", block.title)),
                 );
             }
+            other if other.starts_with("conf ") => {
+                run.set_file(other.trim_start_matches("conf "), &block.text);
+            }
             other => wrong.push(format!(
                 "{place}: a fence that the harness does not know: `{other}`"
             )),
@@ -110,6 +114,7 @@ struct Run {
     upstream: Upstream,
     config: String,
     description: String,
+    files: Vec<(String, String)>,
     response: Vec<u8>,
     gateway: Option<Gateway>,
     sent: Option<(Vec<Response>, Vec<Received>)>,
@@ -130,6 +135,7 @@ impl Run {
             upstream: Upstream::start(),
             config: CONFIG.into(),
             description: String::new(),
+            files: Vec::new(),
             response: EMPTY.to_vec(),
             gateway: None,
             sent: None,
@@ -146,15 +152,24 @@ impl Run {
         self.gateway = None;
     }
 
+    fn set_file(&mut self, name: &str, text: &str) {
+        self.files.retain(|(known, _)| known != name);
+        self.files.push((name.to_owned(), text.to_owned()));
+        self.gateway = None;
+    }
+
     fn request(&mut self, bytes: Vec<u8>) {
         let origin = format!("http://{}", self.upstream.address);
         let gateway = self.gateway.get_or_insert_with(|| {
             let config = self.config.replace("UPSTREAM", &origin);
             let config = format!("{config}\njournal: [{{ file: journal.ndjson }}]\n");
-            Gateway::start(&[
-                ("fortress.yaml", &config),
+            let mut files = vec![
+                ("fortress.yaml", config.as_str()),
                 ("openapi.yaml", &self.description),
-            ])
+            ];
+            let more = self.files.iter();
+            files.extend(more.map(|(name, text)| (name.as_str(), text.as_str())));
+            Gateway::start(&files)
         });
         self.upstream.answers(&self.response);
         let responses = send(gateway.addresses[0], &bytes);

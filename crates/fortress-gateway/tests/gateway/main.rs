@@ -21,3 +21,5 @@ mod support;
 mod tls;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod waf;

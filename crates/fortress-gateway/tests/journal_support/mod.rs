@@ -14,7 +14,7 @@ use std::{
 
 use fortress_model::{
     Decision, Mode, Outcome, Reason, Timestamp,
-    decision::{PrincipalRecord, RequestId, Stage},
+    decision::{MatchedValue, PrincipalRecord, RequestId, RuleMatch, RulesRecord, Stage},
 };
 use serde_json::Value;
 
@@ -69,6 +69,45 @@ pub(crate) fn denied(number: u128, reason: Reason, stage: Stage) -> Decision {
     let denial = decision.fail(reason, "what was expected");
     decision.outcome = Outcome::Denied(denial.reason);
     decision.status = denial.reason.status().as_u16();
+    decision
+}
+
+/// A request in which rules matched: one value is shown, and one could be a secret.
+pub(crate) fn searched(number: u128) -> Decision {
+    let mut decision = denied(number, Reason::WafAnomalyScore, Stage::Inspect);
+    let value = |variable: &str, excerpt: Option<&str>| MatchedValue {
+        variable: variable.to_owned(),
+        parameter: Some(variable.replace("ARGS:json.", "body.")),
+        excerpt: excerpt.map(str::to_owned),
+        transformations: vec!["urlDecodeUni", "lowercase"],
+    };
+    let found = |rule: u64, kind: &'static str, value: MatchedValue| RuleMatch {
+        rule,
+        phase: 2,
+        kind,
+        message: "An \"attack\"\u{1b}".to_owned(),
+        data: String::new(),
+        score: 5,
+        values: vec![value],
+    };
+    decision.rules = Some(Box::new(RulesRecord {
+        matches: vec![
+            found(
+                942_100,
+                "sqli",
+                value("ARGS:json.text", Some("1' OR \u{202e}")),
+            ),
+            found(942_101, "sqli", value("ARGS:json.password", None)),
+            found(941_100, "xss", value("ARGS:json.text", Some("<script>"))),
+        ],
+        more: 7,
+        score: 15,
+        threshold: Some(5),
+        response_score: -3,
+        response_threshold: None,
+        proven: 2,
+        exhausted: true,
+    }));
     decision
 }
 

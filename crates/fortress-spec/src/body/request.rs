@@ -4,7 +4,7 @@ use fortress_model::{Reason, config::RequestUndeclared};
 
 use super::{Content, MediaName, MediaType, RequestBody, choose, form, multipart};
 use crate::{
-    check::{Policy, Reasons, Violation, is_full, report},
+    check::{BodyOutcome, Policy, Reasons, Violation, is_full, report},
     json::{self, ErrorKind, Limits},
     parameter::value::{Raw, judge},
     schema::{Rules, Schemas, Side, Types},
@@ -26,28 +26,21 @@ pub(crate) fn check(
     content: &[u8],
     policy: &Policy,
     found: &mut Vec<Violation>,
-) {
+) -> BodyOutcome {
+    let nothing = BodyOutcome::default();
     let Some(declared) = declared else {
         if !content.is_empty() {
-            refuse(
-                found,
-                Reason::BodyUnexpected,
-                "body",
-                "the operation takes no body",
-            );
+            let what = "the operation takes no body";
+            refuse(found, Reason::BodyUnexpected, "body", what);
         }
-        return;
+        return nothing;
     };
     if content.is_empty() {
         if declared.required {
-            refuse(
-                found,
-                Reason::BodyMissing,
-                "body",
-                "the operation needs a body",
-            );
+            let what = "the operation needs a body";
+            refuse(found, Reason::BodyMissing, "body", what);
         }
-        return;
+        return nothing;
     }
     // Bytes without a name are what RFC 9110, section 8.3, takes them for, if that is declared.
     let unnamed = content_type.is_none();
@@ -55,31 +48,29 @@ pub(crate) fn check(
     if unnamed
         && let Some(media_type) = declared.media_types.iter().find(|known| takes_bytes(known))
     {
-        let mut reading = Reading {
-            schemas,
-            media_type,
-            policy,
-            found,
-        };
-        return reading.binary(content);
+        Reading::new(schemas, media_type, policy, found).binary(content);
+        return nothing;
     }
     let (message, media_type) = match chosen(declared, content_type) {
         Ok(chosen) => chosen,
-        Err((reason, what)) => return refuse(found, reason, "header.Content-Type", what),
+        Err((reason, what)) => {
+            refuse(found, reason, "header.Content-Type", what);
+            return nothing;
+        }
     };
     if media_type.is_range() && !can_check(&message, media_type, schemas) {
         let what = "a media type that the declared range covers, but its schema cannot describe";
         let reason = Reason::ContentTypeUndeclared;
-        return refuse(found, reason, "header.Content-Type", what);
+        refuse(found, reason, "header.Content-Type", what);
+        return nothing;
     }
-    let mut reading = Reading {
-        schemas,
-        media_type,
-        policy,
-        found,
-    };
+    let mut reading = Reading::new(schemas, media_type, policy, found);
     match message.content() {
-        Content::Json => reading.json(content),
+        Content::Json => {
+            return BodyOutcome {
+                proven: reading.json(content),
+            };
+        }
         Content::Form => reading.form(content),
         Content::Multipart => reading.multipart(content, message.parameter("boundary")),
         Content::Text => {
@@ -88,6 +79,7 @@ pub(crate) fn check(
         }
         Content::Stream | Content::Binary => reading.binary(content),
     }
+    nothing
 }
 
 /// The body's media type, and the declared one that covers it.
@@ -141,7 +133,21 @@ struct Reading<'r> {
     found: &'r mut Vec<Violation>,
 }
 
-impl Reading<'_> {
+impl<'r> Reading<'r> {
+    fn new(
+        schemas: &'r Schemas,
+        media_type: &'r MediaType,
+        policy: &'r Policy,
+        found: &'r mut Vec<Violation>,
+    ) -> Self {
+        Self {
+            schemas,
+            media_type,
+            policy,
+            found,
+        }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             depth: self.policy.depth,
@@ -150,15 +156,17 @@ impl Reading<'_> {
         }
     }
 
-    fn json(&mut self, content: &[u8]) {
+    /// Gives what was proven harmless.
+    fn json(&mut self, content: &[u8]) -> Vec<(u32, u32)> {
         let document = match json::read(content, &self.limits()) {
             Ok(document) => document,
             Err(error) => {
-                return refuse(self.found, json_reason(error.kind), "body", &error.detail);
+                refuse(self.found, json_reason(error.kind), "body", &error.detail);
+                return Vec::new();
             }
         };
         let Some(schema) = self.media_type.schema else {
-            return;
+            return Vec::new();
         };
         let rules = Rules {
             side: Side::Request,
@@ -174,6 +182,7 @@ impl Reading<'_> {
             &REASONS,
             self.found,
         );
+        verdict.into_proven()
     }
 
     fn form(&mut self, content: &[u8]) {
@@ -226,7 +235,7 @@ impl Reading<'_> {
                     self.judge(&Raw::Text(text.into()));
                 } else if types.is_some() && is_plain {
                     // Plain text that is an array or an object can only be JSON.
-                    self.json(content);
+                    drop(self.json(content));
                 }
             }
         }

@@ -127,6 +127,11 @@ impl Parameters {
         self.list.iter()
     }
 
+    /// One of them, by its place.
+    pub fn get(&self, place: usize) -> Option<&Parameter> {
+        self.list.get(place)
+    }
+
     fn at(&self, location: Location) -> impl Iterator<Item = &Parameter> {
         self.list
             .iter()

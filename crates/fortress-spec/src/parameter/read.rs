@@ -44,11 +44,16 @@ pub(crate) fn check(
         schemas,
         policy,
         found,
+        proven: Vec::new(),
     };
     reading.path(request);
     reading.query(request.query.unwrap_or(""));
     reading.headers(request);
-    reading.cookies(request)
+    let cookie = reading.cookies(request);
+    ParameterOutcome {
+        cookie,
+        proven: reading.proven,
+    }
 }
 
 struct Reading<'r> {
@@ -56,6 +61,7 @@ struct Reading<'r> {
     schemas: &'r Schemas,
     policy: &'r Policy,
     found: &'r mut Vec<Violation>,
+    proven: Vec<u16>,
 }
 
 impl<'r> Reading<'r> {
@@ -319,20 +325,21 @@ impl<'r> Reading<'r> {
         }
     }
 
-    fn cookies(&mut self, request: &RequestParts<'_>) -> ParameterOutcome {
+    /// Gives what the upstream gets instead of all fields, where that differs.
+    fn cookies(&mut self, request: &RequestParts<'_>) -> Option<String> {
         let mut all: Vec<Cookie<'_>> = Vec::new();
         for field in request.headers.get_all(http::header::COOKIE) {
             match std::str::from_utf8(field.as_bytes()) {
                 Ok(text) => all.extend(cookie::cookies(text)),
                 Err(_) => {
                     self.refuse(Reason::ParameterMalformed, "cookie", "invalid UTF-8");
-                    return ParameterOutcome::default();
+                    return None;
                 }
             }
         }
         if all.len() > self.policy.parts {
             self.refuse(Reason::ParameterMalformed, "cookie", "too many cookies");
-            return ParameterOutcome::default();
+            return None;
         }
         for parameter in self.parameters.at(Location::Cookie) {
             self.cookie(parameter, &all);
@@ -349,7 +356,7 @@ impl<'r> Reading<'r> {
                 })
         };
         match self.policy.cookies {
-            Cookies::Allow => ParameterOutcome::default(),
+            Cookies::Allow => None,
             Cookies::Refuse => {
                 for cookie in all.iter().filter(|cookie| !declared(cookie)) {
                     self.refuse_named(
@@ -359,18 +366,16 @@ impl<'r> Reading<'r> {
                         "the cookie is not declared",
                     );
                 }
-                ParameterOutcome::default()
+                None
             }
-            Cookies::Drop if all.iter().all(declared) => ParameterOutcome::default(),
+            Cookies::Drop if all.iter().all(declared) => None,
             Cookies::Drop => {
                 let kept: Vec<_> = all
                     .iter()
                     .filter(|cookie| declared(cookie))
                     .map(|cookie| cookie.pair)
                     .collect();
-                ParameterOutcome {
-                    cookie: Some(kept.join("; ")),
-                }
+                Some(kept.join("; "))
             }
         }
     }
@@ -534,9 +539,19 @@ impl<'r> Reading<'r> {
                 self.found,
             );
             if self.found.len() == before {
+                if verdict.root_proven && matches!(raw, Raw::Text(_)) {
+                    self.prove(parameter);
+                }
                 return;
             }
         }
+    }
+
+    fn prove(&mut self, parameter: &Parameter) {
+        let mut all = self.parameters.iter();
+        let place = all.position(|known| std::ptr::eq(known, parameter));
+        self.proven
+            .extend(place.and_then(|place| u16::try_from(place).ok()));
     }
 
     fn missing(&mut self, parameter: &Parameter) {

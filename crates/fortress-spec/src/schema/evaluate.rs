@@ -5,7 +5,10 @@
 //! over all the schemas that hold there. Deliberately not here: branches (`branch`), and what a fault
 //! means for a request or a response (`check`).
 
-use super::{ArrayRules, Base, NumberRules, ObjectRules, Schema, SchemaId, Schemas, StringRules};
+use super::{
+    ArrayRules, Base, NumberRules, ObjectRules, Schema, SchemaId, Schemas, StringFormat,
+    StringRules, Types,
+};
 use crate::json::{Decimal, Document, Kind, Member, Range, Value, small};
 
 /// Which way the message goes.
@@ -35,6 +38,20 @@ pub(crate) struct Verdict {
     /// Whether the trail lacks what failed branches evaluated, so that nothing can be said about
     /// what is undeclared. INVARIANT: only beside faults, so that nothing passes unseen.
     pub(crate) incomplete: bool,
+    /// Where scalars stand that matched a schema into which no attack fits.
+    proven: Vec<(u32, u32)>,
+    /// Whether the outermost value is one.
+    pub(crate) root_proven: bool,
+}
+
+impl Verdict {
+    /// The scalars into which no attack fits, each once, ascending.
+    pub(crate) fn into_proven(self) -> Vec<(u32, u32)> {
+        let mut proven = self.proven;
+        proven.sort_unstable();
+        proven.dedup();
+        proven
+    }
 }
 
 /// One thing in which an instance breaks its schema.
@@ -106,7 +123,12 @@ pub(super) struct Walk<'s, 'd> {
     pub(super) here: Here,
     /// Schemas of this place in which a discriminator has already chosen.
     pub(super) chosen: Vec<SchemaId>,
+    proven: Vec<(u32, u32)>,
+    root_proven: bool,
 }
+
+/// Places that are noted at most, since branches may note one several times.
+const MAX_PROVEN: usize = 65_536;
 
 #[derive(Clone, Copy)]
 pub(super) struct Here {
@@ -135,6 +157,8 @@ impl Schemas {
                 trail: 0,
             },
             chosen: Vec::new(),
+            proven: Vec::new(),
+            root_proven: false,
         };
         let valid = walk.apply(id, document.root());
         if !valid && walk.faults.is_empty() {
@@ -144,6 +168,8 @@ impl Schemas {
             incomplete: walk.incomplete && !walk.faults.is_empty(),
             faults: walk.faults,
             trail: walk.trail,
+            proven: walk.proven,
+            root_proven: walk.root_proven,
         }
     }
 }
@@ -213,7 +239,45 @@ impl<'s, 'd> Walk<'s, 'd> {
         if self.valid_so_far(valid) {
             valid = self.unevaluated(schema, value, begin) && valid;
         }
+        if valid && self.rules.side == Side::Request {
+            self.prove(schema, value);
+        }
         valid
+    }
+
+    /// Notes a scalar of which this schema alone leaves no doubt. That is a fact about the value, so
+    /// it holds whatever becomes of the branch that the schema stands in.
+    fn prove(&mut self, schema: &Schema, value: &Value<'d>) {
+        let (harmless, quotes) = match &value.kind {
+            Kind::Bool(_) | Kind::Number(_) => (schema.types != Types::ALL, 0),
+            Kind::String(text) => {
+                let format = schema.string.as_ref().and_then(|rules| rules.format);
+                let of_format = format.is_some_and(StringFormat::is_harmless);
+                (
+                    of_format || (!schema.values.is_empty() && is_plain(text)),
+                    1,
+                )
+            }
+            Kind::Null | Kind::Array(_) | Kind::Object(_) => return,
+        };
+        if !harmless {
+            return;
+        }
+        if std::ptr::eq(value, self.document.root()) {
+            self.root_proven = true;
+        }
+        let place = (value.start + quotes, value.end.saturating_sub(quotes));
+        // Behind escapes another reader could see another text; and what did not come as JSON has
+        // no place.
+        let is_as_written = match &value.kind {
+            Kind::String(text) => place.1.checked_sub(place.0) == Some(small(text.len())),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Array(_) | Kind::Object(_) => {
+                place.0 < place.1
+            }
+        };
+        if is_as_written && self.proven.last() != Some(&place) && self.proven.len() < MAX_PROVEN {
+            self.proven.push(place);
+        }
     }
 
     /// The keywords for the value's own type.
@@ -636,6 +700,12 @@ impl<'s, 'd> Walk<'s, 'd> {
         }
         false
     }
+}
+
+/// Whether a text is a word, a number or a version, and no syntax of anything.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
 fn location(path: &[Step<'_>]) -> String {

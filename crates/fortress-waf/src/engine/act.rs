@@ -120,15 +120,21 @@ impl<'a> Runner<'a> {
         match change {
             ChangePlan::Set(value) => {
                 let value = self.expanded_bytes(value);
-                self.program.kept.change(&opened, &key, now, |_| Some(value));
+                self.program
+                    .kept
+                    .change(&opened, &key, now, |_| Some(value));
             }
             ChangePlan::Add(value) => {
                 let by = self.evaluate_number(value);
-                self.program.kept.change(&opened, &key, now, |held| amount(held, by));
+                self.program
+                    .kept
+                    .change(&opened, &key, now, |held| amount(held, by));
             }
             ChangePlan::Subtract(value) => {
                 let by = self.evaluate_number(value).saturating_neg();
-                self.program.kept.change(&opened, &key, now, |held| amount(held, by));
+                self.program
+                    .kept
+                    .change(&opened, &key, now, |held| amount(held, by));
             }
             ChangePlan::Unset => self.program.kept.change(&opened, &key, now, |_| None),
         }
@@ -158,7 +164,10 @@ impl<'a> Runner<'a> {
         let data = self.expanded(&rule.data);
         let tags = rule.tags.iter().map(|tag| self.expanded(tag)).collect();
         let traces = std::mem::take(&mut self.run.traces);
-        let matched = traces.iter().filter_map(|trace| self.told(rule, trace)).collect();
+        let matched = traces
+            .iter()
+            .filter_map(|trace| self.told(rule, trace))
+            .collect();
         self.run.traces = traces;
         Finding {
             rule: rule.id,
@@ -176,7 +185,12 @@ impl<'a> Runner<'a> {
     fn told(&self, rule: &RulePlan, trace: &Trace) -> Option<Matched> {
         let link = rule.links.get(usize::from(trace.link))?;
         let mut buffer = Digits::default();
-        let bytes = bytes_of(self.program, &self.state.store, trace.item.value, &mut buffer);
+        let bytes = bytes_of(
+            self.program,
+            &self.state.store,
+            trace.item.value,
+            &mut buffer,
+        );
         Some(Matched {
             variable: self.full_name(&trace.item),
             value: bytes.get(..SHOWN).unwrap_or(bytes).to_vec(),

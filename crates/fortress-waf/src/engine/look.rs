@@ -381,7 +381,9 @@ impl<'a> Runner<'a> {
         let size = |size: usize| Val::Int(i64::try_from(size).unwrap_or(i64::MAX));
         let flags = self.state.body.flags;
         match variable {
-            Variable::ReqbodyProcessor => Val::Const(self.program.processor_name(self.state.processor)),
+            Variable::ReqbodyProcessor => {
+                Val::Const(self.program.processor_name(self.state.processor))
+            }
             Variable::ReqbodyError | Variable::ReqbodyProcessorError => {
                 flag(flags.reqbody_processor_error)
             }
@@ -411,7 +413,10 @@ impl<'a> Runner<'a> {
             Variable::MultipartName => Val::Text(self.state.body.last_name),
             Variable::ArgsCombinedSize => {
                 let all = self.state.query.iter().chain(&self.state.body.arguments);
-                size(all.map(|argument| argument.name.len() + argument.value.len()).sum())
+                size(
+                    all.map(|argument| argument.name.len() + argument.value.len())
+                        .sum(),
+                )
             }
             Variable::FilesCombinedSize => {
                 let files = self.state.body.files.iter();
@@ -436,12 +441,16 @@ impl<'a> Runner<'a> {
         let peer = self.state.peer;
         match variable {
             Variable::RemoteAddr | Variable::RemoteHost => {
-                let address = peer.client.map(|client| client.ip().to_canonical().to_string());
+                let address = peer
+                    .client
+                    .map(|client| client.ip().to_canonical().to_string());
                 self.text(address.unwrap_or_default().as_bytes())
             }
             Variable::RemotePort => Val::Int(peer.client.map_or(0, |client| client.port().into())),
             Variable::ServerAddr => {
-                let address = peer.server.map(|server| server.ip().to_canonical().to_string());
+                let address = peer
+                    .server
+                    .map(|server| server.ip().to_canonical().to_string());
                 self.text(address.unwrap_or_default().as_bytes())
             }
             Variable::ServerPort => Val::Int(peer.server.map_or(0, |server| server.port().into())),
@@ -452,7 +461,11 @@ impl<'a> Runner<'a> {
             }
             Variable::AuthType => {
                 let header = self.state.header(b"authorization");
-                let scheme = header.split(|byte| *byte == b' ').next().unwrap_or_default().to_vec();
+                let scheme = header
+                    .split(|byte| *byte == b' ')
+                    .next()
+                    .unwrap_or_default()
+                    .to_vec();
                 self.text_or_none(&scheme)
             }
             Variable::RemoteUser => {
@@ -566,7 +579,9 @@ impl<'a> Runner<'a> {
 
 impl super::program::Program {
     fn slot_name(&self, slot: u32) -> Val {
-        let constant = self.slot_names.get(usize::try_from(slot).unwrap_or(usize::MAX));
+        let constant = self
+            .slot_names
+            .get(usize::try_from(slot).unwrap_or(usize::MAX));
         constant.map_or(Val::None, |constant| Val::Const(*constant))
     }
 
@@ -592,7 +607,9 @@ fn selects(selector: &SelectorPlan, key: &[u8]) -> bool {
 }
 
 fn is_number(text: &[u8]) -> bool {
-    matches!(text, [b'0'] | [b'1'..=b'9', ..]) && text.len() < 18 && text.iter().all(u8::is_ascii_digit)
+    matches!(text, [b'0'] | [b'1'..=b'9', ..])
+        && text.len() < 18
+        && text.iter().all(u8::is_ascii_digit)
 }
 
 /// A host without its port.

@@ -284,7 +284,10 @@ impl Transaction {
         };
         let written = state.store.get(written).split(|byte| *byte == b';').next();
         let written = written.unwrap_or_default().trim_ascii();
-        types.is_empty() || types.iter().any(|kind| written.eq_ignore_ascii_case(kind.as_bytes()))
+        types.is_empty()
+            || types
+                .iter()
+                .any(|kind| written.eq_ignore_ascii_case(kind.as_bytes()))
     }
 
     /// Takes the response's body and runs the rules of phase 4. Without a body that

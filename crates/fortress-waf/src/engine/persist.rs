@@ -85,7 +85,10 @@ impl Kept {
     /// The value of a key.
     pub(super) fn get(&self, opened: &Opened, key: &[u8], now: i64) -> Option<Vec<u8>> {
         let all = self.all();
-        let entry = all.get(&(opened.variable, opened.name.clone()))?.keys.get(key)?;
+        let entry = all
+            .get(&(opened.variable, opened.name.clone()))?
+            .keys
+            .get(key)?;
         let live = entry.until.is_none_or(|until| until > now);
         live.then(|| entry.value.clone())
     }
@@ -94,7 +97,9 @@ impl Kept {
     pub(super) fn list(&self, opened: &Opened, now: i64) -> Vec<(Vec<u8>, Vec<u8>)> {
         let all = self.all();
         let collection = all.get(&(opened.variable, opened.name.clone()));
-        let entries = collection.into_iter().flat_map(|collection| &collection.keys);
+        let entries = collection
+            .into_iter()
+            .flat_map(|collection| &collection.keys);
         let mut list: Vec<_> = entries
             .filter(|(_, entry)| entry.until.is_none_or(|until| until > now))
             .map(|(key, entry)| (key.clone(), entry.value.clone()))
@@ -182,7 +187,9 @@ mod tests {
                 continue;
             }
             for key in 0..MOST_KEYS + 10 {
-                kept.change(&opened, key.to_string().as_bytes(), 0, |_| Some(vec![b'v'; 5_000]));
+                kept.change(&opened, key.to_string().as_bytes(), 0, |_| {
+                    Some(vec![b'v'; 5_000])
+                });
             }
             let list = kept.list(&opened, 0);
             assert_eq!(list.len(), MOST_KEYS);

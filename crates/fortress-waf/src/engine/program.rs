@@ -103,6 +103,9 @@ pub(super) struct LinkPlan {
     pub(super) node: Node,
     /// `multiMatch`: each node from the root on.
     pub(super) nodes: Box<[Node]>,
+    /// Whether no chain changes letter case: then a value that no chain changes otherwise is the
+    /// same after it.
+    pub(super) keeps_case: bool,
     pub(super) captures: bool,
     pub(super) negated: bool,
     pub(super) operator: Operator,
@@ -275,9 +278,9 @@ impl Chains {
 
     /// The node of a whole chain.
     pub(super) fn node(&mut self, chain: &[Transformation]) -> Node {
-        chain
-            .iter()
-            .fold(ROOT, |parent, transformation| self.child(parent, *transformation))
+        chain.iter().fold(ROOT, |parent, transformation| {
+            self.child(parent, *transformation)
+        })
     }
 
     /// What leads to a node; nothing for the root.
@@ -376,10 +379,11 @@ impl Slots {
     }
 }
 
-/// Header fields that rules name.
+/// Header fields that rules name, by length: a name is compared with the few that are as long.
 #[derive(Debug, Default)]
 pub(super) struct FieldNames {
-    numbers: HashMap<Box<[u8]>, u16>,
+    by_length: Vec<Vec<(Box<[u8]>, u16)>>,
+    count: u16,
 }
 
 /// A field that no rule names.
@@ -390,27 +394,31 @@ const LONGEST_NAME: usize = 64;
 impl FieldNames {
     /// The number of a name in lower case.
     pub(super) fn add(&mut self, name: &[u8]) -> u16 {
-        let next = u16::try_from(self.numbers.len()).unwrap_or(OTHER_FIELD);
-        *self.numbers.entry(name.into()).or_insert(next)
+        let known = self.find(name);
+        if known != OTHER_FIELD {
+            return known;
+        }
+        if self.by_length.len() <= name.len() {
+            self.by_length.resize(name.len() + 1, Vec::new());
+        }
+        let number = self.count;
+        if let Some(names) = self.by_length.get_mut(name.len()) {
+            names.push((name.into(), number));
+            self.count += 1;
+        }
+        number
     }
 
     /// The number of a name in any case.
     pub(super) fn find(&self, name: &[u8]) -> u16 {
-        let mut lower = [0; LONGEST_NAME];
-        let Some(lower) = lower.get_mut(..name.len()) else {
-            return OTHER_FIELD;
-        };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        self.numbers.get(&*lower).copied().unwrap_or(OTHER_FIELD)
+        let names = self.by_length.get(name.len());
+        let mut names = names.into_iter().flatten();
+        let known = names.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map_or(OTHER_FIELD, |(_, number)| *number)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u16)> {
-        self.numbers.iter().map(|(name, number)| (&**name, *number))
+        self.count.into()
     }
 
     /// Whether a rule could name a field of this length.

@@ -89,7 +89,9 @@ impl<'a> Runner<'a> {
 
     /// Looks at values, so that rules know where to look.
     pub(super) fn screen(&mut self, buckets: &[Bucket]) {
-        let is_response = buckets.iter().all(|bucket| Bucket::RESPONSE.contains(bucket));
+        let is_response = buckets
+            .iter()
+            .all(|bucket| Bucket::RESPONSE.contains(bucket));
         let (screener, plan) = if is_response {
             (&mut self.run.response, &self.program.response)
         } else {
@@ -208,7 +210,13 @@ impl<'a> Runner<'a> {
     }
 
     /// Asks a test's operator where it has hits.
-    fn on_hits(&mut self, rule: &'a RulePlan, link: &'a LinkPlan, number: usize, test: u32) -> bool {
+    fn on_hits(
+        &mut self,
+        rule: &'a RulePlan,
+        link: &'a LinkPlan,
+        number: usize,
+        test: u32,
+    ) -> bool {
         let mut hits = std::mem::take(&mut self.run.hits);
         hits.clear();
         hits.extend_from_slice(self.screener(rule.phase).hits(test));
@@ -216,11 +224,12 @@ impl<'a> Runner<'a> {
         let mut any = false;
         'targets: for target in &link.targets {
             for bucket in Bucket::of(target.variable, &target.selector) {
-                for hit in hits.iter().filter(|hit| hit.bucket == *bucket) {
+                let number_of = u64::try_from(bucket.index()).unwrap_or_default();
+                for hit in hits.iter().filter(|hit| hit.bucket() == number_of) {
                     if self.is_exhausted() {
                         break 'targets;
                     }
-                    let index = usize::try_from(hit.index).unwrap_or(usize::MAX);
+                    let index = hit.index();
                     let Some((text, key)) = self.state.value(*bucket, index) else {
                         continue;
                     };
@@ -235,7 +244,11 @@ impl<'a> Runner<'a> {
                         variable: target.variable,
                         key: key.map_or(Val::None, Val::Text),
                     };
-                    any |= self.item(link, 0, item);
+                    any |= if link.keeps_case && !hit.is_changed() {
+                        self.ask(link, 0, item, ROOT)
+                    } else {
+                        self.item(link, 0, item)
+                    };
                 }
             }
         }
@@ -345,8 +358,7 @@ impl<'a> Runner<'a> {
             let control = usize::try_from(*control).unwrap_or(usize::MAX);
             match self.program.controls.get(control) {
                 Some(ControlPlan::RemoveTarget(rules, target)) => {
-                    rules.contains(number)
-                        && self.state.takes(target, variable, bucket, index, key)
+                    rules.contains(number) && self.state.takes(target, variable, bucket, index, key)
                 }
                 _ => false,
             }
@@ -364,16 +376,21 @@ impl<'a> Runner<'a> {
                 continue;
             }
             last = Some(value);
-            if self.asks(link, value) == link.negated {
-                continue;
-            }
-            any = true;
-            if link.captures && !link.negated {
-                self.capture(value);
-            }
-            self.act(link, index, Item { value, ..item }, *node);
+            any |= self.ask(link, index, Item { value, ..item }, *node);
         }
         any
+    }
+
+    /// Asks about a value that is transformed already.
+    fn ask(&mut self, link: &'a LinkPlan, index: usize, item: Item, node: Node) -> bool {
+        if self.asks(link, item.value) == link.negated {
+            return false;
+        }
+        if link.captures && !link.negated {
+            self.capture(item.value);
+        }
+        self.act(link, index, item, node);
+        true
     }
 
     /// Whether two values are the same text, wherever they stand.
@@ -397,7 +414,11 @@ impl<'a> Runner<'a> {
         };
         let chains = &self.program.chains;
         let store = &mut self.state.store;
-        Val::Text(self.run.memo.at(store, chains, text, node, &mut self.run.work))
+        Val::Text(
+            self.run
+                .memo
+                .at(store, chains, text, node, &mut self.run.work),
+        )
     }
 
     /// Whether the operator, not regarding its negation, matches a value. What it captures is left
@@ -518,7 +539,11 @@ impl<'a> Runner<'a> {
         self.run.spans = [None; 10];
         let text = self.state.store.add(found.as_bytes());
         for (index, slot) in self.state.tx.iter_mut().take(10).enumerate() {
-            *slot = if index == 0 { Val::Text(text) } else { Val::None };
+            *slot = if index == 0 {
+                Val::Text(text)
+            } else {
+                Val::None
+            };
         }
     }
 
@@ -603,7 +628,9 @@ fn note(spans: Spans<'_>, start: usize, end: usize) -> bool {
 }
 
 fn verify(regex: &regex::bytes::Regex, bytes: &[u8], is_real: fn(&[u8]) -> bool) -> bool {
-    regex.find_iter(bytes).any(|found| is_real(found.as_bytes()))
+    regex
+        .find_iter(bytes)
+        .any(|found| is_real(found.as_bytes()))
 }
 
 /// Room for a number's digits.

@@ -15,11 +15,11 @@ use super::{
     values::{Bucket, State},
 };
 use crate::{
+    ByteSet,
     bits::Bits,
     injection,
     prefilter::{Alphabet, Prefilter, Scratch},
     store::Text,
-    ByteSet,
 };
 
 /// The tests of the request's phases, or of the response's.
@@ -43,19 +43,57 @@ pub(super) struct SitePlan {
     /// All tests.
     pub(super) all: Bits,
     /// The same by the chain that a value goes through before.
-    pub(super) nodes: Vec<(Node, Bits)>,
-    /// A value without a byte of these groups is the same after every chain.
+    pub(super) nodes: Vec<NodePlan>,
+    /// A value without a byte of these groups, and shorter than this, is the same after every chain
+    /// that matters to it.
     pub(super) triggers: Alphabet,
-    /// Some chain changes every value.
-    pub(super) always_changes: bool,
+    pub(super) shortest: usize,
 }
 
-/// A value that can match a test.
+/// The tests that look at the results of one chain.
+#[derive(Clone, Debug)]
+pub(super) struct NodePlan {
+    pub(super) node: Node,
+    pub(super) tests: Bits,
+    /// A value without a byte of these groups is the same after the chain, but for letter case.
+    pub(super) triggers: Alphabet,
+    /// The chain changes every value; but what comes of a shorter one matches no test.
+    pub(super) always: Option<usize>,
+    /// A shorter result matches no test.
+    pub(super) least: usize,
+}
+
+/// A value that can match a test: the test, the bucket, the index in it, and whether a chain changes
+/// the value, from the highest bits to the lowest, so that sorting is comparing numbers.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Hit {
-    pub(super) test: u32,
-    pub(super) bucket: Bucket,
-    pub(super) index: u32,
+pub(super) struct Hit(u64);
+
+impl Hit {
+    fn new(test: usize, bucket: Bucket, index: usize, is_changed: bool) -> Self {
+        let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        // Rules are far fewer than 65,536, and values than 2^39, or they were cut before.
+        let test = wide(test) & 0xFFFF;
+        let index = wide(index) & ((1 << 39) - 1);
+        Self(test << 48 | wide(bucket.index()) << 40 | index << 1 | u64::from(is_changed))
+    }
+
+    fn test(self) -> u64 {
+        self.0 >> 48
+    }
+
+    /// The bucket's index.
+    pub(super) fn bucket(self) -> u64 {
+        self.0 >> 40 & 0xFF
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0 >> 1 & ((1 << 39) - 1)).unwrap_or_default()
+    }
+
+    /// Whether a chain changes the value, more than its letter case.
+    pub(super) fn is_changed(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 /// What was found so far.
@@ -66,6 +104,9 @@ pub(super) struct Screener {
     ready: Bits,
     scratch: Scratch,
     candidates: Bits,
+    /// The tests of chains that leave the value at hand as it is.
+    unchanged: Bits,
+    kinds: Kinds,
     groups: Vec<Group>,
     /// How many of `groups` are in use.
     used: usize,
@@ -82,6 +123,8 @@ struct Group {
 
 /// Values beyond this are not kept transformed.
 const LARGE: usize = 64 << 10;
+/// Values up to this are read by libinjection if their alphabet allows.
+const SHORT: usize = 64;
 /// What looking at a value costs besides its bytes.
 const VALUE: u64 = 32;
 
@@ -108,27 +151,37 @@ impl Screener {
         } else {
             self.ready = Bits::new(tests);
             self.candidates = Bits::new(tests);
+            self.unchanged = Bits::new(tests);
             self.groups.clear();
         }
     }
 
     /// Whether a test has hits.
     pub(super) fn is_ready(&self, test: u32) -> bool {
-        self.ready.contains(usize::try_from(test).unwrap_or(usize::MAX))
+        self.ready
+            .contains(usize::try_from(test).unwrap_or(usize::MAX))
     }
 
     /// The hits of a test, in the order of the values. They must have been sorted.
     pub(super) fn hits(&self, test: u32) -> &[Hit] {
-        let start = self.hits.partition_point(|hit| hit.test < test);
+        let test = u64::from(test);
+        let start = self.hits.partition_point(|hit| hit.test() < test);
         let rest = self.hits.get(start..).unwrap_or_default();
-        let count = rest.iter().take_while(|hit| hit.test == test).count();
+        let count = rest.iter().take_while(|hit| hit.test() == test).count();
         rest.get(..count).unwrap_or_default()
     }
 
     /// Puts hits in the order in which rules ask for them.
     pub(super) fn sort(&mut self) {
         self.hits.sort_unstable();
-        self.hits.dedup();
+        // Of two hits that differ in the change alone, the one that tells of it stays.
+        self.hits.dedup_by(|next, kept| {
+            let is_same = next.0 >> 1 == kept.0 >> 1;
+            if is_same {
+                kept.0 |= next.0 & 1;
+            }
+            is_same
+        });
     }
 
     /// Looks at all values of these buckets.
@@ -176,35 +229,48 @@ impl Screener {
     ) {
         let alphabet = Alphabet::of(tools.state.store.get(text));
         *tools.work += VALUE + u64::try_from(text.len()).unwrap_or(u64::MAX);
-        if !site.always_changes && !alphabet.intersects(site.triggers) {
+        let is_dot = tools.state.store.get(text) == b".";
+        if text.len() < site.shortest && !is_dot && !alphabet.intersects(site.triggers) {
             self.candidates.copy_from(&site.all);
-            if proven {
-                self.candidates.and_not(&plan.attacks);
-            }
-            self.narrow(plan, place, text, alphabet, tools);
+            self.used = 0;
+            self.narrow(plan, place, (text, alphabet), false, proven, tools);
             return;
         }
         let mark = tools.state.store.used();
         self.used = 0;
-        for (node, tests) in &site.nodes {
-            let changed =
-                tools
-                    .memo
-                    .at(&mut tools.state.store, tools.chains, text, *node, tools.work);
-            self.group(changed, tests, tools.state);
+        self.unchanged.fill(false);
+        for plan in &site.nodes {
+            let changes = match plan.always {
+                None => is_dot || alphabet.intersects(plan.triggers),
+                // What cannot match is left out altogether.
+                Some(shortest) if text.len() < shortest => continue,
+                Some(_) => true,
+            };
+            if !changes {
+                self.unchanged.or(&plan.tests);
+                continue;
+            }
+            let store = &mut tools.state.store;
+            let changed = tools
+                .memo
+                .at(store, tools.chains, text, plan.node, tools.work);
+            if changed == text {
+                self.unchanged.or(&plan.tests);
+            } else if changed.len() >= plan.least {
+                self.group(changed, &plan.tests, tools.state);
+            }
         }
+        self.candidates.copy_from(&self.unchanged);
+        self.narrow(plan, place, (text, alphabet), false, proven, tools);
         for index in 0..self.used {
             let Some(group) = self.groups.get(index) else {
                 break;
             };
             let changed = group.text;
             self.candidates.copy_from(&group.tests);
-            if proven {
-                self.candidates.and_not(&plan.attacks);
-            }
             let alphabet = Alphabet::of(tools.state.store.get(changed));
             *tools.work += u64::try_from(changed.len()).unwrap_or(u64::MAX);
-            self.narrow(plan, place, changed, alphabet, tools);
+            self.narrow(plan, place, (changed, alphabet), true, proven, tools);
         }
         if tools.state.store.used() - mark > LARGE {
             tools.state.store.truncate(mark);
@@ -240,17 +306,29 @@ impl Screener {
         &mut self,
         plan: &ScreenPlan,
         (bucket, index): (Bucket, usize),
-        text: Text,
-        alphabet: Alphabet,
+        (text, alphabet): (Text, Alphabet),
+        is_changed: bool,
+        proven: bool,
         tools: &mut Tools<'_>,
     ) {
+        if proven {
+            self.candidates.and_not(&plan.attacks);
+        }
+        let kind = self.kinds.of(alphabet);
+        if !kind.sqli {
+            self.candidates.and_not(&plan.sqli);
+        }
+        if !kind.xss {
+            self.candidates.and_not(&plan.xss);
+        }
         let bytes = tools.state.store.get(text);
         plan.prefilter
             .narrow(bytes, alphabet, &mut self.candidates, &mut self.scratch);
         let mut set = None;
         for test in self.candidates.iter_ones() {
             let is_sqli = plan.sqli.contains(test);
-            if is_sqli || plan.xss.contains(test) {
+            // Reading a short value costs less than finding out that it need not be read.
+            if bytes.len() > SHORT && (is_sqli || plan.xss.contains(test)) {
                 let set = set.get_or_insert_with(|| ByteSet::from_text(bytes));
                 let possible = if is_sqli {
                     injection::sqli::possible(set)
@@ -262,11 +340,59 @@ impl Screener {
                 }
             }
             self.ready.set(test);
-            self.hits.push(Hit {
-                test: u32::try_from(test).unwrap_or(u32::MAX),
-                bucket,
-                index: u32::try_from(index).unwrap_or(u32::MAX),
-            });
+            // One of several chains of a rule may change the value though it is a hit as it is.
+            let is_changed = is_changed
+                || self
+                    .groups
+                    .iter()
+                    .take(self.used)
+                    .any(|group| group.tests.contains(test));
+            self.hits.push(Hit::new(test, bucket, index, is_changed));
         }
+    }
+}
+
+/// Whether libinjection could find something in values of an alphabet, remembered for the last few
+/// alphabets: more bytes only ever make it more likely, so all bytes of the groups are asked about.
+#[derive(Debug)]
+struct Kinds {
+    entries: Box<[(Alphabet, Kind)]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Kind {
+    sqli: bool,
+    xss: bool,
+}
+
+/// Alphabets that are remembered.
+const KINDS: usize = 128;
+
+impl Default for Kinds {
+    fn default() -> Self {
+        // The alphabet of the empty text, in which nothing is found.
+        Self {
+            entries: vec![(Alphabet::default(), Kind::default()); KINDS].into(),
+        }
+    }
+}
+
+impl Kinds {
+    fn of(&mut self, alphabet: Alphabet) -> Kind {
+        let Some(entry) = self.entries.get_mut(alphabet.slot(0) % KINDS) else {
+            return Kind {
+                sqli: true,
+                xss: true,
+            };
+        };
+        if entry.0 != alphabet {
+            let bytes = alphabet.bytes();
+            let kind = Kind {
+                sqli: injection::sqli::possible(&bytes),
+                xss: injection::xss::possible(&bytes),
+            };
+            *entry = (alphabet, kind);
+        }
+        entry.1
     }
 }

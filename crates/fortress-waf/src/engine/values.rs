@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     persist::Opened,
-    program::{FieldNames, OTHER_FIELD, Program, SelectorPlan, TargetPlan, Val},
+    program::{OTHER_FIELD, Program, SelectorPlan, TargetPlan, Val},
 };
 use crate::{
     body::{self, Argument, Collected, Limits},
@@ -408,7 +408,11 @@ impl State {
             uri,
             filename,
             basename,
-            query: if question.is_some() { query } else { Text::default() },
+            query: if question.is_some() {
+                query
+            } else {
+                Text::default()
+            },
         };
         self.read_query(program);
     }
@@ -445,7 +449,11 @@ impl State {
             arena.extend_from_slice(value);
         });
         let all = name.len() + value.len();
-        (whole.part(0, name.len()), whole.part(name.len(), all), number)
+        (
+            whole.part(0, name.len()),
+            whole.part(name.len(), all),
+            number,
+        )
     }
 
     pub(super) fn add_answer_field(&mut self, program: &Program, name: &[u8], value: &[u8]) {
@@ -471,7 +479,10 @@ impl State {
         let processor = BodyProcessor::for_content_type(self.header(b"content-type"));
         // The other two are chosen by rules, as in ModSecurity.
         self.processor = processor.filter(|processor| {
-            matches!(processor, BodyProcessor::UrlEncoded | BodyProcessor::Multipart)
+            matches!(
+                processor,
+                BodyProcessor::UrlEncoded | BodyProcessor::Multipart
+            )
         });
     }
 
@@ -510,7 +521,11 @@ impl State {
         }
         if let Some(processor) = self.processor {
             let limits = Self::limits(program);
-            let content_type = self.header(b"content-type").to_vec();
+            let content_type = match processor {
+                // The only one that looks at it.
+                BodyProcessor::Multipart => self.header(b"content-type").to_vec(),
+                BodyProcessor::UrlEncoded | BodyProcessor::Json | BodyProcessor::Xml => Vec::new(),
+            };
             body::process(
                 processor,
                 &mut self.store,
@@ -615,7 +630,9 @@ impl State {
                 Bucket::XmlText | Bucket::XmlAttribute => true,
                 _ => key.is_some_and(|key| self.store.get(key).eq_ignore_ascii_case(wanted)),
             },
-            SelectorPlan::Regex(regex) => key.is_some_and(|key| regex.is_match(self.store.get(key))),
+            SelectorPlan::Regex(regex) => {
+                key.is_some_and(|key| regex.is_match(self.store.get(key)))
+            }
             SelectorPlan::Slot(_) => false,
         }
     }
@@ -656,7 +673,9 @@ impl State {
             let Some(start) = text.start_in_body() else {
                 return false;
             };
-            let span = u32::try_from(start).ok().zip(u32::try_from(start + text.len()).ok());
+            let span = u32::try_from(start)
+                .ok()
+                .zip(u32::try_from(start + text.len()).ok());
             return span.is_some_and(|span| self.proven_spans.binary_search(&span).is_ok());
         }
         let Some(key) = key else {
@@ -705,9 +724,8 @@ fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
     while let Some((first, after)) = rest.split_first() {
         let digits = (*first == b'%').then(|| after.first_chunk::<2>()).flatten();
         let digit = |byte: u8| char::from(byte).to_digit(16);
-        let decoded = digits.and_then(|[high, low]| {
-            u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
-        });
+        let decoded =
+            digits.and_then(|[high, low]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok());
         match decoded {
             Some(byte) => {
                 out.push(byte);
@@ -718,12 +736,5 @@ fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
                 rest = after;
             }
         }
-    }
-}
-
-impl FieldNames {
-    /// The name with this number, for whoever tells people.
-    pub(super) fn name(&self, number: u16) -> Option<&[u8]> {
-        self.iter().find(|(_, known)| *known == number).map(|(name, _)| name)
     }
 }

@@ -301,7 +301,9 @@ impl Rewriter<'_> {
         let number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
         let mut sides = inside.splitn(2, |&byte| byte == b',');
         let low = number(sides.next()?);
-        let high = sides.next().is_none_or(|high| high.is_empty() || number(high));
+        let high = sides
+            .next()
+            .is_none_or(|high| high.is_empty() || number(high));
         if !low || !high {
             return None;
         }

@@ -43,7 +43,11 @@ fn classes_are_pcres() {
     check(br"^[-a]$", &[b"-", b"a"], &[b"b"]);
     check(br"^[a-]$", &[b"-", b"a"], &[b"b"]);
     check(br"^[[:alpha:][:^space:]]$", &[b"a", b"1"], &[b" "]);
-    check(br"^[\b\x41\101\v]$", &[b"\x08", b"A", b"\x85"], &[b"b", b"v"]);
+    check(
+        br"^[\b\x41\101\v]$",
+        &[b"\x08", b"A", b"\x85"],
+        &[b"b", b"v"],
+    );
     check(br"^[\<\&\i]$", &[b"<", b"&", b"i"], &[b"\\"]);
     check(br"^[\x00-\xff]$", &[b"\0", b"\xFF"], &[b""]);
     check("^[´a]$".as_bytes(), &[b"\xC2", b"\xB4", b"a"], &[b"b"]);

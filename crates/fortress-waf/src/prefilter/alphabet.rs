@@ -32,11 +32,10 @@ impl Alphabet {
     /// The groups that have a byte in the set. A text with a byte of the set intersects it; a text
     /// that intersects it need not have one.
     pub(crate) fn mask(set: ByteSet) -> Self {
-        let all = 0..=u8::MAX;
-        Self(
-            all.filter(|&byte| set.contains(byte))
-                .fold(0, |mask, byte| mask | bit(byte)),
-        )
+        let groups = (0..).zip(GROUPS.iter());
+        Self(groups.fold(0, |mask, (group, bytes)| {
+            mask | u64::from(bytes.intersects(set)) << group
+        }))
     }
 
     /// All bytes of the groups.
@@ -48,7 +47,7 @@ impl Alphabet {
 
     /// A number that tells alphabets apart, for each `seed` in another way.
     #[inline]
-    pub(super) fn slot(self, seed: u64) -> usize {
+    pub(crate) fn slot(self, seed: u64) -> usize {
         let mixed = (self.0 ^ seed.rotate_right(8)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
         usize::try_from(mixed).unwrap_or_default()
     }
@@ -56,6 +55,11 @@ impl Alphabet {
     /// The groups that are not in the other.
     pub(super) fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// The groups of either.
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether the two have a group in common.
@@ -72,6 +76,26 @@ fn bit(byte: u8) -> u64 {
 }
 
 static TABLE: [u64; 256] = table();
+
+/// The bytes of each group.
+static GROUPS: [ByteSet; 64] = groups();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a constant: an index beyond the end would not compile"
+)]
+const fn groups() -> [ByteSet; 64] {
+    let table = table();
+    let mut groups = [ByteSet::EMPTY; 64];
+    let mut byte = 0;
+    while byte < 256 {
+        let group = table[byte].trailing_zeros() as usize;
+        groups[group] = groups[group].with(byte as u8);
+        byte += 1;
+    }
+    groups
+}
 
 /// Groups: letters, digits, the 32 punctuation marks, NUL, tab, line feed, carriage return, VT with
 /// FF, space, DEL, the other controls, and the upper half in 16 blocks: 58 of 64.

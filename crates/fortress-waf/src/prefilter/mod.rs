@@ -26,13 +26,16 @@
 //! 4. *Gates*. "One of these strings, or a byte of these groups" holds if the alphabet meets the
 //!    groups (step 3) or the scanner finds one of the strings between neighbours that are allowed. A
 //!    test goes when one of its gates does not hold.
-//! 5. *The scanner* (`scan`) finds every string: a string lies under its gram, whose bit is set, whose
+//! 5. *Everyday texts* (`prune`). A text has a byte that was cut out of the pattern, or matches what
+//!    is left of it: the condition of what is left holds, or a byte of those groups occurs.
+//! 6. *The scanner* (`scan`) finds every string: a string lies under its gram, whose bit is set, whose
 //!    bucket has the string; every position of the text is looked at.
-//! 6. *The memory of alphabets* holds what step 3 gave for exactly this alphabet and these tests.
+//! 7. *The memory of alphabets* holds what step 3 gave for exactly this alphabet and these tests.
 
 mod alphabet;
 mod need;
 mod pieces;
+mod prune;
 mod rarity;
 mod scan;
 #[cfg(test)]
@@ -53,8 +56,9 @@ use self::{
 };
 use crate::{ByteSet, bits::Bits};
 
-/// Gates that a test has at most. A fourth keeps out next to nothing that three let pass.
-const PLANES: usize = 3;
+/// Gates that a pattern has at most, besides those of what is left of it in everyday texts. A third
+/// keeps out next to nothing that two let pass, and every gate brings strings to look for.
+const PLANES: usize = 2;
 
 /// Alphabets that a thread remembers. Benign traffic has some tens; an attacker who makes up more
 /// costs the time of working them out, which is that of a few hundred bytes of text.
@@ -69,7 +73,22 @@ pub(crate) struct Builder {
 impl Builder {
     /// A regular expression (without Unicode, see `pattern`); gives the test's number: 0, 1, 2 …
     pub(crate) fn regex(&mut self, hir: &Hir) -> usize {
-        self.add(Condition::of_regex(hir))
+        let mut condition = Condition::of_regex(hir);
+        for kept in [prune::NAMES, prune::TEXTS] {
+            let (left, cut) = prune::prune(hir, kept);
+            // Each demand of what is left, or a byte that was cut out.
+            let Some(left) = left else {
+                condition.groups.push(cut);
+                continue;
+            };
+            let left = Condition::of_regex(&left);
+            let groups = left.groups.into_iter().map(|mask| mask.union(cut));
+            condition.groups.extend(groups);
+            let gates = left.gates.into_iter().take(1);
+            let gates = gates.map(|(pieces, groups)| (pieces, groups.union(cut)));
+            condition.gates.extend(gates);
+        }
+        self.add(condition)
     }
 
     /// One of these phrases occurs, in any ASCII case. An empty list never matches, an empty phrase
@@ -140,7 +159,7 @@ impl Builder {
     }
 }
 
-/// One bit of the planes.
+/// One bit of the planes, or several of one word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Flag {
     word: usize,

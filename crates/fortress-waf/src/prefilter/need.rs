@@ -184,7 +184,9 @@ impl Lexicon {
                     Need::exact(strings.or(Pieces::free()).merged(), first, last)
                 }
                 _ if max == Some(0) => Need::exact(Pieces::free(), first, last),
-                _ => Need::open(Pieces::free(), Pieces::free(), first, last),
+                Strings::Exact(_) | Strings::Open(..) => {
+                    Need::open(Pieces::free(), Pieces::free(), first, last)
+                }
             };
         }
         if let Strings::Exact(once) = &sub.strings {
@@ -336,13 +338,14 @@ impl Lexicon {
     }
 
     fn id(&mut self, piece: &Piece) -> u32 {
-        let piece = cut(piece);
-        if let Some(&id) = self.ids.get(&piece) {
+        let cut = (piece.bytes.len() > LITERAL).then(|| cut(piece));
+        let piece = cut.as_ref().unwrap_or(piece);
+        if let Some(&id) = self.ids.get(piece) {
             return id;
         }
         let id = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.entries.push((piece.clone(), rarity::literal(&piece)));
-        self.ids.insert(piece, id);
+        self.entries.push((piece.clone(), rarity::literal(piece)));
+        self.ids.insert(piece.clone(), id);
         id
     }
 
@@ -595,9 +598,10 @@ fn minimal(strings: Pieces) -> Pieces {
         .filter(|piece| piece.before == Edge::ANY && piece.after == Edge::ANY)
         .map(|piece| piece.bytes.clone())
         .collect();
+    let lengths: std::collections::BTreeSet<usize> = free.iter().map(Vec::len).collect();
     let contains = |piece: &Piece| {
         let whole = piece.bytes.len();
-        (2..=whole).any(|length| {
+        lengths.range(..=whole).any(|&length| {
             piece.bytes.windows(length).any(|window| {
                 let itself =
                     length == whole && piece.before == Edge::ANY && piece.after == Edge::ANY;

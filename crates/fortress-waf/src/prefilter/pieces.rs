@@ -110,13 +110,6 @@ impl Piece {
         }
     }
 
-    fn last(&self) -> Edge {
-        match self.bytes.last() {
-            Some(&byte) => Edge::new(ByteSet::EMPTY.with(byte), false),
-            None => self.before,
-        }
-    }
-
     /// Whether a text that has this one must have `other`'s, so that asking for either is the same
     /// as asking for `other`.
     pub(super) fn implies(&self, other: &Self) -> bool {
@@ -204,16 +197,6 @@ impl Pieces {
         let edge = self.0.iter().map(Piece::first).reduce(Edge::or);
         Self(
             edge.map(|after| Piece::beside(Edge::ANY, after))
-                .into_iter()
-                .collect(),
-        )
-    }
-
-    /// Each string replaced by what may precede the position after it.
-    pub(super) fn as_before(&self) -> Self {
-        let edge = self.0.iter().map(Piece::last).reduce(Edge::or);
-        Self(
-            edge.map(|before| Piece::beside(before, Edge::ANY))
                 .into_iter()
                 .collect(),
         )

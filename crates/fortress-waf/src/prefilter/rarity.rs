@@ -40,7 +40,11 @@ pub(super) fn groups(mask: Alphabet) -> f32 {
             rest = rest.minus(these);
         }
     }
-    let others = if rest == Alphabet::default() { 1.0 } else { 0.97 };
+    let others = if rest == Alphabet::default() {
+        1.0
+    } else {
+        0.97
+    };
     1.0 - absent * others
 }
 

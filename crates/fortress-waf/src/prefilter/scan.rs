@@ -3,8 +3,8 @@
 //! Each string is found by one of its *grams*: two or three bytes if it has no more, else the four of
 //! it that are rarest in traffic. At each position of a text three small tables are asked for the
 //! grams that end there, and for short ones, which are frequent, whether their neighbours fit one of
-//! the strings. No step waits for the one before: that is what an automaton of these strings, with
-//! megabytes of states, loses by. Only behind a gram that passes is a bucket of strings to compare.
+//! the strings. Only behind a gram that passes is a bucket of strings to compare. An automaton would
+//! need megabytes for these strings, and each of its steps waits for the one before.
 //!
 //! INVARIANT: neighbours are looked at by *classes* of bytes and tables are shared by what has the
 //! same hash. Both may only let more through; comparing is exact.
@@ -16,6 +16,7 @@ use super::{
     pieces::{Edge, Piece},
     rarity,
 };
+use crate::ByteSet;
 
 /// The strings to find, and what to set where one is found between its neighbours.
 #[derive(Debug, Default)]
@@ -32,9 +33,9 @@ impl Strings {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    pairs: Box<[Sides; PAIRS]>,
-    triples: Box<[Sides; TRIPLES]>,
-    quads: Box<[u64; QUADS / 64]>,
+    tables: Box<Tables>,
+    /// What tells the grams of the slots apart without a look at them, which is seldom in a cache.
+    tags: Box<[u16]>,
     slots: Box<[Slot]>,
     anchors: Box<[Anchor]>,
     bytes: Box<[u8]>,
@@ -43,10 +44,19 @@ pub(super) struct Scanner {
     edges: Box<[Edge]>,
 }
 
-/// Entries of the tables, which grams share by hashes.
+/// What is asked at each position: words in which the bits of all grams that share the word are set.
+/// In one place, so that it takes one register.
+#[derive(Debug)]
+struct Tables {
+    quads: [u64; QUADS],
+    pairs: [u64; PAIRS],
+    triples: [u64; TRIPLES],
+}
+
+/// Words of the tables.
 const PAIRS: usize = 1 << 12;
 const TRIPLES: usize = 1 << 12;
-const QUADS: usize = 1 << 18;
+const QUADS: usize = 1 << 12;
 
 /// The classes that may stand before and after a gram, as bits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,7 +78,7 @@ impl Sides {
     }
 }
 
-/// Where the strings of a gram are. A slot without strings is empty.
+/// Where the strings of a gram are. A slot whose tag is 0 is empty.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     gram: Gram,
@@ -94,6 +104,7 @@ struct Anchor {
 /// What a string sets between two neighbours.
 #[derive(Clone, Copy, Debug)]
 struct Output {
+    sides: Sides,
     before: u32,
     after: u32,
     flags: u32,
@@ -106,7 +117,9 @@ struct Gram(u64);
 
 impl Gram {
     fn of(bytes: &[u8]) -> Self {
-        let window = bytes.iter().fold(0, |window, &byte| window << 8 | u32::from(byte));
+        let window = bytes
+            .iter()
+            .fold(0, |window, &byte| window << 8 | u32::from(byte));
         Self::new(bytes.len(), window)
     }
 
@@ -114,18 +127,35 @@ impl Gram {
         Self(u64::from(narrow(length)) << 32 | u64::from(window))
     }
 
-    fn slot(self, slots: usize) -> usize {
-        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        usize::try_from(mixed).unwrap_or_default() & (slots - 1)
+    /// Where to begin to look for it, and its tag.
+    #[inline]
+    fn slot(self, slots: usize) -> (usize, u16) {
+        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let place = usize::try_from(mixed >> 32).unwrap_or_default() & (slots - 1);
+        let tag = u16::try_from(mixed >> 16 & 0xFFFF).unwrap_or_default();
+        (place, tag | 1)
     }
 }
 
-/// A place in a table for the last `LENGTH` bytes of a window. The top bits of the product depend on
-/// all bits of the factor.
+/// The word of a table for the last `LENGTH` bytes of a window, and more bits that tell them apart.
 #[inline]
-fn place<const LENGTH: u32, const SIZE: usize>(window: u32) -> usize {
+fn place<const LENGTH: u32, const SIZE: usize>(window: u32) -> (usize, u32) {
+    // The top bits of the product depend on all bits of the factor.
     let product = (window << (32 - 8 * LENGTH)).wrapping_mul(0x9E37_79B1);
-    widen(product >> (32 - SIZE.trailing_zeros())) % SIZE
+    let rest = 32 - SIZE.trailing_zeros();
+    (widen(product >> rest) % SIZE, product >> (rest - 12))
+}
+
+/// The bit above the neighbours' for a short gram. The lower bits of a pair's hash are always 0.
+#[inline]
+fn mark(hash: u32) -> u64 {
+    1 << (2 * WIDE + (hash >> 8 & 15))
+}
+
+/// The two bits of a gram of four.
+#[inline]
+fn marks(hash: u32) -> u64 {
+    1 << (hash % 64) | 1 << (hash >> 6 & 63)
 }
 
 /// The class of what stands before and after the text.
@@ -136,14 +166,69 @@ fn class(byte: u8) -> u32 {
     CLASSES.get(usize::from(byte)).copied().map_or(0, u32::from)
 }
 
+/// A byte as the tables see it: the bit of its wide class, and above those the byte in lower case.
+#[inline]
+fn code(byte: u8) -> u64 {
+    CODES.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+#[inline]
+fn shifted([_, second, third, fourth]: [u64; 4], coming: u64) -> [u64; 4] {
+    [second, third, fourth, coming]
+}
+
+#[inline]
+fn byte_of(code: u64) -> u32 {
+    u32::try_from(code >> 32).unwrap_or_default()
+}
+
+/// The code of a class, without a byte.
+const fn code_of(class: u32) -> u64 {
+    1 << wide(class)
+}
+
+/// How many wide classes there are.
+const WIDE: u32 = 24;
+
+/// Classes that are put together where there is room for 24 only.
+const fn wide(class: u32) -> u32 {
+    match class {
+        BORDER => 0,
+        // Letters; then digits, space, line ends, other white space, controls and the upper half.
+        1..=26 => 1,
+        27..=30 => class - 25,
+        0 => 6,
+        // In the order of ASCII: ! " # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~
+        32 => 7,
+        36 => 8,
+        37 => 9,
+        38 | 39 => 10,
+        42 => 11,
+        43 => 12,
+        44 => 13,
+        45 => 14,
+        46 => 15,
+        47 => 16,
+        48 | 50 => 17,
+        49 => 18,
+        51 => 19,
+        57 => 20,
+        60 => 21,
+        34 | 35 => 22,
+        _ => 23,
+    }
+}
+
 /// The class of what is at a place, if anything is.
 fn side(text: &[u8], at: Option<usize>) -> u32 {
-    at.and_then(|at| text.get(at)).map_or(BORDER, |&byte| class(byte))
+    at.and_then(|at| text.get(at))
+        .map_or(BORDER, |&byte| class(byte))
 }
 
 /// Letters without case; digits; each punctuation mark; space, line ends and other white space; the
 /// rest. Together with [`BORDER`] these are 64.
 static CLASSES: [u8; 256] = classes();
+static CODES: [u64; 256] = codes();
 
 #[expect(
     clippy::indexing_slicing,
@@ -173,6 +258,61 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "a constant: an index beyond the end would not compile"
+)]
+const fn codes() -> [u64; 256] {
+    let classes = classes();
+    let mut codes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let lower = (byte as u8).to_ascii_lowercase() as u64;
+        codes[byte] = lower << 32 | code_of(classes[byte] as u32);
+        byte += 1;
+    }
+    codes
+}
+
+impl Tables {
+    /// Of which lengths there may be a gram that ends the window, as bits: 1, 2 and 4 for two, three
+    /// and four bytes. `codes` are those of the last four bytes, `after` that of what follows.
+    #[inline]
+    fn find(&self, window: u32, codes: [u64; 4], after: u64) -> u64 {
+        let [third, second, ..] = codes;
+        let after = (after & NEIGHBOURS) << WIDE;
+        let (place, hash) = place::<2, PAIRS>(window);
+        let pair = second & NEIGHBOURS | after | mark(hash);
+        let pairs = self.pairs.get(place).copied().unwrap_or_default();
+        let (place, hash) = self::place::<3, TRIPLES>(window);
+        let triple = third & NEIGHBOURS | after | mark(hash);
+        let triples = self.triples.get(place).copied().unwrap_or_default();
+        let (place, hash) = self::place::<4, QUADS>(window);
+        let quad = marks(hash);
+        let quads = self.quads.get(place).copied().unwrap_or_default();
+        u64::from(pair & !pairs == 0)
+            | u64::from(triple & !triples == 0) << 1
+            | u64::from(quad & !quads == 0) << 2
+    }
+}
+
+const NEIGHBOURS: u64 = (1 << WIDE) - 1;
+
+/// The neighbours that a word of a table lets pass.
+fn neighbours(sides: Sides) -> u64 {
+    let mask = |classes: u64| {
+        (0..64).fold(0, |mask, class| {
+            mask | if classes >> class & 1 == 1 {
+                code_of(class)
+            } else {
+                0
+            }
+        })
+    };
+    mask(sides.before) | mask(sides.after) << WIDE
+}
+
 fn classes_of(edge: Edge) -> u64 {
     let border = if edge.border { 1 << BORDER } else { 0 };
     let bytes = edge.bytes.iter();
@@ -181,33 +321,28 @@ fn classes_of(edge: Edge) -> u64 {
 
 impl Scanner {
     /// Sets in `planes` what the strings of the text set.
+    #[inline(never)]
     pub(super) fn scan(&self, text: &[u8], planes: &mut [u64]) {
-        // The last four bytes, and the last five classes, so that a gram is known with what stands
-        // before it; what stands after it comes next. Before the text there seem to be NULs: a
-        // string that would begin there fails to compare.
-        let mut window = 0;
-        let mut classes = u32::MAX;
-        let mut ahead = text.iter();
-        let Some(mut byte) = ahead.next().copied() else {
+        let Some((&first, rest)) = text.split_first() else {
             return;
         };
-        for at in 0..text.len() {
-            let next = ahead.next().copied();
-            let after = next.map_or(BORDER, class);
-            window = window << 8 | u32::from(byte.to_ascii_lowercase());
-            classes = classes << 6 | class(byte);
-            byte = next.unwrap_or_default();
-            let pair = self.pairs.get(place::<2, PAIRS>(window));
-            let triple = self.triples.get(place::<3, TRIPLES>(window));
-            let quad = place::<4, QUADS>(window);
-            let quads = self.quads.get(quad / 64).copied().unwrap_or_default();
-            let found = pair.map_or(0, |sides| sides.admit(classes >> 12, after))
-                | triple.map_or(0, |sides| sides.admit(classes >> 18, after)) << 1
-                | (quads >> (quad % 64) & 1) << 2;
+        // Before the text there seem to be NULs: a string that would begin there fails to compare.
+        let mut window = 0;
+        let mut codes = [code_of(BORDER); 4];
+        let mut coming = code(first);
+        for (at, &next) in rest.iter().enumerate() {
+            codes = shifted(codes, coming);
+            window = window << 8 | byte_of(coming);
+            coming = code(next);
+            let found = self.tables.find(window, codes, coming);
             if found != 0 {
                 self.look(text, at, (found, window), planes);
             }
         }
+        codes = shifted(codes, coming);
+        window = window << 8 | byte_of(coming);
+        let found = self.tables.find(window, codes, code_of(BORDER));
+        self.look(text, rest.len(), (found, window), planes);
     }
 
     /// Compares the strings of the grams that were found, a bit for each length, to end at `at`.
@@ -229,16 +364,19 @@ impl Scanner {
     }
 
     fn bucket(&self, gram: Gram, before: u32, after: u32) -> &[Anchor] {
-        let mut place = gram.slot(self.slots.len());
+        let (mut place, wanted) = gram.slot(self.tags.len());
         // At least half of the slots are empty.
-        while let Some(slot) = self.slots.get(place)
-            && slot.count != 0
+        while let Some(&tag) = self.tags.get(place)
+            && tag != 0
         {
-            if slot.gram == gram {
+            if tag == wanted
+                && let Some(slot) = self.slots.get(place)
+                && slot.gram == gram
+            {
                 let fits = slot.sides.admit(before, after) != 0;
                 return part(&self.anchors, slot.first, if fits { slot.count } else { 0 });
             }
-            place = (place + 1) & (self.slots.len() - 1);
+            place = (place + 1) & (self.tags.len() - 1);
         }
         &[]
     }
@@ -249,14 +387,19 @@ impl Scanner {
             return;
         };
         let end = start + own.len();
+        // What is no longer than its gram has been compared with it.
         let found = text.get(start..end).unwrap_or_default();
-        if !found.eq_ignore_ascii_case(own) {
+        if own.len() > 4 && !found.eq_ignore_ascii_case(own) {
             return;
         }
         let before = start.checked_sub(1).and_then(|at| text.get(at)).copied();
         let after = text.get(end).copied();
+        let classes = (before.map_or(BORDER, class), after.map_or(BORDER, class));
         for output in part(&self.outputs, anchor.outputs, anchor.count) {
-            if self.admits(output.before, before) && self.admits(output.after, after) {
+            if output.sides.admit(classes.0, classes.1) != 0
+                && self.admits(output.before, before)
+                && self.admits(output.after, after)
+            {
                 for flag in part(&self.flags, output.flags, output.count) {
                     flag.set(planes);
                 }
@@ -271,9 +414,12 @@ impl Scanner {
 
     pub(super) fn new(strings: Strings) -> Self {
         let mut scanner = Self {
-            pairs: Box::new([Sides::default(); PAIRS]),
-            triples: Box::new([Sides::default(); TRIPLES]),
-            quads: Box::new([0; QUADS / 64]),
+            tables: Box::new(Tables {
+                quads: [0; QUADS],
+                pairs: [0; PAIRS],
+                triples: [0; TRIPLES],
+            }),
+            tags: Box::default(),
             slots: Box::default(),
             anchors: Box::default(),
             bytes: Box::default(),
@@ -288,22 +434,31 @@ impl Scanner {
             let (gram, start) = choose(&string, &buckets);
             let through = start + string.len().min(4);
             let (sides, bucket) = buckets.entry(gram).or_default();
-            let own = beside(&string, start, through, &found);
+            let found: Vec<_> = found
+                .into_iter()
+                .map(|(before, after, flag)| (edges.of(before), edges.of(after), flag))
+                .collect();
+            let own = beside(&string, start, through, &found, &edges);
             sides.add(own);
             let first = outputs.len();
-            let mut alike = BTreeMap::<(u32, u32), Vec<Flag>>::new();
+            let mut alike = BTreeMap::<_, (Sides, BTreeMap<usize, u64>)>::new();
             for (before, after, flag) in found {
-                let key = (edges.of(before), edges.of(after));
-                alike.entry(key).or_default().push(flag);
+                let (sides, words) = alike.entry((before, after)).or_default();
+                *sides = Sides {
+                    before: edges.classes(before),
+                    after: edges.classes(after),
+                };
+                *words.entry(flag.word).or_default() |= flag.bit;
             }
-            for ((before, after), same) in alike {
+            for ((before, after), (sides, words)) in alike {
                 outputs.push(Output {
-                    before,
-                    after,
+                    sides,
+                    before: edges.beyond_classes(before),
+                    after: edges.beyond_classes(after),
                     flags: narrow(flags.len()),
-                    count: narrow(same.len()),
+                    count: narrow(words.len()),
                 });
-                flags.extend(same);
+                flags.extend(words.into_iter().map(|(word, bit)| Flag { word, bit }));
             }
             bucket.push(Anchor {
                 start: narrow(bytes.len()),
@@ -326,12 +481,16 @@ impl Scanner {
     fn fill(&mut self, buckets: BTreeMap<Gram, (Sides, Vec<Anchor>)>) {
         let size = (2 * buckets.len()).next_power_of_two();
         let mut slots = vec![Slot::default(); size];
+        let mut tags = vec![0; size];
         let mut anchors = Vec::new();
         for (gram, (sides, bucket)) in buckets {
             self.announce(gram, sides);
-            let mut place = gram.slot(size);
-            while slots.get(place).is_some_and(|slot| slot.count != 0) {
+            let (mut place, own) = gram.slot(size);
+            while tags.get(place).is_some_and(|&tag| tag != 0) {
                 place = (place + 1) & (size - 1);
+            }
+            if let Some(tag) = tags.get_mut(place) {
+                *tag = own;
             }
             if let Some(slot) = slots.get_mut(place) {
                 *slot = Slot {
@@ -343,6 +502,7 @@ impl Scanner {
             }
             anchors.extend(bucket);
         }
+        self.tags = tags.into();
         self.slots = slots.into();
         self.anchors = anchors.into();
     }
@@ -350,56 +510,27 @@ impl Scanner {
     fn announce(&mut self, Gram(gram): Gram, sides: Sides) {
         // The number of bytes is cut off.
         let window = u32::try_from(gram & u64::from(u32::MAX)).unwrap_or_default();
-        let entry = match gram >> 32 {
-            2 => self.pairs.get_mut(place::<2, PAIRS>(window)),
-            3 => self.triples.get_mut(place::<3, TRIPLES>(window)),
+        let tables = &mut self.tables;
+        let (word, bits) = match gram >> 32 {
+            2 => {
+                let (place, hash) = place::<2, PAIRS>(window);
+                (tables.pairs.get_mut(place), neighbours(sides) | mark(hash))
+            }
+            3 => {
+                let (place, hash) = place::<3, TRIPLES>(window);
+                (
+                    tables.triples.get_mut(place),
+                    neighbours(sides) | mark(hash),
+                )
+            }
             _ => {
-                let place = place::<4, QUADS>(window);
-                if let Some(word) = self.quads.get_mut(place / 64) {
-                    *word |= 1 << (place % 64);
-                }
-                return;
+                let (place, hash) = place::<4, QUADS>(window);
+                (tables.quads.get_mut(place), marks(hash))
             }
         };
-        if let Some(entry) = entry {
-            entry.add(sides);
+        if let Some(word) = word {
+            *word |= bits;
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn hits(&self, text: &[u8]) -> Vec<(String, [usize; 3])> {
-        let mut all = std::collections::HashMap::<String, [usize; 3]>::new();
-        for at in 0..text.len() {
-            for length in 2..=4.min(at + 1) {
-                let gram = Gram::of(&text[at + 1 - length..=at].to_ascii_lowercase());
-                let before = side(text, (at + 1).checked_sub(length + 1));
-                let after = side(text, Some(at + 1));
-                let mut walked = 0;
-                for anchor in self.bucket(gram, before, after) {
-                    walked += 1;
-                    let own = part(&self.bytes, anchor.start, u32::from(anchor.length));
-                    if anchor.sides.admit(before, after) != 0 {
-                        let name = own.escape_ascii().to_string();
-                        let counts = all.entry(name).or_default();
-                        counts[0] += 1;
-                        let same = at + 1 >= usize::from(anchor.through)
-                            && text[at + 1 - usize::from(anchor.through)..].to_ascii_lowercase().starts_with(own);
-                        if same {
-                            counts[1] += 1;
-                            counts[2] += widen(anchor.count);
-                        }
-                    }
-                }
-                if walked > 0 {
-                    let counts = all.entry(format!("bucket of {length}")).or_default();
-                    counts[0] += 1;
-                    counts[1] += walked;
-                }
-            }
-        }
-        let mut all: Vec<_> = all.into_iter().collect();
-        all.sort_by_key(|(_, counts)| usize::MAX - counts[0]);
-        all
     }
 
     #[cfg(test)]
@@ -421,9 +552,8 @@ impl Scanner {
 
     /// Bytes of memory that it holds.
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.pairs)
-            + size_of_val(&*self.triples)
-            + size_of_val(&*self.quads)
+        size_of_val(&*self.tables)
+            + size_of_val(&*self.tags)
             + size_of_val(&*self.slots)
             + size_of_val(&*self.anchors)
             + size_of_val(&*self.bytes)
@@ -454,32 +584,66 @@ fn choose(string: &[u8], buckets: &BTreeMap<Gram, (Sides, Vec<Anchor>)>) -> (Gra
 }
 
 /// What may stand beside the gram `start..through` of a string: its own bytes, or its neighbours.
-fn beside(string: &[u8], start: usize, through: usize, found: &[(Edge, Edge, Flag)]) -> Sides {
-    let outside = |side: fn(&(Edge, Edge, Flag)) -> Edge| {
-        found.iter().map(side).fold(0, |mask, edge| mask | classes_of(edge))
+fn beside(
+    string: &[u8],
+    start: usize,
+    through: usize,
+    found: &[(u32, u32, Flag)],
+    edges: &Numbers,
+) -> Sides {
+    let outside = |side: fn(&(u32, u32, Flag)) -> u32| {
+        let all = found.iter().map(side);
+        all.fold(0, |mask, edge| mask | edges.classes(edge))
     };
     let own = |byte: &u8| 1 << class(*byte);
     let before = start.checked_sub(1).and_then(|at| string.get(at));
     Sides {
         before: before.map_or_else(|| outside(|found| found.0), own),
-        after: string.get(through).map_or_else(|| outside(|found| found.1), own),
+        after: string
+            .get(through)
+            .map_or_else(|| outside(|found| found.1), own),
     }
 }
+
+/// Stands for an edge that consists of whole classes.
+const ITS_CLASSES: u32 = u32::MAX;
 
 /// Numbers for edges, of which there are few different ones.
 #[derive(Default)]
 struct Numbers {
     list: Vec<Edge>,
+    classes: Vec<u64>,
+    /// Whether the classes have bytes that the edge does not.
+    rough: Vec<bool>,
     known: HashMap<Edge, u32>,
 }
 
 impl Numbers {
     fn of(&mut self, edge: Edge) -> u32 {
-        let Self { list, known } = self;
+        let Self {
+            list,
+            classes,
+            rough,
+            known,
+        } = self;
         *known.entry(edge).or_insert_with(|| {
             list.push(edge);
+            let own = classes_of(edge);
+            let mut others = ByteSet::ALL.minus(edge.bytes).iter();
+            rough.push(others.any(|byte| own >> class(byte) & 1 == 1));
+            classes.push(own);
             narrow(list.len() - 1)
         })
+    }
+
+    /// The edge, if its classes do not say all of it; else [`ITS_CLASSES`].
+    fn beyond_classes(&self, edge: u32) -> u32 {
+        let rough = self.rough.get(widen(edge)).is_none_or(|&rough| rough);
+        if rough { edge } else { ITS_CLASSES }
+    }
+
+    fn classes(&self, edge: u32) -> u64 {
+        self.classes.get(widen(edge)).copied().unwrap_or(u64::MAX)
     }
 }
 

@@ -8,7 +8,7 @@ use regex_syntax::hir::Hir;
 
 use self::{
     core_rules::{Subject, subjects},
-    draw::{Random, mutate, other_case, string, surround},
+    draw::{Random, mutate, other_case, pattern, string, surround},
 };
 use super::{Alphabet, Builder, Prefilter, Scratch};
 use crate::{ByteSet, bits::Bits, pattern::Pattern};
@@ -169,48 +169,6 @@ fn only_candidates_are_kept_and_scratch_serves_any_prefilter() {
 /// Patterns and texts over a few bytes, so that a third of the pairs match.
 #[test]
 fn no_text_of_a_random_pattern_is_lost() {
-    const ATOMS: &[&str] = &[
-        "a",
-        "b",
-        "ab",
-        "bc",
-        "abc",
-        ".",
-        "[ab]",
-        "[^a]",
-        r"\b",
-        r"\B",
-        "^",
-        "$",
-        ";",
-        "()",
-        "B",
-        r"\s",
-        "c;",
-        "(?:abcab)",
-        r"[a-c;\x00]",
-        r"(?m:^)",
-        r"(?m:$)",
-    ];
-    const SUFFIXES: &[&str] = &[
-        "", "", "", "", "?", "*", "+", "{2}", "{0}", "{1,3}", "{2,}", "??",
-    ];
-    fn pattern(depth: usize, random: &mut Random) -> String {
-        let mut out = String::new();
-        for part in 0..=random.below(4) {
-            if part > 0 && random.below(4) == 0 {
-                out.push('|');
-            }
-            if depth > 0 && random.below(3) == 0 {
-                out.push_str(&format!("(?:{})", pattern(depth - 1, random)));
-            } else {
-                let atom = random.of(ATOMS);
-                out.push_str(&format!("(?:{atom})"));
-            }
-            out.push_str(random.of(SUFFIXES));
-        }
-        out
-    }
     const BYTES: &[u8] = b"aabbccABC; \n\0\xff_1";
     let mut random = Random(1);
     let mut scratch = Scratch::default();

@@ -48,6 +48,12 @@ fn the_demo_stops_everything_and_answers_what_is_valid() {
             "the sample API stops all of {risk} by itself"
         );
     }
+    // What stands in free text is stopped by rules.
+    let ended = place.run(&["attack", "--target", &demo.upstream, "--json"]);
+    let through = ended.json()["through"].to_string();
+    for kind in ["sql", "script", "command", "path", "query", "expression", "code", "address"] {
+        assert!(through.contains(&format!("\"injected.{kind}\"")), "{kind}: {through}");
+    }
     // The attack left the demo as it was.
     let head = format!(
         "GET /users/me HTTP/1.1\r\nAuthorization: Bearer {}",

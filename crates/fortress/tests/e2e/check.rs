@@ -152,7 +152,7 @@ fn an_api_without_a_description_says_what_is_lost() {
     for part in [
         "API `old` has no description and no `identity` that could vouch for callers",
         "mark it: apis.old.public: true",
-        "1 error, 1 warning. 1 API without a description (undecided).",
+        "1 error, 2 warnings. 1 API without a description (undecided).",
     ] {
         assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
     }
@@ -164,7 +164,7 @@ fn an_api_without_a_description_says_what_is_lost() {
         "API `old` has no description: anyone may call, every path and method passes,",
         "parameters, bodies and answers are not checked",
         "public: every path and method of `old`",
-        "0 errors, 1 warning. 1 API without a description (public).",
+        "0 errors, 2 warnings. 1 API without a description (public).",
     ] {
         assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
     }
@@ -179,15 +179,24 @@ fn an_api_without_a_description_says_what_is_lost() {
 }
 
 #[test]
-fn rules_that_do_not_run_yet_are_not_accepted() {
+fn rules_are_compiled_and_their_mistakes_told_where_they_stand() {
     let place = Place::new();
-    for wrong in ["waf: { paranoia: 2 }", "bounds: { inspection: 1MiB }"] {
-        let with = UNDESCRIBED.replace("none,", &format!("none, public: true, {wrong},"));
+    let check = |waf: &str, code: i32| {
+        let with = UNDESCRIBED.replace("none,", &format!("none, public: true, {waf},"));
         place.write("fortress.yaml", &with);
-        let shown = place.run(&["check"]).expect(1).out;
-        assert!(
-            shown.contains("is not available in this version"),
-            "{shown}"
-        );
-    }
+        place.run(&["check"]).expect(code).out
+    };
+    let shown = check("waf: { paranoia: 2 }, bounds: { inspection: 1MiB }", 0);
+    assert!(shown.contains("fortress crs install --to"), "{shown}");
+    let shown = check("waf: { rules: builtin }", 0);
+    assert!(!shown.contains("crs install"), "{shown}");
+    // The text is SecLang; only compiling shows that the expression is none.
+    place.write(
+        "mine.conf",
+        "# mine\nSecRule ARGS \"@rx (\" \"id:1,phase:2,deny\"\n",
+    );
+    let shown = check("waf: { rules: none, files: [mine.conf] }", 1);
+    assert!(shown.contains("mine.conf:2:"), "{shown}");
+    let shown = check("waf: { mode: off, rules: none, files: [mine.conf] }", 0);
+    assert!(!shown.contains("mine.conf"), "{shown}");
 }

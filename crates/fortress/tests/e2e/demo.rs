@@ -41,6 +41,7 @@ fn every_printed_command_does_what_is_printed() {
     let mut exports = String::new();
     let mut expected = String::new();
     let mut tried = 0;
+    let mut by_rules = 0;
     loop {
         let line = program.line(|line| !line.is_empty());
         if line.starts_with("export ") {
@@ -57,6 +58,7 @@ fn every_printed_command_does_what_is_printed() {
             let ended = Ended::of(&output).expect(0);
             check_trial(&expected, &line, &ended.out);
             tried += 1;
+            by_rules += u32::from(expected.ends_with("→ 403 waf.anomaly_score (OWASP API8)"));
         } else if line.ends_with("fortress attack") {
             // As it was started here: no shell finds it by its name.
             assert_eq!(line, concat!(env!("CARGO_BIN_EXE_fortress"), " attack"));
@@ -65,6 +67,8 @@ fn every_printed_command_does_what_is_printed() {
         expected = line;
     }
     assert!(tried >= 10, "{tried}");
+    // SQL, a script, a command, the way to a file.
+    assert_eq!(by_rules, 4);
 }
 
 /// `expected` is the line above: `What it shows → 400 reason.code (OWASP API8)`.
@@ -127,6 +131,10 @@ fn the_sample_api_is_as_weak_as_it_says() {
         "",
     );
     assert_eq!(status(&cancelled), 204);
+    // What anybody writes is shown to everybody.
+    let script = "{\"text\":\"<script>alert(1)</script>\"}";
+    let shown = direct("POST /orders/17/comments HTTP/1.1", script);
+    assert!(shown.contains("<script>alert(1)</script>"), "{shown}");
     // None of which Fortress lets through.
     let token = format!("Authorization: Bearer {}", demo.alice);
     for (head, body, expect) in [
@@ -143,6 +151,11 @@ fn the_sample_api_is_as_weak_as_it_says() {
             format!("GET /orders/17 HTTP/1.1\r\nX-HTTP-Method-Override: DELETE\r\n{token}"),
             "",
             200,
+        ),
+        (
+            format!("POST /orders/17/comments HTTP/1.1\r\nContent-Type: application/json\r\n{token}"),
+            script,
+            403,
         ),
     ] {
         let answer = ask(&demo.fortress, &head, body);

@@ -18,3 +18,4 @@ mod protect;
 mod run;
 mod upstream;
 mod waf_test;
+mod waf;

@@ -3,7 +3,8 @@
 //!
 //! The program says `ready MICROSECONDS NAME…` when the rules are loaded. `load FILE` is answered by
 //! `loaded N` requests; `run N MS` runs the request phases of at most N transactions for about MS
-//! milliseconds, at least one, and is answered by `ran N BLOCKED MEDIAN MEAN` in nanoseconds.
+//! milliseconds, at least one, and is answered by `ran N BLOCKED MEDIAN EACH`: a transaction's time, and
+//! the processor time of the whole process for each, in nanoseconds.
 //! Anything that fails is answered by `error WHY`.
 
 use std::{
@@ -177,7 +178,9 @@ pub(super) struct Run {
     pub(super) blocked: u64,
     /// Of a transaction's time.
     pub(super) median: Duration,
-    pub(super) mean: Duration,
+    /// Processor time of all threads, divided by the transactions. It does not contain what other
+    /// programs took from the core.
+    pub(super) each: Duration,
 }
 
 impl Harness {
@@ -294,14 +297,14 @@ impl FromStr for Run {
 
     fn from_str(text: &str) -> Result<Self> {
         let numbers: Vec<u64> = text.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-        let [transactions, blocked, median, mean] = numbers.as_slice() else {
+        let [transactions, blocked, median, each] = numbers.as_slice() else {
             bail!("four numbers were expected, not `{text}`");
         };
         Ok(Self {
             transactions: *transactions,
             blocked: *blocked,
             median: Duration::from_nanos(*median),
-            mean: Duration::from_nanos(*mean),
+            each: Duration::from_nanos(*each),
         })
     }
 }

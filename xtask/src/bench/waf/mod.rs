@@ -1,7 +1,8 @@
 //! `cargo xtask bench waf`: what the OWASP Core Rule Set costs in Fortress's engine beside
 //! libmodsecurity and Coraza, side by side in one run, each in a process of its own on one core.
 //!
-//! Rounds are interleaved and medians taken, because a shared machine's speed drifts. Requests come
+//! Rounds are interleaved and medians taken, because a shared machine's speed drifts; and engines are
+//! compared by processor time, because others' programs take their share of the core. Requests come
 //! in many variants, so that no engine profits from remembering one. Only the request phases are
 //! timed, from the making of a transaction to its end; who logs what where is not compared.
 //!

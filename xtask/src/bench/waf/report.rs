@@ -67,12 +67,13 @@ pub(super) struct Cell {
 
 impl Cell {
     /// Microseconds: the median of the rounds' medians.
-    fn cost(&self) -> f64 {
+    fn time(&self) -> f64 {
         median(self.runs.iter().map(|run| micros(run.median)))
     }
 
-    fn mean(&self) -> f64 {
-        median(self.runs.iter().map(|run| micros(run.mean)))
+    /// Microseconds of processor time, which is what engines are compared by.
+    fn cost(&self) -> f64 {
+        median(self.runs.iter().map(|run| micros(run.each)))
     }
 
     /// How many of all transactions were blocked: `none`, `all`, or so many.
@@ -120,7 +121,7 @@ impl Outcome {
                     _ => String::new(),
                 };
                 let mark = if run.blocked > 0 { "b" } else { " " };
-                format!("{:>11} {mark} {memory:>8}", time(run.median))
+                format!("{:>11} {mark} {memory:>8}", time(run.each))
             }
             Self::TooLong(limit) => {
                 format!("{:>11} {:>10}", format!("> {} s", limit.as_secs()), "")
@@ -185,16 +186,16 @@ fn print_scenario(report: &Report, scenario: Scenario) {
         "{:<52} {:>10} {:>10} {:>10}   blocked{budget}",
         scenario.title(),
         "median µs",
-        "mean µs",
-        "× ours"
+        "CPU µs",
+        "CPU ×"
     ));
     for cell in report.cells.iter().filter(|cell| cell.scenario == scenario) {
         let ratio = ratio(report, cell).map_or_else(String::new, |ratio| format!("{ratio:.1}"));
         say(format_args!(
             "  {:<50} {:>10.1} {:>10.1} {ratio:>10}   {}",
             title(report, cell.engine),
+            cell.time(),
             cell.cost(),
-            cell.mean(),
             cell.blocked()
         ));
     }
@@ -216,7 +217,8 @@ fn print_curve(report: &Report, series: Series) {
         .iter()
         .map(|engine| format!("{engine:>22}"))
         .collect();
-    say(format_args!("{:<52}{}", series.title(), heads.join(" ")));
+    let title = format!("{}: CPU, memory", series.title());
+    say(format_args!("{title:<52}{}", heads.join(" ")));
     for size in series.sizes() {
         let label = if series.is_counted() {
             size.to_string()
@@ -287,8 +289,8 @@ fn json(report: &Report) -> Value {
             "scenario": cell.scenario.name(),
             "paranoia": cell.scenario.paranoia(),
             "engine": cell.engine,
-            "median_us": cell.cost(),
-            "mean_us": cell.mean(),
+            "median_us": cell.time(),
+            "cpu_us": cell.cost(),
             "ratio_to_fortress": ratio(report, cell),
             "budget_us": cell.scenario.budget(),
             "blocked": cell.blocked(),
@@ -296,9 +298,9 @@ fn json(report: &Report) -> Value {
         })
     });
     let points = report.points.iter().map(|point| {
-        let (median, memory, blocked) = match &point.outcome {
+        let (cpu, memory, blocked) = match &point.outcome {
             Outcome::Measured { run, memory } => (
-                Some(micros(run.median)),
+                Some(micros(run.each)),
                 Some(*memory),
                 Some(run.blocked > 0),
             ),
@@ -314,7 +316,7 @@ fn json(report: &Report) -> Value {
             "size": point.size,
             "bytes": point.bytes,
             "engine": point.engine,
-            "median_us": median,
+            "cpu_us": cpu,
             "memory": memory,
             "blocked": blocked,
             "stopped": stopped,
@@ -340,7 +342,7 @@ fn json(report: &Report) -> Value {
     })
 }
 
-/// How often Fortress would do it in the same time, if it was measured.
+/// How often Fortress would do it for the same processor time, if it was measured.
 fn ratio(report: &Report, cell: &Cell) -> Option<f64> {
     let mut cells = report.cells.iter();
     let ours = cells.find(|other| other.engine == OURS && other.scenario == cell.scenario)?;
@@ -383,7 +385,7 @@ mod tests {
             transactions: 10,
             blocked,
             median: Duration::from_micros(*micros),
-            mean: Duration::from_micros(*micros),
+            each: Duration::from_micros(*micros),
         };
         Cell {
             scenario,

@@ -39,7 +39,13 @@ fn flattening() {
     check(r#"{"a":{"b":{"c":"d"}}}"#, &["json.a.b.c=d"]);
     check(
         r#"{"a":[1,2,[3]],"b":4}"#,
-        &["json.a.0=1", "json.a.1=2", "json.a.2.0=3", "json.a=", "json.b=4"],
+        &[
+            "json.a.0=1",
+            "json.a.1=2",
+            "json.a.2.0=3",
+            "json.a=",
+            "json.b=4",
+        ],
     );
     check(r#"[{"a":1},{"a":2}]"#, &["json.0.a=1", "json.1.a=2"]);
     check(r#"{"a":1,"a":2}"#, &["json.a=1", "json.a=2"]);

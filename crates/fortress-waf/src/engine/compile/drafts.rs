@@ -59,7 +59,9 @@ impl Draft<'_> {
     /// of the tag.
     pub(super) fn is_meant(&self, meant: &Meant) -> bool {
         match meant {
-            Meant::Ids(ranges) => ranges.iter().any(|(low, high)| (*low..=*high).contains(&self.id)),
+            Meant::Ids(ranges) => ranges
+                .iter()
+                .any(|(low, high)| (*low..=*high).contains(&self.id)),
             Meant::TagRegex(regex) => self.tags().any(|tag| regex.is_match(tag)),
             Meant::TagPart(part) => self
                 .tags()
@@ -165,7 +167,10 @@ fn draft<'a>(at: usize, links: &[Link], defaults: &[&'a [Action]; 5]) -> Draft<'
         id,
         phase,
         links: links.to_vec(),
-        defaults: defaults.get(super::index_of(phase)).copied().unwrap_or_default(),
+        defaults: defaults
+            .get(super::index_of(phase))
+            .copied()
+            .unwrap_or_default(),
         skip_after,
     }
 }

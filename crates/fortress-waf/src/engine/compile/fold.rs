@@ -13,11 +13,7 @@ use super::{
     },
     Compiler, value_of,
 };
-use crate::{
-    bits::Bits,
-    operator,
-    seclang::Variable,
-};
+use crate::{bits::Bits, operator, seclang::Variable};
 
 /// What is left of the program's beginning.
 #[derive(Debug)]
@@ -41,8 +37,10 @@ struct Folder<'a> {
     initial: Vec<Val>,
     /// Keys that a rule that stays reads or writes: they cannot get their value before it runs.
     touched: Vec<bool>,
-    /// Rules that a rule that stays may remove while the program runs.
-    removable: Bits,
+    /// What rules that stay may remove while the program runs: indices of controls.
+    removals: Vec<u32>,
+    /// Rules whose first link always matches and does nothing else, so that the next can come first.
+    first_decided: Vec<u32>,
     /// Whether the transaction may have ended, or the engine be off, before a rule's turn.
     may_be_over: bool,
 }
@@ -67,7 +65,8 @@ pub(super) fn fold(
         tx: vec![Known::Is(Val::None); compiler.slots.len()],
         initial: vec![Val::None; compiler.slots.len()],
         touched: vec![false; compiler.slots.len()],
-        removable: Bits::new(rules.len()),
+        removals: Vec::new(),
+        first_decided: Vec::new(),
         may_be_over: false,
     };
     // Captures are written by rules that match, whichever they are.
@@ -80,8 +79,17 @@ pub(super) fn fold(
         gone += kept.iter().filter(|kept| !**kept).count();
         drop_steps(rules, steps, &kept);
     }
+    let (initial, first_decided) = (folder.initial, folder.first_decided);
+    for index in first_decided {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if let Some(rule) = rules.get_mut(index) {
+            let mut links = std::mem::take(&mut rule.links).into_vec();
+            links.remove(0);
+            rule.links = links.into();
+        }
+    }
     Folded {
-        initial: folder.initial,
+        initial,
         rules: gone,
     }
 }
@@ -141,7 +149,8 @@ impl Folder<'_> {
                         matches!(skip, Some(Skip::To(target)) if *kept
                             && usize::try_from(target).is_ok_and(|target| target > at && target < to))
                     });
-                    if !entered {
+                    let skipped = steps.get(at..to).unwrap_or_default();
+                    if !entered && self.go_together(step.rule, skipped) {
                         mark(&mut kept, at..to);
                         at = to;
                         continue;
@@ -149,6 +158,7 @@ impl Folder<'_> {
                     self.stays(rule);
                 }
                 Fate::Stays => {
+                    self.note_first(rule, step.rule);
                     self.stays(rule);
                     if let Skip::To(to) = rule.skip {
                         uncertain = uncertain.max(usize::try_from(to).unwrap_or(usize::MAX));
@@ -170,14 +180,62 @@ impl Folder<'_> {
         let does_more = rule.is_logged
             || !matches!(rule.disruption, Disruption::Pass)
             || rule.links.iter().any(|link| !link.controls.is_empty());
-        if does_more || self.removable.contains(index) {
+        if does_more {
             return Fate::Stays;
         }
+        let is_removable = self.removals().any(|rules| rules.contains(index));
         match rule.skip {
             Skip::To(to) if only_skips(rule) => Fate::Skips(to),
-            Skip::Nothing if certain && self.apply(rule) => Fate::Gone,
+            Skip::Nothing if certain && !is_removable && self.apply(rule) => Fate::Gone,
             Skip::Nothing | Skip::To(_) | Skip::Count(_) => Fate::Stays,
         }
+    }
+
+    /// The sets of rules that rules that stay may remove.
+    fn removals(&self) -> impl Iterator<Item = &Bits> {
+        let controls = self.removals.iter().filter_map(|control| {
+            let index = usize::try_from(*control).ok()?;
+            self.compiler.controls.get(index)
+        });
+        controls.filter_map(|control| match control {
+            ControlPlan::Remove(rules) | ControlPlan::RemoveTarget(rules, _) => Some(rules),
+            ControlPlan::Engine(_)
+            | ControlPlan::Processor(_)
+            | ControlPlan::RequestBodyAccess(_)
+            | ControlPlan::ResponseBodyAccess(_)
+            | ControlPlan::ForceRequestBody(_) => None,
+        })
+    }
+
+    /// A chain that begins with a question whose answer is known begins with the next one.
+    fn note_first(&mut self, rule: &RulePlan, index: u32) {
+        let [first, rest @ ..] = &*rule.links else {
+            return;
+        };
+        let looks_back = |target: &TargetPlan| {
+            matches!(
+                target.variable,
+                Variable::MatchedVar
+                    | Variable::MatchedVarName
+                    | Variable::MatchedVars
+                    | Variable::MatchedVarsNames
+            )
+        };
+        let is_plain = first.effects.is_empty() && first.controls.is_empty();
+        let is_seen = rest.iter().flat_map(|link| &link.targets).any(looks_back);
+        if !rest.is_empty() && is_plain && !is_seen && self.link(first) == Some(true) {
+            self.first_decided.push(index);
+        }
+    }
+
+    /// Whether all that removes a rule that skips removes what it skips too: then these rules run
+    /// in neither case.
+    fn go_together(&self, rule: u32, skipped: &[Step]) -> bool {
+        let has =
+            |rules: &Bits, rule: u32| rules.contains(usize::try_from(rule).unwrap_or(usize::MAX));
+        self.removals()
+            .filter(|rules| has(rules, rule))
+            .all(|rules| skipped.iter().all(|step| has(rules, step.rule)))
     }
 
     /// Whether the rule matches, if that is known: all links must be decided up to the first that
@@ -198,10 +256,13 @@ impl Folder<'_> {
         let [target] = &*link.targets else {
             return None;
         };
-        if !link.excluded.is_empty() || link.captures || link.node != 0 || link.nodes.len() > 1 {
+        if !link.excluded.is_empty() || link.captures || link.nodes.len() > 1 {
             return None;
         }
         let value = self.target(target)?;
+        if !self.is_unchanged(value, link) {
+            return None;
+        }
         if target.counted {
             let count = Val::Int(i64::from(value != Val::None));
             return Some(self.op(&link.op, count)? != link.negated);
@@ -210,6 +271,15 @@ impl Folder<'_> {
             return Some(false);
         }
         Some(self.op(&link.op, value)? != link.negated)
+    }
+
+    /// Whether the transformations of a link leave a value as it is.
+    fn is_unchanged(&self, value: Val, link: &LinkPlan) -> bool {
+        let bytes = self.bytes(value);
+        let chain = self.compiler.chains.chain(link.node);
+        chain
+            .iter()
+            .all(|step| !step.apply(&bytes, &mut Vec::new()))
     }
 
     fn target(&self, target: &TargetPlan) -> Option<Val> {
@@ -232,7 +302,10 @@ impl Folder<'_> {
 
     fn op(&self, op: &Op, value: Val) -> Option<bool> {
         let compare = |argument: &TemplatePlan, by: fn(i64, i64) -> bool| {
-            Some(by(self.number(value), self.number(self.template(argument)?)))
+            Some(by(
+                self.number(value),
+                self.number(self.template(argument)?),
+            ))
         };
         match op {
             Op::Always => Some(true),
@@ -320,7 +393,9 @@ impl Folder<'_> {
                 ChangePlan::Unset => Some(Val::None),
                 ChangePlan::Add(_) | ChangePlan::Subtract(_) => None,
             };
-            let touched = usize::try_from(*slot).ok().and_then(|slot| self.touched.get(slot));
+            let touched = usize::try_from(*slot)
+                .ok()
+                .and_then(|slot| self.touched.get(slot));
             match (value, touched) {
                 (Some(value), Some(false)) if !self.may_be_over => changes.push((*slot, value)),
                 _ => return false,
@@ -382,7 +457,11 @@ impl Folder<'_> {
             self.read_template(tag);
         }
         for link in &rule.links {
-            for target in link.targets.iter().filter(|target| target.variable == Variable::Tx) {
+            for target in link
+                .targets
+                .iter()
+                .filter(|target| target.variable == Variable::Tx)
+            {
                 match target.selector {
                     SelectorPlan::Slot(slot) => self.read(slot),
                     SelectorPlan::All
@@ -401,8 +480,8 @@ impl Folder<'_> {
                 let index = usize::try_from(*control).unwrap_or(usize::MAX);
                 match self.compiler.controls.get(index) {
                     Some(ControlPlan::Engine(_)) => self.may_be_over = true,
-                    Some(ControlPlan::Remove(rules) | ControlPlan::RemoveTarget(rules, _)) => {
-                        self.removable.or(rules);
+                    Some(ControlPlan::Remove(_) | ControlPlan::RemoveTarget(..)) => {
+                        self.removals.push(*control);
                     }
                     Some(
                         ControlPlan::Processor(_)
@@ -420,7 +499,9 @@ impl Folder<'_> {
         match effect {
             Effect::Set { place, change, .. } => {
                 match change {
-                    ChangePlan::Set(value) | ChangePlan::Add(value) | ChangePlan::Subtract(value) => {
+                    ChangePlan::Set(value)
+                    | ChangePlan::Add(value)
+                    | ChangePlan::Subtract(value) => {
                         self.read_template(value);
                     }
                     ChangePlan::Unset => {}

@@ -115,7 +115,9 @@ fn phases(rules: &mut [RulePlan], drafts: &drafts::Drafts<'_>) -> [Vec<Step>; 5]
             .iter()
             .find(|(at, name)| *at > draft.at && name == marker)
             .map_or(usize::MAX, |(at, _)| *at);
-        let steps = places.get(index_of(rule.phase)).map_or(&[][..], |places| places);
+        let steps = places
+            .get(index_of(rule.phase))
+            .map_or(&[][..], |places| places);
         let step = steps.partition_point(|at| *at < after);
         rule.skip = Skip::To(u32::try_from(step).unwrap_or(u32::MAX));
     }

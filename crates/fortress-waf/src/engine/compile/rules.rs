@@ -199,7 +199,14 @@ impl Compiler {
         } else {
             vec![node]
         };
+        let changes_case = |step: &Transformation| {
+            matches!(
+                step,
+                Transformation::Lowercase | Transformation::Uppercase | Transformation::CmdLine
+            )
+        };
         LinkPlan {
+            keeps_case: !chain.iter().any(changes_case),
             targets: targets.into(),
             excluded: excluded.into(),
             node,
@@ -357,7 +364,11 @@ impl Compiler {
         let mut selected = Bits::new(all.len());
         match Meant::new(selection, ByTag::Regex) {
             Ok(meant) => {
-                for (index, _) in all.iter().enumerate().filter(|(_, rule)| rule.is_meant(&meant)) {
+                for (index, _) in all
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, rule)| rule.is_meant(&meant))
+                {
                     selected.set(index);
                 }
             }

@@ -9,7 +9,7 @@ use super::{
         program::{
             Chains, LinkPlan, Node, Op, RulePlan, SelectorPlan, Step, TargetPlan, TemplatePlan,
         },
-        screen::{ScreenPlan, SitePlan},
+        screen::{NodePlan, ScreenPlan, SitePlan},
         values::Bucket,
     },
     Compiler, index_of,
@@ -61,7 +61,9 @@ fn screen(
     let mut tests: Vec<Test<'_>> = Vec::new();
     if screening == Screening::Prefiltered {
         for step in phases.into_iter().flatten() {
-            let rule = usize::try_from(step.rule).ok().and_then(|index| rules.get(index));
+            let rule = usize::try_from(step.rule)
+                .ok()
+                .and_then(|index| rules.get(index));
             let Some((rule, link)) = rule.and_then(|rule| Some((rule, rule.links.first()?))) else {
                 continue;
             };
@@ -77,7 +79,9 @@ fn screen(
                 link,
                 is_attack: rule.is_attack,
                 phase: index_of(rule.phase),
-                nodes: nodes.map(|node| without_case(&mut compiler.chains, *node)).collect(),
+                nodes: nodes
+                    .map(|node| without_case(&mut compiler.chains, *node))
+                    .collect(),
             });
         }
     }
@@ -124,11 +128,7 @@ fn is_screened(link: &LinkPlan, buckets: &[Bucket]) -> bool {
 }
 
 /// Adds what an operator needs; nothing if it does not say.
-fn add(
-    builder: &mut prefilter::Builder,
-    compiler: &Compiler,
-    link: &LinkPlan,
-) -> Option<usize> {
+fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -> Option<usize> {
     if link.negated {
         // What does not match is not known by what it needs; a set of bytes can be turned round.
         return None;
@@ -190,37 +190,114 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
         all: Bits::new(tests.len()),
         nodes: Vec::new(),
         triggers: Alphabet::default(),
-        always_changes: false,
+        shortest: usize::MAX,
     };
     for (index, test) in tests.iter().enumerate() {
-        let wanted = test.link.targets.iter().any(|target| looks_at(target, bucket, field))
-            && !test.link.excluded.iter().any(|target| excludes(target, bucket, field, test.link));
+        let wanted = test
+            .link
+            .targets
+            .iter()
+            .any(|target| looks_at(target, bucket, field))
+            && !test
+                .link
+                .excluded
+                .iter()
+                .any(|target| excludes(target, bucket, field, test.link));
         // Phase 1 is over when the body comes.
         let is_late = test.phase == 0 && Bucket::BODY.contains(&bucket);
         if !wanted || is_late {
             continue;
         }
-        site.all.set(index);
         for node in &test.nodes {
-            if !site.nodes.iter().any(|(known, _)| known == node) {
-                site.nodes.push((*node, Bits::new(tests.len())));
+            if !site.nodes.iter().any(|known| known.node == *node) {
+                site.nodes.push(node_plan(chains, *node, tests.len()));
             }
-            for (_, tests) in site.nodes.iter_mut().filter(|(known, _)| known == node) {
-                tests.set(index);
+            for plan in site.nodes.iter_mut().filter(|known| known.node == *node) {
+                plan.tests.set(index);
+                plan.least = plan.least.min(least(test.link));
             }
         }
     }
     let mut triggers = ByteSet::EMPTY;
-    for (node, _) in &site.nodes {
-        for transformation in chains.chain(*node) {
-            match transformation.triggers() {
-                Triggers::Bytes(bytes) => triggers = triggers.union(bytes),
-                Triggers::Always => site.always_changes = true,
-            }
+    for plan in &mut site.nodes {
+        if plan.always.is_some() {
+            // Four characters of base64 give three bytes, and nothing before or after adds any.
+            let shortest = if chains
+                .chain(plan.node)
+                .iter()
+                .all(|step| never_lengthens(*step))
+            {
+                plan.least.saturating_mul(4) / 3
+            } else {
+                0
+            };
+            plan.always = Some(shortest);
+            site.shortest = site.shortest.min(shortest);
+        } else {
+            site.all.or(&plan.tests);
+            triggers = triggers.union(trigger_bytes(chains, plan.node).unwrap_or(ByteSet::ALL));
         }
     }
     site.triggers = Alphabet::mask(triggers);
     site
+}
+
+fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
+    let triggers = trigger_bytes(chains, node);
+    NodePlan {
+        node,
+        tests: Bits::new(tests),
+        triggers: Alphabet::mask(triggers.unwrap_or(ByteSet::ALL)),
+        always: triggers.is_none().then_some(0),
+        least: usize::MAX,
+    }
+}
+
+/// What must be in a value so that a chain changes more than its letter case; nothing if the chain
+/// changes every value.
+fn trigger_bytes(chains: &Chains, node: Node) -> Option<ByteSet> {
+    let mut all = ByteSet::EMPTY;
+    for step in chains.chain(node) {
+        let bytes = match (step, step.triggers()) {
+            (Transformation::Lowercase | Transformation::Uppercase, _) => ByteSet::EMPTY,
+            // Among what it does is `lowercase`.
+            (Transformation::CmdLine, Triggers::Bytes(bytes)) => bytes.minus(UPPER),
+            // Without a slash there is one segment, which goes only if it is a dot: the screen looks
+            // at that one value after all chains.
+            (
+                Transformation::NormalizePath | Transformation::NormalizePathWin,
+                Triggers::Bytes(bytes),
+            ) => bytes.minus(ByteSet::of(b".")),
+            (_, Triggers::Bytes(bytes)) => bytes,
+            (_, Triggers::Always) => return None,
+        };
+        all = all.union(bytes);
+    }
+    Some(all)
+}
+
+const UPPER: ByteSet = ByteSet::range(b'A', b'Z');
+
+/// Whether a step of a chain with base64 in it gives no more bytes than it takes.
+fn never_lengthens(step: Transformation) -> bool {
+    match step.triggers() {
+        Triggers::Bytes(_) => step.most(1) <= 1 && step.most(1_000) <= 1_000,
+        Triggers::Always => matches!(
+            step,
+            Transformation::Base64Decode
+                | Transformation::Base64DecodeExt
+                | Transformation::HexDecode
+        ),
+    }
+}
+
+/// The bytes that a value must have at least to match.
+fn least(link: &LinkPlan) -> usize {
+    match &link.op {
+        Op::Rx(pattern) => pattern.hir.properties().minimum_len().unwrap_or(0),
+        Op::Pm(_, phrases) => phrases.iter().map(Vec::len).min().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 fn looks_at(target: &TargetPlan, bucket: Bucket, field: Option<u16>) -> bool {
@@ -246,7 +323,10 @@ fn excludes(target: &TargetPlan, bucket: Bucket, field: Option<u16>, link: &Link
         return false;
     };
     field == Some(number)
-        && matches!(target.variable, Variable::RequestHeaders | Variable::ResponseHeaders)
+        && matches!(
+            target.variable,
+            Variable::RequestHeaders | Variable::ResponseHeaders
+        )
         && link
             .targets
             .iter()

@@ -98,7 +98,9 @@ fn literal(test: &Test) -> Result<&[u8], String> {
 fn identity(test: &Test) -> Result<Regex, String> {
     let text = literal(test)?;
     let text = if text.is_empty() { ANYTHING } else { text };
-    Ok(Pattern::parse(text).map_err(|error| error.to_string())?.regex)
+    Ok(Pattern::parse(text)
+        .map_err(|error| error.to_string())?
+        .regex)
 }
 
 /// The phrases of `@pm` and `@pmFromFile`.

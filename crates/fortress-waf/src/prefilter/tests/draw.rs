@@ -150,3 +150,48 @@ pub(super) fn surround(text: &[u8], random: &mut Random) -> Vec<u8> {
     };
     [&side(), text, &side()].concat()
 }
+
+/// A pattern of a few bytes.
+pub(super) fn pattern(depth: usize, random: &mut Random) -> String {
+    let mut out = String::new();
+    for part in 0..=random.below(4) {
+        if part > 0 && random.below(4) == 0 {
+            out.push('|');
+        }
+        if depth > 0 && random.below(3) == 0 {
+            out.push_str(&format!("(?:{})", pattern(depth - 1, random)));
+        } else {
+            let atom = random.of(ATOMS);
+            out.push_str(&format!("(?:{atom})"));
+        }
+        out.push_str(random.of(SUFFIXES));
+    }
+    out
+}
+
+const ATOMS: &[&str] = &[
+    "a",
+    "b",
+    "ab",
+    "bc",
+    "abc",
+    ".",
+    "[ab]",
+    "[^a]",
+    r"\b",
+    r"\B",
+    "^",
+    "$",
+    ";",
+    "()",
+    "B",
+    r"\s",
+    "c;",
+    "(?:abcab)",
+    r"[a-c;\x00]",
+    r"(?m:^)",
+    r"(?m:$)",
+];
+const SUFFIXES: &[&str] = &[
+    "", "", "", "", "?", "*", "+", "{2}", "{0}", "{1,3}", "{2,}", "??",
+];

@@ -1,0 +1,383 @@
+//! The rules of `waf` over a request and its answer: what they get to see, and what becomes of their
+//! verdicts.
+//!
+//! They see what the upstream will get, and of the answer what the client will get. Deliberately not
+//! here: what a rule means (`fortress-waf`), which rules an operation has (`compile`), and what of a
+//! match is kept (`record`).
+
+mod record;
+mod trial;
+
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use fortress_model::{Decision, Denial, Mode, Reason, decision::RulesRecord};
+use fortress_spec::{Operation, parameter::Location};
+use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transaction, Verdict};
+use http::{HeaderName, header};
+
+use crate::{
+    reply::{Reply, ReplyBody},
+    request::Request,
+    worker::Worker,
+};
+
+pub use record::parameter;
+pub use trial::{RawRequest, Trial, TrialError, load, try_rules};
+
+/// The rules of one operation.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub(crate) engine: Arc<Engine>,
+    /// Of the rules alone; the operation's own can only be weaker.
+    pub(crate) mode: Mode,
+    pub(crate) schema_aware: bool,
+    /// `bounds.inspection`.
+    pub(crate) budget: u64,
+}
+
+impl Rules {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.engine.rules()
+    }
+}
+
+/// The examination of a request, from when its operation is known. Whatever becomes of the request,
+/// the memory that it took goes back to the worker.
+#[derive(Debug)]
+pub(crate) struct Examination {
+    worker: Rc<Worker>,
+    own: SocketAddr,
+    run: Option<Run>,
+}
+
+impl Examination {
+    /// Of a request that came to this address of ours.
+    pub(crate) fn new(worker: &Rc<Worker>, own: SocketAddr) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            own,
+            run: None,
+        }
+    }
+
+    /// Begins it.
+    pub(crate) fn begin(&mut self, decision: &Decision, rules: &Rules) -> &mut Run {
+        let memory = self.worker.lend_memory();
+        self.run.insert(Run::new(rules, memory, decision, self.own))
+    }
+
+    /// What was begun; `None` where no rules run.
+    pub(crate) fn run(&mut self) -> Option<&mut Run> {
+        self.run.as_mut()
+    }
+
+    /// Ends it, where it was begun. What rules find that only log is recorded.
+    pub(crate) fn end(&mut self, decision: &mut Decision) {
+        if let Some(run) = &mut self.run {
+            run.end(decision);
+        }
+    }
+
+    /// Forgets it with its memory, of which nobody knows what a panic left of it.
+    pub(crate) fn discard(&mut self) {
+        self.run = None;
+    }
+}
+
+impl Drop for Examination {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.worker.take_back(run.transaction.into_memory());
+        }
+    }
+}
+
+/// A request on its way through the rules.
+#[derive(Debug)]
+pub(crate) struct Run {
+    transaction: Transaction,
+    rules: Rules,
+    /// Findings that were recorded.
+    told: usize,
+}
+
+/// Which message a verdict is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Message {
+    Request,
+    Answer,
+}
+
+impl Run {
+    pub(crate) fn new(
+        rules: &Rules,
+        memory: Box<Memory>,
+        decision: &Decision,
+        own: SocketAddr,
+    ) -> Self {
+        let opening = Opening {
+            client: SocketAddr::new(decision.client, decision.client_port),
+            server: own,
+            now: UNIX_EPOCH + Duration::from_nanos(decision.received.0),
+            id: &decision.id.to_string(),
+            budget: rules.budget,
+        };
+        Self {
+            transaction: Transaction::new(Arc::clone(&rules.engine), memory, &opening),
+            rules: rules.clone(),
+            told: 0,
+        }
+    }
+
+    /// The head. `proven` are the places, among the operation's parameters, of those that the
+    /// description proved harmless.
+    ///
+    /// # Errors
+    /// `waf.*`.
+    pub(crate) fn head(
+        &mut self,
+        decision: &mut Decision,
+        request: &Request,
+        length: Length,
+        operation: Option<&Operation>,
+        proven: &[u16],
+    ) -> Result<(), Denial> {
+        let target = match &request.query {
+            Some(query) => format!("{}?{query}", request.path.as_str()),
+            None => request.path.as_str().to_owned(),
+        };
+        self.transaction.request_line(
+            request.method.as_str().as_bytes(),
+            target.as_bytes(),
+            decision.version.as_bytes(),
+        );
+        // HTTP/2 has it in `:authority`.
+        self.transaction
+            .request_field(b"host", decision.host.as_bytes());
+        for (name, value) in &request.headers {
+            if !is_ours(name) {
+                self.transaction
+                    .request_field(name.as_str().as_bytes(), value.as_bytes());
+            }
+        }
+        if length == Length::Unknown && decision.version == "HTTP/1.1" {
+            // Taken away as what ends at this hop; a body without either would look smuggled.
+            self.transaction
+                .request_field(b"transfer-encoding", b"chunked");
+        }
+        if let Some(operation) = operation.filter(|_| self.rules.schema_aware) {
+            self.prove(operation, proven);
+        }
+        let verdict = self.transaction.request_head();
+        self.judge(
+            decision,
+            verdict,
+            Message::Request,
+            request.query.as_deref(),
+        )
+    }
+
+    fn prove(&mut self, operation: &Operation, proven: &[u16]) {
+        let parameters = proven
+            .iter()
+            .filter_map(|place| operation.parameters.get(usize::from(*place)));
+        for parameter in parameters {
+            let name = parameter.name.as_bytes();
+            match parameter.location {
+                Location::Query => self.transaction.prove_query(name),
+                Location::Cookie => self.transaction.prove_cookie(name),
+                Location::Header => self.transaction.prove_field(name),
+                // It is a piece of what the rules look at as one.
+                Location::Path => {}
+            }
+        }
+    }
+
+    /// The whole body, decoded. `proven` are the stretches that the description proved harmless.
+    ///
+    /// # Errors
+    /// `waf.*`, and `body.malformed` for what the rules cannot read.
+    pub(crate) fn body(
+        &mut self,
+        decision: &mut Decision,
+        query: Option<&str>,
+        body: Bytes,
+        proven: &[(u32, u32)],
+    ) -> Result<(), Denial> {
+        if self.rules.schema_aware {
+            for (start, end) in proven {
+                let wide = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
+                self.transaction.prove_body(wide(*start), wide(*end));
+            }
+        }
+        let verdict = self.transaction.request_body(body);
+        self.judge(decision, verdict, Message::Request, query)
+    }
+
+    /// The answer, as the client will get it: what was dropped from it cannot leak any more, and
+    /// must not cost the rest. A body that is not held is not searched.
+    ///
+    /// # Errors
+    /// `waf.response_score`.
+    pub(crate) fn answer(&mut self, decision: &mut Decision, reply: &Reply) -> Result<(), Denial> {
+        let transaction = &mut self.transaction;
+        transaction.response_line(reply.status.as_u16(), decision.version.as_bytes());
+        for (name, value) in &reply.headers {
+            transaction.response_field(name.as_str().as_bytes(), value.as_bytes());
+        }
+        let verdict = transaction.response_head();
+        self.judge(decision, verdict, Message::Answer, None)?;
+        let body = match &reply.body {
+            // What is still encoded passed under `monitor`, and would be noise.
+            ReplyBody::Full(body) if !reply.headers.contains_key(header::CONTENT_ENCODING) => {
+                Some(body).filter(|_| self.transaction.wants_response_body())
+            }
+            ReplyBody::Full(_) | ReplyBody::Empty { .. } | ReplyBody::Stream(_) => None,
+        };
+        // Without a body too: what the head scored is counted by rules of this phase.
+        let verdict = self
+            .transaction
+            .response_body(body.cloned().unwrap_or_default());
+        self.judge(decision, verdict, Message::Answer, None)
+    }
+
+    pub(crate) fn end(&mut self, decision: &mut Decision) {
+        self.transaction.end();
+        self.record(decision, None);
+    }
+
+    fn judge(
+        &mut self,
+        decision: &mut Decision,
+        verdict: Verdict,
+        message: Message,
+        query: Option<&str>,
+    ) -> Result<(), Denial> {
+        self.record(decision, query);
+        match verdict {
+            Verdict::Pass => Ok(()),
+            Verdict::Refuse(refusal) => {
+                let (reason, detail) = refused(decision, &refusal, message);
+                decision.refuse_under(self.rules.mode, reason, detail)
+            }
+            Verdict::Exhausted => self.exhausted(decision, message),
+        }
+    }
+
+    /// What was not looked at to the end is not known to be harmless: a request is refused. An answer
+    /// passes, as one does that is larger than `bounds.response`: the upstream has acted by now, and
+    /// is no attacker by itself.
+    fn exhausted(&self, decision: &mut Decision, message: Message) -> Result<(), Denial> {
+        decision.rules.get_or_insert_default().exhausted = true;
+        let budget = self.rules.budget;
+        match message {
+            Message::Request => decision.refuse_under(
+                self.rules.mode,
+                Reason::WafExhausted,
+                format!("the rules did not come to their end within {budget} bytes of work"),
+            ),
+            Message::Answer => {
+                decision.notes.push(format!(
+                    "response not searched to its end: over {budget} bytes of work for the rules"
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes over what was found since the last time.
+    fn record(&mut self, decision: &mut Decision, query: Option<&str>) {
+        let findings = self.transaction.findings();
+        let new = findings.get(self.told..).unwrap_or_default();
+        for finding in new.iter().filter(|finding| record::tells(finding)) {
+            let kept = decision.rules.get_or_insert_default();
+            record::add(kept, finding, query);
+        }
+        self.told = findings.len();
+        if let Some(kept) = &mut decision.rules {
+            kept.proven = u32::try_from(self.transaction.proven()).unwrap_or(u32::MAX);
+            self.sum_up(kept);
+        }
+    }
+
+    /// The scores as the rules themselves counted them: not every match counts at every paranoia
+    /// level. Rules of the Core Rule Set 3 have no such sums, and each match is added up instead.
+    fn sum_up(&self, record: &mut RulesRecord) {
+        let number = |key: &str| {
+            let text = String::from_utf8(self.transaction.tx(key)?).ok()?;
+            text.parse::<i64>().ok()
+        };
+        let threshold = |key: &str| number(key).and_then(|value| u32::try_from(value).ok());
+        record.threshold = threshold("inbound_anomaly_score_threshold");
+        record.response_threshold = threshold("outbound_anomaly_score_threshold");
+        let sums = [
+            ("blocking_inbound_anomaly_score", &mut record.score),
+            (
+                "blocking_outbound_anomaly_score",
+                &mut record.response_score,
+            ),
+        ];
+        for (key, score) in sums {
+            if let Some(sum) = number(key).filter(|sum| *sum > 0) {
+                *score = sum;
+            }
+        }
+    }
+}
+
+/// How much the client said that its body would be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Length {
+    /// Its `Content-Length` says so, or there is none.
+    Known,
+    /// It comes in chunks.
+    Unknown,
+}
+
+/// Fields that the gateway itself wrote, or undoes before the upstream gets the request: a body that
+/// came packed is searched unpacked.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "host"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-host"
+            | "x-request-id"
+            | "content-encoding"
+            | "accept-encoding"
+    )
+}
+
+/// The reason that a rule's refusal leads to, and what the operator reads.
+fn refused(decision: &Decision, refusal: &Refusal, message: Message) -> (Reason, String) {
+    let by_itself = || {
+        let text = record::cut(&refusal.message, record::MESSAGE);
+        format!("rule {}: {text}", refusal.rule)
+    };
+    match (message, refusal.kind) {
+        (Message::Request, RefusalKind::Score) => (
+            Reason::WafAnomalyScore,
+            record::score(decision.rules.as_deref(), message, &refusal.message),
+        ),
+        (Message::Request, RefusalKind::Rule) => (Reason::WafRule, by_itself()),
+        (Message::Request, RefusalKind::Body) => (
+            Reason::BodyMalformed,
+            record::cut(&refusal.message, record::MESSAGE),
+        ),
+        (Message::Answer, RefusalKind::Score) => (
+            Reason::WafResponseScore,
+            record::score(decision.rules.as_deref(), message, &refusal.message),
+        ),
+        (Message::Answer, RefusalKind::Rule | RefusalKind::Body) => {
+            (Reason::WafResponseScore, by_itself())
+        }
+    }
+}
