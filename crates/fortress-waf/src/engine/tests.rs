@@ -234,7 +234,7 @@ fn operators_ask() {
         ("ARGS:v \"@validateUtf8Encoding\"", false),
         ("QUERY_STRING \"@validateUrlEncoding\"", false),
         ("ARGS:cc \"@verifyCC \\d{16}\"", true),
-        ("ARGS:n \"@verifyCC \\d+\"", false),
+        ("ARGS:ip \"@verifyCC \\d+\"", false),
         ("ARGS:v \"@unconditionalMatch\"", true),
         ("ARGS:v \"@noMatch\"", false),
         ("ARGS:v \"@detectSQLi\"", false),
