@@ -9,7 +9,7 @@ use super::{
         program::{
             Chains, LinkPlan, Node, Op, RulePlan, SelectorPlan, Step, TargetPlan, TemplatePlan,
         },
-        screen::{NodePlan, ScreenPlan, SitePlan},
+        screen::{Always, NodePlan, ScreenPlan, SitePlan},
         values::Bucket,
     },
     Compiler, index_of,
@@ -232,7 +232,10 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
             } else {
                 0
             };
-            plan.always = Some(shortest);
+            plan.always = Some(Always {
+                shortest,
+                decodes: before_base64(&chain),
+            });
             site.shortest = site.shortest.min(shortest);
         } else {
             site.all.or(&plan.tests);
@@ -249,7 +252,10 @@ fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
         node,
         tests: Bits::new(tests),
         triggers: Alphabet::mask(triggers.unwrap_or(ByteSet::ALL)),
-        always: triggers.is_none().then_some(0),
+        always: triggers.is_none().then_some(Always {
+            shortest: 0,
+            decodes: None,
+        }),
         least: usize::MAX,
     }
 }
@@ -278,6 +284,21 @@ fn trigger_bytes(chains: &Chains, node: Node) -> Option<ByteSet> {
 }
 
 const UPPER: ByteSet = ByteSet::range(b'A', b'Z');
+
+/// The groups of bytes that steps before a strict decoding of base64 would change.
+fn before_base64(chain: &[Transformation]) -> Option<Alphabet> {
+    let at = chain
+        .iter()
+        .position(|step| *step == Transformation::Base64Decode)?;
+    let before = chain.get(..at)?.iter();
+    let mut bytes = before.map(|step| match (step, step.triggers()) {
+        // A change of case changes what base64 says.
+        (_, Triggers::Bytes(bytes)) => Some(bytes),
+        (_, Triggers::Always) => None,
+    });
+    let bytes = bytes.try_fold(ByteSet::EMPTY, |all, bytes| Some(all.union(bytes?)));
+    bytes.map(Alphabet::mask)
+}
 
 /// Whether a step of a chain with base64 in it gives no more bytes than it takes.
 fn never_lengthens(step: Transformation) -> bool {
