@@ -241,6 +241,7 @@ impl Prefilter {
     }
 
     /// Bytes of memory that it holds.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         let demands = self
             .demands
