@@ -124,7 +124,7 @@ struct Group {
 /// Values beyond this are not kept transformed.
 const LARGE: usize = 64 << 10;
 /// Values up to this are read by libinjection if their alphabet allows.
-const SHORT: usize = 64;
+const SHORT: usize = 1_024;
 /// What looking at a value costs besides its bytes.
 const VALUE: u64 = 32;
 
@@ -251,9 +251,10 @@ impl Screener {
                 continue;
             }
             let store = &mut tools.state.store;
+            let of = (text, Some(alphabet));
             let changed = tools
                 .memo
-                .at(store, tools.chains, text, plan.node, tools.work);
+                .at(store, tools.chains, of, plan.node, tools.work);
             if changed == text {
                 self.unchanged.or(&plan.tests);
             } else if changed.len() >= plan.least {

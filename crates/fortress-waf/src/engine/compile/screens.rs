@@ -141,7 +141,7 @@ fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -
         (!text.is_empty()).then(|| builder.phrases([text].into_iter()))
     };
     match &link.op {
-        Op::Rx(pattern) => Some(builder.regex(&pattern.hir)),
+        Op::Rx(pattern) => Some(builder.regex(pattern.hir.as_ref()?)),
         Op::Pm(_, phrases) => Some(builder.phrases(phrases.iter().map(Vec::as_slice))),
         Op::Contains(argument)
         | Op::ContainsWord(argument)
@@ -294,7 +294,11 @@ fn never_lengthens(step: Transformation) -> bool {
 /// The bytes that a value must have at least to match.
 fn least(link: &LinkPlan) -> usize {
     if let Op::Rx(pattern) = &link.op {
-        pattern.hir.properties().minimum_len().unwrap_or(0)
+        let least = pattern
+            .hir
+            .as_ref()
+            .map(|hir| hir.properties().minimum_len());
+        least.flatten().unwrap_or(0)
     } else if let Op::Pm(_, phrases) = &link.op {
         phrases.iter().map(Vec::len).min().unwrap_or(0)
     } else {
@@ -314,6 +318,7 @@ fn looks_at(target: &TargetPlan, bucket: Bucket, field: Option<u16>) -> bool {
         | SelectorPlan::Key(_)
         | SelectorPlan::Regex(_)
         | SelectorPlan::Field(_)
+        | SelectorPlan::Keys(..)
         | SelectorPlan::Slot(_) => true,
     }
 }
