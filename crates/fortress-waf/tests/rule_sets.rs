@@ -12,10 +12,18 @@ mod material;
 use std::{
     collections::BTreeSet,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
 };
 
-use fortress_waf::seclang::{DirectiveKind, Ruleset, RulesetBuilder};
+use bytes::Bytes;
+use fortress_waf::{
+    builtin,
+    engine::{Engine, Opening, RefusalKind, Screening, Transaction, Verdict},
+    seclang::{DirectiveKind, NoFiles, Ruleset, RulesetBuilder},
+};
 use material::{Disk, folder, listed};
 
 /// The rule set of the files has every rule that their lines begin; with what the gateway says

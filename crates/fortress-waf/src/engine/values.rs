@@ -150,6 +150,10 @@ impl Bucket {
     }
 
     /// The buckets of a variable, in the order in which rules see them; none if it is computed.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of a hundred variables most are computed; this is the list of those that are not"
+    )]
     pub(super) fn of(variable: Variable, selector: &SelectorPlan) -> &'static [Self] {
         match variable {
             Variable::Args => &[Self::Query, Self::Body],
@@ -637,11 +641,11 @@ impl State {
         match selector {
             SelectorPlan::All => true,
             SelectorPlan::Field(number) => self.field_number(bucket, index) == *number,
-            SelectorPlan::Key(wanted) => match bucket {
+            SelectorPlan::Key(wanted) => {
                 // `/*` and `//@*`, which the bucket stands for.
-                Bucket::XmlText | Bucket::XmlAttribute => true,
-                _ => key.is_some_and(|key| self.store.get(key).eq_ignore_ascii_case(wanted)),
-            },
+                matches!(bucket, Bucket::XmlText | Bucket::XmlAttribute)
+                    || key.is_some_and(|key| self.store.get(key).eq_ignore_ascii_case(wanted))
+            }
             SelectorPlan::Regex(regex) => {
                 key.is_some_and(|key| regex.is_match(self.store.get(key)))
             }
@@ -726,9 +730,8 @@ impl State {
             let name = self.store.get(*name);
             let is_name = |index: &usize| {
                 let key = self.value(*bucket, *index).and_then(|(_, key)| key);
-                key.is_some_and(|key| match bucket {
-                    Bucket::Field => self.store.get(key).eq_ignore_ascii_case(name),
-                    _ => self.store.get(key) == name,
+                key.map(|key| self.store.get(key)).is_some_and(|key| {
+                    key == name || bucket == &Bucket::Field && key.eq_ignore_ascii_case(name)
                 })
             };
             (0..self.count(*bucket)).filter(is_name).nth(1).is_none()

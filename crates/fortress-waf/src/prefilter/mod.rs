@@ -260,6 +260,7 @@ impl Prefilter {
     }
 
     /// Bytes of memory that it holds.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         let demands = self
             .demands

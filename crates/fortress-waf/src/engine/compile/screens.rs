@@ -220,7 +220,6 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
     }
     let mut triggers = ByteSet::EMPTY;
     for plan in &mut site.nodes {
-        let chain = chains.chain(plan.node);
         if plan.always.is_some() {
             // Four characters of base64 give three bytes, and nothing before or after adds any.
             let shortest = if chains
@@ -315,16 +314,16 @@ fn never_lengthens(step: Transformation) -> bool {
 
 /// The bytes that a value must have at least to match.
 fn least(link: &LinkPlan) -> usize {
-    match &link.op {
-        Op::Rx(pattern) => {
-            let least = pattern
-                .hir
-                .as_ref()
-                .map(|hir| hir.properties().minimum_len());
-            least.flatten().unwrap_or(0)
-        }
-        Op::Pm(_, phrases) => phrases.iter().map(Vec::len).min().unwrap_or(0),
-        _ => 0,
+    if let Op::Rx(pattern) = &link.op {
+        let least = pattern
+            .hir
+            .as_ref()
+            .map(|hir| hir.properties().minimum_len());
+        least.flatten().unwrap_or(0)
+    } else if let Op::Pm(_, phrases) = &link.op {
+        phrases.iter().map(Vec::len).min().unwrap_or(0)
+    } else {
+        0
     }
 }
 
