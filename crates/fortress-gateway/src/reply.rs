@@ -95,7 +95,17 @@ pub(crate) async fn check(
         decision
             .notes
             .push("response not checked: the API has no description".into());
-        return Ok(streamed(plan, status, headers, Bytes::new(), body));
+        if plan.rules.is_none() || !may_be_searched(&headers) {
+            return Ok(streamed(plan, status, headers, Bytes::new(), body));
+        }
+        return match hold(decision, plan, &mut body, deadline).await? {
+            Held::Whole(held) => Ok(Reply {
+                status,
+                headers,
+                body: ReplyBody::Full(held),
+            }),
+            Held::TooLarge(held) => Ok(streamed(plan, status, headers, held, body)),
+        };
     };
     if headers
         .get_all(header::CONTENT_TYPE)
@@ -135,6 +145,22 @@ pub(crate) async fn check(
             Ok(streamed(plan, status, headers, held, body))
         }
     }
+}
+
+/// Whether rules can want to see a body of this media type: text, JSON or XML that ends.
+fn may_be_searched(headers: &HeaderMap) -> bool {
+    let named = headers.get(header::CONTENT_TYPE);
+    let named = named
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media = named
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    media != "text/event-stream"
+        && (media.starts_with("text/") || media.ends_with("json") || media.ends_with("xml"))
 }
 
 /// Holds a whole body against the description; gives what is left of it.

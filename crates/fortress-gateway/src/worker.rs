@@ -56,6 +56,10 @@ pub(crate) struct Worker {
     ids: RequestIds,
     date: RefCell<(u64, [u8; 29])>,
     /// Memory of transactions that ended, for the next ones.
+    #[expect(
+        clippy::vec_box,
+        reason = "a transaction takes and gives the box itself"
+    )]
     memories: RefCell<Vec<Box<Memory>>>,
 }
 

@@ -24,7 +24,10 @@ fn body(schema: &str, body: &str, expect: &[&str]) {
     let proven: Vec<&str> = outcome
         .proven
         .iter()
-        .map(|(start, end)| &body[*start as usize..*end as usize])
+        .map(|(start, end)| {
+            let place = |at: &u32| usize::try_from(*at).unwrap();
+            body.get(place(start)..place(end)).unwrap()
+        })
         .collect();
     assert_eq!(proven, expect, "{schema} {body}");
 }

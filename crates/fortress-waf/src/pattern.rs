@@ -33,7 +33,7 @@ pub(crate) struct Pattern {
 
 /// Why a pattern is refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Mistake {
+pub(crate) enum Mistake {
     /// Something that only a backtracking matcher could do.
     #[error("{what} at byte {at} of the pattern cannot be matched in linear time; {instead}")]
     Unsupported {

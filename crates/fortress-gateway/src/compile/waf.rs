@@ -598,8 +598,12 @@ impl Files for Hashed<'_> {
 /// Files of rules, each read once for the whole configuration.
 #[derive(Debug, Default)]
 struct Disk {
-    read: HashMap<PathBuf, Option<Result<Arc<[u8]>, String>>>,
+    /// `None` for one that is only watched.
+    read: HashMap<PathBuf, Option<Loaded>>,
 }
+
+/// A file's bytes, or why it cannot be read.
+type Loaded = Result<Arc<[u8]>, String>;
 
 impl Disk {
     /// Watches a file without reading it.

@@ -206,9 +206,10 @@ fn body(name: &str) -> Option<Parameter> {
 fn has_name(query: &str, name: &str) -> bool {
     query.split('&').any(|pair| {
         let raw = pair.split('=').next().unwrap_or_default();
-        let raw = match raw.contains('+') {
-            true => Cow::Owned(raw.replace('+', " ")),
-            false => Cow::Borrowed(raw),
+        let raw = if raw.contains('+') {
+            Cow::Owned(raw.replace('+', " "))
+        } else {
+            Cow::Borrowed(raw)
         };
         percent_decode_str(&raw).decode_utf8_lossy() == name
     })

@@ -1,5 +1,7 @@
 //! The values of variables: those that are computed, and those that macros name.
 
+use std::{io::Write as _, net::SocketAddr};
+
 use super::{
     persist::Opened,
     program::{LinkPlan, PiecePlan, SelectorPlan, TargetPlan, TemplatePlan, Val},
@@ -32,8 +34,12 @@ impl<'a> Runner<'a> {
             }
             TemplatePlan::Slot(slot) => self.slot(*slot),
             TemplatePlan::Pieces(_) => {
-                let bytes = self.expanded_bytes(template);
-                Val::Text(self.state.store.add(&bytes))
+                let mut bytes = std::mem::take(&mut self.run.expanding);
+                bytes.clear();
+                self.expand(template, &mut bytes);
+                let text = self.state.store.add(&bytes);
+                self.run.expanding = bytes;
+                Val::Text(text)
             }
         }
     }
@@ -63,30 +69,38 @@ impl<'a> Runner<'a> {
 
     pub(super) fn expanded_bytes(&mut self, template: &'a TemplatePlan) -> Vec<u8> {
         let mut out = Vec::new();
-        match template {
+        self.expand(template, &mut out);
+        out
+    }
+
+    /// Appends a template's text.
+    pub(super) fn expand(&mut self, template: &'a TemplatePlan, out: &mut Vec<u8>) {
+        let pieces = match template {
             TemplatePlan::Fixed(number, _) => {
                 out.extend_from_slice(self.program.constants.get(*number));
+                return;
             }
-            TemplatePlan::Slot(slot) => self.push_value(self.slot(*slot), &mut out),
-            TemplatePlan::Pieces(pieces) => {
-                for piece in pieces {
-                    match piece {
-                        PiecePlan::Text(number) => {
-                            out.extend_from_slice(self.program.constants.get(*number));
-                        }
-                        PiecePlan::Slot(slot) => self.push_value(self.slot(*slot), &mut out),
-                        PiecePlan::Variable(variable, key) => {
-                            self.push_variable(*variable, key.as_deref(), &mut out);
-                        }
-                    }
-                    if out.len() > LONGEST {
-                        out.truncate(LONGEST);
-                        break;
-                    }
+            TemplatePlan::Slot(slot) => {
+                self.push_value(self.slot(*slot), out);
+                return;
+            }
+            TemplatePlan::Pieces(pieces) => pieces,
+        };
+        for piece in pieces {
+            match piece {
+                PiecePlan::Text(number) => {
+                    out.extend_from_slice(self.program.constants.get(*number));
+                }
+                PiecePlan::Slot(slot) => self.push_value(self.slot(*slot), out),
+                PiecePlan::Variable(variable, key) => {
+                    self.push_variable(*variable, key.as_deref(), out);
                 }
             }
+            if out.len() > LONGEST {
+                out.truncate(LONGEST);
+                break;
+            }
         }
-        out
     }
 
     /// `%{VARIABLE.key}`.
@@ -206,7 +220,7 @@ impl<'a> Runner<'a> {
             SelectorPlan::All => true,
             SelectorPlan::Key(wanted) => key.eq_ignore_ascii_case(wanted),
             SelectorPlan::Slot(slot) => key == self.program.slots.name(*slot),
-            SelectorPlan::Regex(regex) => regex.is_match(key),
+            SelectorPlan::Regex(regex) | SelectorPlan::Keys(regex, _) => regex.is_match(key),
             SelectorPlan::Field(_) => false,
         }
     }
@@ -319,7 +333,16 @@ impl<'a> Runner<'a> {
             }
             return;
         }
-        for (slot, value) in (0_u32..).zip(&self.state.tx) {
+        if let SelectorPlan::Keys(_, slots) = selector {
+            for slot in slots {
+                let value = self.slot(*slot);
+                if value != Val::None {
+                    items.push(item(value, self.program.slot_name(*slot)));
+                }
+            }
+        }
+        let is_known = matches!(selector, SelectorPlan::Keys(..));
+        for (slot, value) in (0_u32..).zip(&self.state.tx).filter(|_| !is_known) {
             if *value != Val::None && selects(selector, self.program.slots.name(slot)) {
                 items.push(item(*value, self.program.slot_name(slot)));
             }
@@ -440,19 +463,9 @@ impl<'a> Runner<'a> {
     fn peer_scalar(&mut self, variable: Variable) -> Val {
         let peer = self.state.peer;
         match variable {
-            Variable::RemoteAddr | Variable::RemoteHost => {
-                let address = peer
-                    .client
-                    .map(|client| client.ip().to_canonical().to_string());
-                self.text(address.unwrap_or_default().as_bytes())
-            }
+            Variable::RemoteAddr | Variable::RemoteHost => self.address(peer.client),
             Variable::RemotePort => Val::Int(peer.client.map_or(0, |client| client.port().into())),
-            Variable::ServerAddr => {
-                let address = peer
-                    .server
-                    .map(|server| server.ip().to_canonical().to_string());
-                self.text(address.unwrap_or_default().as_bytes())
-            }
+            Variable::ServerAddr => self.address(peer.server),
             Variable::ServerPort => Val::Int(peer.server.map_or(0, |server| server.port().into())),
             Variable::ServerName => {
                 let host = self.state.header(b"host").to_vec();
@@ -510,6 +523,16 @@ impl<'a> Runner<'a> {
             }
             _ => Val::None,
         }
+    }
+
+    fn address(&mut self, of: Option<SocketAddr>) -> Val {
+        let Some(of) = of else {
+            return Val::Text(Text::default());
+        };
+        Val::Text(self.state.store.write(|arena| {
+            // Writing to memory cannot fail.
+            let _infallible = write!(arena, "{}", of.ip().to_canonical());
+        }))
     }
 
     fn text(&mut self, bytes: &[u8]) -> Val {
@@ -601,7 +624,7 @@ fn selects(selector: &SelectorPlan, key: &[u8]) -> bool {
     match selector {
         SelectorPlan::All => true,
         SelectorPlan::Key(wanted) => key.eq_ignore_ascii_case(wanted),
-        SelectorPlan::Regex(regex) => regex.is_match(key),
+        SelectorPlan::Regex(regex) | SelectorPlan::Keys(regex, _) => regex.is_match(key),
         SelectorPlan::Field(_) | SelectorPlan::Slot(_) => false,
     }
 }

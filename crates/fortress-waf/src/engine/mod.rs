@@ -12,6 +12,8 @@ mod persist;
 mod program;
 mod run;
 mod screen;
+#[cfg(test)]
+mod tests;
 mod values;
 mod verdict;
 

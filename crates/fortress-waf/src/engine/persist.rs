@@ -82,17 +82,6 @@ impl Kept {
         opened
     }
 
-    /// The value of a key.
-    pub(super) fn get(&self, opened: &Opened, key: &[u8], now: i64) -> Option<Vec<u8>> {
-        let all = self.all();
-        let entry = all
-            .get(&(opened.variable, opened.name.clone()))?
-            .keys
-            .get(key)?;
-        let live = entry.until.is_none_or(|until| until > now);
-        live.then(|| entry.value.clone())
-    }
-
     /// All keys with their values, in order.
     pub(super) fn list(&self, opened: &Opened, now: i64) -> Vec<(Vec<u8>, Vec<u8>)> {
         let all = self.all();
@@ -165,16 +154,15 @@ mod tests {
         kept.change(&opened, b"n", 1_000, add);
         let again = kept.open(Variable::Ip, b"192.0.2.1", 1_050);
         kept.change(&again, b"n", 1_050, add);
-        assert_eq!(kept.get(&again, b"n", 1_050).as_deref(), Some(&b"xx"[..]));
         assert_eq!(kept.list(&again, 1_050), [(b"n".to_vec(), b"xx".to_vec())]);
         kept.expire(&again, b"n", 1_060);
-        assert_eq!(kept.get(&again, b"n", 1_060), None);
+        assert_eq!(kept.list(&again, 1_060), []);
         let other = kept.open(Variable::Ip, b"192.0.2.2", 1_060);
-        assert_eq!(kept.get(&other, b"n", 1_060), None);
+        assert_eq!(kept.list(&other, 1_060), []);
         let late = kept.open(Variable::Ip, b"192.0.2.1", 2_000);
         assert_eq!(kept.list(&late, 2_000), []);
         kept.change(&late, b"n", 2_000, |_| None);
-        assert_eq!(kept.get(&late, b"n", 2_000), None);
+        assert_eq!(kept.list(&late, 2_000), []);
     }
 
     #[test]

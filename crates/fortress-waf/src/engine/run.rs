@@ -4,6 +4,7 @@
 //! are asked about every value that they look at. What a match does to the transaction is in `act`,
 //! the values of variables are in `look`.
 
+use regex::bytes::Regex;
 use smallvec::SmallVec;
 
 use super::{
@@ -48,6 +49,9 @@ pub(super) struct Running {
     pub(super) removed_targets: Vec<u32>,
     pub(super) allowed: Option<(AllowScope, Phase)>,
     pub(super) refused: bool,
+    /// Room to put names and texts together.
+    pub(super) naming: Vec<u8>,
+    pub(super) expanding: Vec<u8>,
     items: Vec<Item>,
     hits: Vec<Hit>,
     spans: [Option<(usize, usize)>; 10],
@@ -245,7 +249,9 @@ impl<'a> Runner<'a> {
                         key: key.map_or(Val::None, Val::Text),
                     };
                     any |= if link.keeps_case && !hit.is_changed() {
-                        self.ask(link, 0, item, ROOT)
+                        // It is the same after the first of the link's chains, and after all others.
+                        let node = link.nodes.first().copied().unwrap_or(ROOT);
+                        self.ask(link, 0, item, node)
                     } else {
                         self.item(link, 0, item)
                     };
@@ -417,7 +423,7 @@ impl<'a> Runner<'a> {
         Val::Text(
             self.run
                 .memo
-                .at(store, chains, text, node, &mut self.run.work),
+                .at(store, chains, (text, None), node, &mut self.run.work),
         )
     }
 
@@ -453,7 +459,8 @@ impl<'a> Runner<'a> {
         match &link.op {
             Op::Always => true,
             Op::Never => false,
-            Op::Rx(pattern) => find(&pattern.regex, bytes, spans),
+            Op::Rx(pattern) if pattern.is_everything => note(spans, 0, bytes.len()),
+            Op::Rx(pattern) => find(&pattern.regex, pattern.groups, bytes, spans),
             Op::Pm(automaton, _) => match automaton.find(bytes) {
                 Some(found) => note(spans, found.start(), found.end()),
                 None => false,
@@ -511,7 +518,8 @@ impl<'a> Runner<'a> {
         };
         let mut buffer = Digits::default();
         let bytes = bytes_of(self.program, &self.state.store, value, &mut buffer);
-        find(&pattern.regex, bytes, Some(&mut self.run.spans))
+        let groups = pattern.regex.captures_len();
+        find(&pattern.regex, groups, bytes, Some(&mut self.run.spans))
     }
 
     /// `TX:0` to `TX:9` after a match.
@@ -604,10 +612,14 @@ impl<'a> Runner<'a> {
 
 type Spans<'s> = Option<&'s mut [Option<(usize, usize)>; 10]>;
 
-fn find(regex: &regex::bytes::Regex, bytes: &[u8], spans: Spans<'_>) -> bool {
+fn find(regex: &Regex, groups: usize, bytes: &[u8], spans: Spans<'_>) -> bool {
     let Some(spans) = spans else {
         return regex.is_match(bytes);
     };
+    if groups == 1 {
+        let found = regex.find(bytes);
+        return found.is_some_and(|found| note(Some(spans), found.start(), found.end()));
+    }
     // Most values do not match; finding groups costs more than finding out.
     if !regex.is_match(bytes) {
         return false;
@@ -627,7 +639,7 @@ fn note(spans: Spans<'_>, start: usize, end: usize) -> bool {
     true
 }
 
-fn verify(regex: &regex::bytes::Regex, bytes: &[u8], is_real: fn(&[u8]) -> bool) -> bool {
+fn verify(regex: &Regex, bytes: &[u8], is_real: fn(&[u8]) -> bool) -> bool {
     regex
         .find_iter(bytes)
         .any(|found| is_real(found.as_bytes()))

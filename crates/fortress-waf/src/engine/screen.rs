@@ -124,7 +124,7 @@ struct Group {
 /// Values beyond this are not kept transformed.
 const LARGE: usize = 64 << 10;
 /// Values up to this are read by libinjection if their alphabet allows.
-const SHORT: usize = 64;
+const SHORT: usize = 1_024;
 /// What looking at a value costs besides its bytes.
 const VALUE: u64 = 32;
 
@@ -191,7 +191,7 @@ impl Screener {
                 continue;
             };
             let is_field = matches!(bucket, Bucket::Field | Bucket::AnswerField);
-            if !is_field && !site.all.any() {
+            if !is_field && site.nodes.is_empty() {
                 continue;
             }
             for index in 0..tools.state.count(*bucket) {
@@ -205,7 +205,7 @@ impl Screener {
                 if is_field {
                     let number = usize::from(tools.state.field_number(*bucket, index));
                     site = plan.fields.get(number).unwrap_or(site);
-                    if !site.all.any() {
+                    if site.nodes.is_empty() {
                         continue;
                     }
                 }
@@ -251,9 +251,10 @@ impl Screener {
                 continue;
             }
             let store = &mut tools.state.store;
+            let of = (text, Some(alphabet));
             let changed = tools
                 .memo
-                .at(store, tools.chains, text, plan.node, tools.work);
+                .at(store, tools.chains, of, plan.node, tools.work);
             if changed == text {
                 self.unchanged.or(&plan.tests);
             } else if changed.len() >= plan.least {

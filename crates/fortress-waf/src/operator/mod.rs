@@ -10,9 +10,9 @@ mod networks;
 mod texts;
 
 pub(crate) use self::{
-    encodings::{ByteRanges, RangeError, is_url_encoded, is_utf8},
+    encodings::{ByteRanges, is_url_encoded, is_utf8},
     identities::{is_card_number, is_cpf, is_ssn, is_svnr},
-    networks::{IpNetworks, NetworkError},
+    networks::IpNetworks,
     texts::{begins_with, contains, contains_word, ends_with, number, within},
 };
 

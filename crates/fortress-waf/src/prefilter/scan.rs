@@ -321,7 +321,6 @@ fn classes_of(edge: Edge) -> u64 {
 
 impl Scanner {
     /// Sets in `planes` what the strings of the text set.
-    #[inline(never)]
     pub(super) fn scan(&self, text: &[u8], planes: &mut [u64]) {
         let Some((&first, rest)) = text.split_first() else {
             return;
@@ -346,6 +345,7 @@ impl Scanner {
     }
 
     /// Compares the strings of the grams that were found, a bit for each length, to end at `at`.
+    // Apart from the loop, which has no register to spare.
     #[inline(never)]
     fn look(&self, text: &[u8], at: usize, (found, window): (u64, u32), planes: &mut [u64]) {
         let after = side(text, Some(at + 1));

@@ -164,25 +164,23 @@ fn rule(found: &Value) -> Vec<String> {
 
 /// The value of `waf.exclude` that would let the request pass; `None` if no rule made the refusal.
 pub(crate) fn exclusions(waf: &Value, reason: Reason, detail: &str) -> Option<String> {
-    let rules = list(waf, "rules").iter();
-    let meant: Vec<&Value> = match reason {
-        Reason::WafAnomalyScore => rules
-            .filter(|found| Message::Request.has(found) && number(found, "/score") > 0)
-            .collect(),
-        Reason::WafResponseScore | Reason::WafRule => {
-            // `rule 1000: its message`, of one that refuses by itself.
-            let alone: Option<u64> = detail
-                .strip_prefix("rule ")
-                .and_then(|rest| rest.split(':').next())
-                .and_then(|id| id.parse().ok());
-            let counts = |found: &&Value| match alone {
-                Some(id) => number(found, "/rule") == id,
-                None => Message::Answer.has(found) && number(found, "/score") > 0,
-            };
-            rules.filter(counts).collect()
-        }
-        _ => return None,
+    // `rule 1000: its message`, of one that refuses by itself.
+    let alone: Option<u64> = detail
+        .strip_prefix("rule ")
+        .and_then(|rest| rest.split(':').next())
+        .and_then(|id| id.parse().ok());
+    let message = if reason == Reason::WafResponseScore {
+        Message::Answer
+    } else if [Reason::WafAnomalyScore, Reason::WafRule].contains(&reason) {
+        Message::Request
+    } else {
+        return None;
     };
+    let counts = |found: &&Value| match alone {
+        Some(id) => number(found, "/rule") == id,
+        None => message.has(found) && number(found, "/score") > 0,
+    };
+    let meant: Vec<&Value> = list(waf, "rules").iter().filter(counts).collect();
     let mut entries: Vec<(u64, Option<String>)> = Vec::new();
     for found in meant {
         let rule = number(found, "/rule");

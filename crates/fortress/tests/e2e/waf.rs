@@ -61,7 +61,7 @@ fn a_request_in_a_file_is_explained_and_the_exclusion_lets_it_pass() {
         "POST /comments ",
         "refused · waf.anomaly_score · operation addComment",
         "body.text = 1' OR '1'='1",
-        "4700110  SQL injection   +5, after urlDecodeUni, removeNulls",
+        "4700110  SQL injection   +5",
         "body.note = <script>alert(1)</script>",
         "4700120  ",
         "score 10, threshold 5",
@@ -104,7 +104,7 @@ fn a_request_of_the_journal_is_explained_and_its_exclusion_lets_it_pass() {
     for part in [
         "✗ inspect       waf.anomaly_score: score 10, threshold 5: rule 4700130 at `body.text`",
         "body.text = 8.8.8.8; cat /etc/passwd",
-        "    4700130  Command of a shell   +5, after urlDecodeUni",
+        "    4700130  Command of a shell   +5",
         "apis.shop.operations.addComment.waf.exclude: [{ rule: 4700130, parameter: body.text }, ",
     ] {
         assert!(told.contains(part), "`{part}` is missing:\n{told}");

@@ -1,6 +1,7 @@
-//! `fortress waf test`: what it says and how it ends, with a rule set of two lines.
+//! `fortress waf test`: what it says and how it ends, with a rule set of two lines; and the Core Rule
+//! Set through a gateway.
 
-use crate::program::{Ended, Place};
+use crate::program::{Ended, Place, shared};
 
 const RULES: &str = "SecRule ARGS \"@streq evil\" \\
     \"id:100001,phase:2,deny,log,msg:'Evil',tag:'paranoia-level/1'\"\n";
@@ -121,4 +122,16 @@ fn what_is_not_there_is_said() {
             .err
             .contains("b.conf:1: ")
     );
+}
+
+/// Hundreds of connections a second, and every rule: the same outcome as in process.
+#[test]
+fn the_core_rule_set_passes_on_the_wire() {
+    let Some(crs) = shared("crs") else { return };
+    let crs = crs.to_str().expect("text");
+    let ended = Place::new()
+        .run(&["waf", "test", "--crs", crs, "--wire"])
+        .expect(0);
+    let last = ended.out.lines().last().unwrap_or_default();
+    assert!(last.contains(" passed, 0 failed, "), "{last}");
 }

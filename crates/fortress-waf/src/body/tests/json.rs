@@ -258,7 +258,15 @@ fn walk(name: &str, value: &Value, top: bool, out: &mut Vec<String>) {
     let own = match value {
         Value::Object(members) if !members.is_empty() => {
             for (key, member) in members {
-                walk(&format!("{name}.{key}"), member, false, out);
+                let name = format!("{name}.{key}");
+                walk(&name, member, false, out);
+                // The array is seen by its own name once more.
+                if member
+                    .as_array()
+                    .is_some_and(|elements| !elements.is_empty())
+                {
+                    out.push(format!("{}=", name.as_bytes().escape_ascii()));
+                }
             }
             return;
         }

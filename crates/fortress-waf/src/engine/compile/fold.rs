@@ -467,6 +467,7 @@ impl Folder<'_> {
                     SelectorPlan::All
                     | SelectorPlan::Key(_)
                     | SelectorPlan::Field(_)
+                    | SelectorPlan::Keys(..)
                     | SelectorPlan::Regex(_) => self.touched.fill(true),
                 }
             }

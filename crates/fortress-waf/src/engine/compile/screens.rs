@@ -141,7 +141,7 @@ fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -
         (!text.is_empty()).then(|| builder.phrases([text].into_iter()))
     };
     match &link.op {
-        Op::Rx(pattern) => Some(builder.regex(&pattern.hir)),
+        Op::Rx(pattern) => Some(builder.regex(pattern.hir.as_ref()?)),
         Op::Pm(_, phrases) => Some(builder.phrases(phrases.iter().map(Vec::as_slice))),
         Op::Contains(argument)
         | Op::ContainsWord(argument)
@@ -220,6 +220,7 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
     }
     let mut triggers = ByteSet::EMPTY;
     for plan in &mut site.nodes {
+        let chain = chains.chain(plan.node);
         if plan.always.is_some() {
             // Four characters of base64 give three bytes, and nothing before or after adds any.
             let shortest = if chains
@@ -294,7 +295,13 @@ fn never_lengthens(step: Transformation) -> bool {
 /// The bytes that a value must have at least to match.
 fn least(link: &LinkPlan) -> usize {
     match &link.op {
-        Op::Rx(pattern) => pattern.hir.properties().minimum_len().unwrap_or(0),
+        Op::Rx(pattern) => {
+            let least = pattern
+                .hir
+                .as_ref()
+                .map(|hir| hir.properties().minimum_len());
+            least.flatten().unwrap_or(0)
+        }
         Op::Pm(_, phrases) => phrases.iter().map(Vec::len).min().unwrap_or(0),
         _ => 0,
     }
@@ -312,6 +319,7 @@ fn looks_at(target: &TargetPlan, bucket: Bucket, field: Option<u16>) -> bool {
         | SelectorPlan::Key(_)
         | SelectorPlan::Regex(_)
         | SelectorPlan::Field(_)
+        | SelectorPlan::Keys(..)
         | SelectorPlan::Slot(_) => true,
     }
 }

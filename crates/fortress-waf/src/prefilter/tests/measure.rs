@@ -76,9 +76,9 @@ fn body() -> String {
     let mut item = 0;
     while out.len() < 1 << 20 {
         let (first, second) = (BENIGN[item % BENIGN.len()], BENIGN[item * 7 % BENIGN.len()]);
-        write!(
+        writeln!(
             out,
-            "{{\"id\": {item}, \"title\": {first:?}, \"note\": {second:?}}},\n"
+            "{{\"id\": {item}, \"title\": {first:?}, \"note\": {second:?}}},"
         )
         .unwrap();
         item += 1;

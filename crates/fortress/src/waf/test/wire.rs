@@ -281,22 +281,62 @@ fn journal(path: &Path) -> Result<Journal> {
     Ok(journal)
 }
 
+/// Rules that only sum up are not in the journal: it has the sums.
+const SUMS: [(u64, &str, &str, &str); 2] = [
+    (949_110, "score", "threshold", "Inbound"),
+    (959_100, "response_score", "response_threshold", "Outbound"),
+];
+
 fn recorded(event: &Value) -> Recorded {
-    let findings = event
-        .pointer("/unmapped/fortress/rules")
-        .and_then(Value::as_array);
+    let fortress = event.pointer("/unmapped/fortress").unwrap_or(&Value::Null);
+    let waf = fortress.get("waf").unwrap_or(&Value::Null);
+    let text = |of: &Value, key| {
+        of.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let mut recorded = Recorded::default();
-    for finding in findings.into_iter().flatten() {
-        let Some(rule) = finding.get("id").and_then(Value::as_u64) else {
+    for found in waf
+        .get("rules")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let Some(rule) = found.get("rule").and_then(Value::as_u64) else {
             continue;
         };
-        let text = |key| finding.get(key).and_then(Value::as_str).unwrap_or_default();
-        recorded.rules.push(rule);
-        recorded.log.push(format!(
-            "ModSecurity: Warning. [id \"{rule}\"] [msg \"{}\"] [data \"{}\"]",
-            text("message"),
-            text("data")
-        ));
+        let (message, data) = (text(found, "message"), text(found, "data"));
+        recorded.add(rule, &message, &data);
+    }
+    for (rule, score, threshold, word) in SUMS {
+        let number = |key| waf.get(key).and_then(Value::as_u64);
+        if let (Some(score), Some(threshold)) = (number(score), number(threshold))
+            && score >= threshold
+        {
+            let message = format!("{word} Anomaly Score Exceeded (Total Score: {score})");
+            recorded.add(rule, &message, "");
+        }
+    }
+    // Not a rule, but what a person who looks for the rule has to know.
+    if text(fortress, "outcome") == "denied" {
+        let mut findings = fortress
+            .get("findings")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let detail = findings.next_back().map(|found| text(found, "detail"));
+        let (reason, detail) = (text(fortress, "reason"), detail.unwrap_or_default());
+        recorded.log.push(format!("refused: {reason}: {detail}"));
     }
     recorded
+}
+
+impl Recorded {
+    fn add(&mut self, rule: u64, message: &str, data: &str) {
+        self.rules.push(rule);
+        self.log.push(format!(
+            "ModSecurity: Warning. [id \"{rule}\"] [msg \"{message}\"] [data \"{data}\"]"
+        ));
+    }
 }
