@@ -222,11 +222,8 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
     for plan in &mut site.nodes {
         if plan.always.is_some() {
             // Four characters of base64 give three bytes, and nothing before or after adds any.
-            let shortest = if chains
-                .chain(plan.node)
-                .iter()
-                .all(|step| never_lengthens(*step))
-            {
+            let chain = chains.chain(plan.node);
+            let shortest = if chain.iter().all(|step| never_lengthens(*step)) {
                 plan.least.saturating_mul(4) / 3
             } else {
                 0
