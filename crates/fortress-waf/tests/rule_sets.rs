@@ -144,7 +144,7 @@ fn inspect(engine: &Arc<Engine>, target: &str, body: &str) -> Verdict {
     }
     match transaction.request_head() {
         Verdict::Pass => transaction.request_body(Bytes::copy_from_slice(body.as_bytes())),
-        verdict => verdict,
+        verdict @ (Verdict::Refuse(_) | Verdict::Exhausted) => verdict,
     }
 }
 
