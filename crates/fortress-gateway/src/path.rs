@@ -3,7 +3,8 @@
 //!
 //! What one party could read differently from the next is refused instead of normalised: encoded
 //! slashes and backslashes, double encodings, empty segments, control characters, invalid UTF-8,
-//! and path parameters where no description declares them. The query stays as it came.
+//! and path parameters where no description declares them. The query stays as it came, for checks
+//! and rules; what is sent on of it is a URI's in any case.
 
 use crate::h1::Refused;
 use fortress_model::Reason;
@@ -89,11 +90,13 @@ pub fn split_target(target: &str) -> (&str, Option<&str>) {
 }
 
 /// Reads a target in origin-form: its characters must be those of RFC 3986, and its
-/// percent-encodings whole. In the query `[`, `]` and `|` are taken as well: clients send them as
-/// they are for `deepObject` and `pipeDelimited` parameters, and no parser reads them otherwise.
+/// percent-encodings whole. The query may hold other visible characters too, also those of UTF-8:
+/// browsers send `[ ] \ ^ { } |` and backticks as they are (the WHATWG's URL standard encodes none
+/// of them there), other clients whatever they are told, and no parser takes one of them for a
+/// delimiter. [`encode_query`] makes a URI's query of it again.
 ///
 /// # Errors
-/// [`Reason::HeadMalformed`] for a character that is no URI's; [`Reason::PathMalformed`] and
+/// [`Reason::HeadMalformed`] for another character; [`Reason::PathMalformed`] and
 /// [`Reason::ParameterMalformed`] for a `%` without two hexadecimal digits in path or query.
 pub fn validate_target(target: &[u8]) -> Result<&str, Refused> {
     let mut allowed = IN_PATH;
@@ -126,8 +129,37 @@ pub fn validate_target(target: &[u8]) -> Result<&str, Refused> {
             }
         }
     }
-    std::str::from_utf8(target)
-        .map_err(|_| Refused::new(Reason::HeadMalformed, "the target is not ASCII"))
+    let text = std::str::from_utf8(target)
+        .map_err(|_| Refused::new(Reason::HeadMalformed, "the query is not UTF-8"))?;
+    // Those beyond ASCII, which are two bytes each.
+    if !text.is_ascii() && text.contains(char::is_control) {
+        return Err(Refused::new(
+            Reason::HeadMalformed,
+            "the query holds a control character",
+        ));
+    }
+    Ok(text)
+}
+
+/// A query as it is sent on: what RFC 3986 does not allow there is percent-encoded (section 2.1),
+/// so that no upstream has to make something of it. What was encoded already stays as it is.
+pub fn encode_query(query: Box<str>) -> Box<str> {
+    let is_ours = |byte: u8| class(byte) & ENCODED != 0;
+    let Some(first) = query.bytes().position(is_ours) else {
+        return query;
+    };
+    let mut out = String::with_capacity(query.len().saturating_add(32));
+    out.push_str(query.get(..first).unwrap_or_default());
+    for byte in query.bytes().skip(first) {
+        if is_ours(byte) {
+            out.push('%');
+            out.push(upper_digit(byte >> 4));
+            out.push(upper_digit(byte & 0xf));
+        } else {
+            out.push(char::from(byte));
+        }
+    }
+    out.into_boxed_str()
 }
 
 fn bad_encoding(part: u8) -> Refused {
@@ -282,6 +314,8 @@ const IN_PATH: u8 = 1;
 const IN_QUERY: u8 = 2;
 /// Is decoded where it is encoded.
 const DECODED: u8 = 4;
+/// May stand in a query as it is, but is no URI's: it is sent on encoded.
+const ENCODED: u8 = 8;
 
 fn class(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
@@ -306,7 +340,11 @@ const fn classes() -> [u8; 256] {
                 IN_PATH | IN_QUERY | DECODED
             }
             b'+' | b',' | b';' | b'=' | b'/' => IN_PATH | IN_QUERY,
-            b'?' | b'[' | b']' | b'|' => IN_QUERY,
+            b'?' => IN_QUERY,
+            b'"' | b'<' | b'>' | b'[' | b']' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                IN_QUERY | ENCODED
+            }
+            0x80..=0xff => IN_QUERY | ENCODED,
             _ => 0,
         };
         byte += 1;
@@ -532,6 +570,56 @@ mod tests {
         assert_eq!(split_target("/a?b?c"), ("/a", Some("b?c")));
         assert_eq!(split_target("/a?"), ("/a", Some("")));
         assert_eq!(split_target("/a"), ("/a", None));
+    }
+
+    #[track_caller]
+    fn sent(query: &str, expected: &str) {
+        let target = format!("/a?{query}");
+        assert_eq!(validate_target(target.as_bytes()), Ok(&*target));
+        let encoded = encode_query(query.into());
+        assert_eq!(&*encoded, expected);
+        assert_eq!(encode_query(encoded.clone()), encoded);
+        let decoded = |text| percent_encoding::percent_decode_str(text).collect::<Vec<_>>();
+        assert_eq!(decoded(query), decoded(&encoded));
+    }
+
+    #[track_caller]
+    fn not_read(target: &[u8], reason: Reason) {
+        let refused = validate_target(target).expect_err("a refusal");
+        assert_eq!(refused.reason, reason, "{}", target.escape_ascii());
+    }
+
+    #[test]
+    fn a_query_holds_what_browsers_send_and_goes_on_as_a_uri() {
+        sent("", "");
+        sent("a=b&c=%5b%22&d=/?:@!$'()*+,;=-._~", "a=b&c=%5b%22&d=/?:@!$'()*+,;=-._~");
+        sent("f[x]=1|2", "f%5Bx%5D=1%7C2");
+        sent("q=\"<a>\"", "q=%22%3Ca%3E%22");
+        sent("q=\\^{x}`", "q=%5C%5E%7Bx%7D%60");
+        sent("q=caf\u{e9}&\u{1f4a9}", "q=caf%C3%A9&%F0%9F%92%A9");
+    }
+
+    #[test]
+    fn a_query_holds_no_control_no_space_and_no_fragment() {
+        for byte in (0..=b' ').chain([b'#', 0x7f]) {
+            not_read(&[b"/a?q=", &[byte][..]].concat(), Reason::HeadMalformed);
+        }
+        for bytes in [&b"\xff"[..], b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xc2\x85"] {
+            not_read(&[b"/a?q=", bytes].concat(), Reason::HeadMalformed);
+        }
+        for stray in ["%", "%4", "%zz", "%u0041", "%%41"] {
+            not_read(format!("/a?q={stray}").as_bytes(), Reason::ParameterMalformed);
+        }
+    }
+
+    #[test]
+    fn a_path_holds_a_uris_characters_alone() {
+        for character in "\"<>[]^`{|}\u{e9}".chars() {
+            not_read(format!("/{character}").as_bytes(), Reason::HeadMalformed);
+            not_read(format!("/{character}?q").as_bytes(), Reason::HeadMalformed);
+        }
+        not_read(b"/\\?q", Reason::PathMalformed);
+        not_read(b"/%?q", Reason::PathMalformed);
     }
 
     /// Paths of the pieces that matter.

@@ -21,7 +21,7 @@ use crate::{
         inspect::{self, Inspected},
     },
     h1,
-    path::split_target,
+    path::{encode_query, split_target},
     reply::{self, Reply},
     request::{self, Arrival, Head, Request, RequestBody},
     route::{self, Routed},
@@ -62,7 +62,7 @@ impl Cleared {
         Outgoing {
             method,
             path,
-            query,
+            query: query.map(encode_query),
             headers,
             body,
         }

@@ -83,6 +83,15 @@ impl Bits {
         }
     }
 
+    /// Whether any number is in both.
+    #[inline]
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.words
+            .iter()
+            .zip(&other.words)
+            .any(|(word, theirs)| word & theirs != 0)
+    }
+
     /// Takes those of `other` out.
     #[inline]
     pub(crate) fn and_not(&mut self, other: &Self) {

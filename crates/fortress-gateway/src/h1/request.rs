@@ -42,8 +42,8 @@ pub struct RequestHead {
 /// The target's forms (RFC 9112, section 3.2); an absolute form is reduced to its path and query.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Target {
-    /// `path [ "?" query ]`: begins with `/`; every character is one that RFC 3986 allows there,
-    /// every percent-encoding is whole. Not normalised.
+    /// `path [ "?" query ]`: begins with `/`; every character is one that [`validate_target`] allows
+    /// there, every percent-encoding is whole. Not normalised.
     Origin(Box<str>),
     /// `*`, of `OPTIONS` alone.
     Asterisk,
