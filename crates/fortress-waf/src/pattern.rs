@@ -50,6 +50,13 @@ pub(crate) enum Mistake {
 }
 
 impl Pattern {
+    /// Reads a pattern without compiling it; says whether it would be [`Self::widened`].
+    pub(crate) fn check(pattern: &[u8]) -> Result<bool, Mistake> {
+        let rewritten = rewrite::rewrite(pattern)?;
+        tree(&rewritten.text, false)?;
+        Ok(!rewritten.possessive.iter().all(gives_nothing_back))
+    }
+
     /// Reads and compiles a pattern with the flags that ModSecurity gives to every one: bytes
     /// instead of characters, and a dot that matches line feeds too.
     pub(crate) fn parse(pattern: &[u8]) -> Result<Self, Mistake> {
