@@ -142,10 +142,11 @@ fn inspect(engine: &Arc<Engine>, target: &str, body: &str) -> Verdict {
     for (name, value) in fields.iter().take(count) {
         transaction.request_field(name.as_bytes(), value.as_bytes());
     }
-    match transaction.request_head() {
-        Verdict::Pass => transaction.request_body(Bytes::copy_from_slice(body.as_bytes())),
-        verdict => verdict,
+    let verdict = transaction.request_head();
+    if verdict != Verdict::Pass {
+        return verdict;
     }
+    transaction.request_body(Bytes::copy_from_slice(body.as_bytes()))
 }
 
 fn links(ruleset: &Ruleset) -> usize {

@@ -77,10 +77,10 @@ fn find_keys(rules: &mut [RulePlan], slots: &Slots) {
 /// Trees of regular expressions are large, and nobody needs them any more.
 fn forget_trees(rules: &mut [RulePlan]) {
     for link in rules.iter_mut().flat_map(|rule| &mut rule.links) {
-        match &mut link.op {
-            Op::Rx(pattern) => pattern.hir = None,
-            Op::Pm(_, phrases) => *phrases = Vec::new(),
-            _ => {}
+        if let Op::Rx(pattern) = &mut link.op {
+            pattern.hir = None;
+        } else if let Op::Pm(_, phrases) = &mut link.op {
+            *phrases = Vec::new();
         }
     }
 }
