@@ -158,10 +158,10 @@ fn is_everything(hir: &Hir) -> bool {
     let HirKind::Repetition(repetition) = middle.kind() else {
         return false;
     };
-    let any = match repetition.sub.kind() {
-        HirKind::Class(class) => bytes_of(class) == ByteSet::ALL,
-        _ => false,
-    };
+    let any = matches!(
+        repetition.sub.kind(),
+        HirKind::Class(class) if bytes_of(class) == ByteSet::ALL
+    );
     let has_bounds = matches!(start.kind(), HirKind::Look(Look::Start))
         && matches!(end.kind(), HirKind::Look(Look::End));
     any && has_bounds && repetition.min == 0 && repetition.max.is_none()
