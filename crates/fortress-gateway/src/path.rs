@@ -592,7 +592,10 @@ mod tests {
     #[test]
     fn a_query_holds_what_browsers_send_and_goes_on_as_a_uri() {
         sent("", "");
-        sent("a=b&c=%5b%22&d=/?:@!$'()*+,;=-._~", "a=b&c=%5b%22&d=/?:@!$'()*+,;=-._~");
+        sent(
+            "a=b&c=%5b%22&d=/?:@!$'()*+,;=-._~",
+            "a=b&c=%5b%22&d=/?:@!$'()*+,;=-._~",
+        );
         sent("f[x]=1|2", "f%5Bx%5D=1%7C2");
         sent("q=\"<a>\"", "q=%22%3Ca%3E%22");
         sent("q=\\^{x}`", "q=%5C%5E%7Bx%7D%60");
@@ -604,11 +607,20 @@ mod tests {
         for byte in (0..=b' ').chain([b'#', 0x7f]) {
             not_read(&[b"/a?q=", &[byte][..]].concat(), Reason::HeadMalformed);
         }
-        for bytes in [&b"\xff"[..], b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xc2\x85"] {
+        for bytes in [
+            &b"\xff"[..],
+            b"\xc3",
+            b"\xc0\xaf",
+            b"\xed\xa0\x80",
+            b"\xc2\x85",
+        ] {
             not_read(&[b"/a?q=", bytes].concat(), Reason::HeadMalformed);
         }
         for stray in ["%", "%4", "%zz", "%u0041", "%%41"] {
-            not_read(format!("/a?q={stray}").as_bytes(), Reason::ParameterMalformed);
+            not_read(
+                format!("/a?q={stray}").as_bytes(),
+                Reason::ParameterMalformed,
+            );
         }
     }
 
