@@ -1,8 +1,8 @@
 //! The rules of `waf` over a request and its answer: what they get to see, and what becomes of their
 //! verdicts.
 //!
-//! They see what the upstream will get, and of the answer what the client will get. Deliberately not
-//! here: what a rule means (`fortress-waf`), which rules an operation has (`compile`), and what of a
+//! They see what the upstream will get and the fields that a client says to the gateway itself, and
+//! of the answer what the client will get. Deliberately not here: what a rule means (`fortress-waf`), which rules an operation has (`compile`), and what of a
 //! match is kept (`record`).
 
 mod record;
@@ -22,6 +22,7 @@ use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transa
 use http::{HeaderName, header};
 
 use crate::{
+    decode::Coding,
     reply::{Reply, ReplyBody},
     request::Request,
     worker::Worker,
@@ -161,11 +162,15 @@ impl Run {
         // HTTP/2 has it in `:authority`.
         self.transaction
             .request_field(b"host", decision.host.as_bytes());
-        for (name, value) in &request.headers {
-            if !is_ours(name) {
-                self.transaction
-                    .request_field(name.as_str().as_bytes(), value.as_bytes());
-            }
+        // A body that came packed is searched unpacked; what is not undone here goes on as it came.
+        let is_undone = Coding::of(&request.headers).is_ok();
+        let sent = request.headers.iter().filter(|(name, _)| {
+            !is_ours(name) && !(is_undone && **name == header::CONTENT_ENCODING)
+        });
+        let ended = request.ended.iter().map(|(name, value)| (name, value));
+        for (name, value) in sent.chain(ended) {
+            self.transaction
+                .request_field(name.as_str().as_bytes(), value.as_bytes());
         }
         if length == Length::Unknown && decision.version == "HTTP/1.1" {
             // Taken away as what ends at this hop; a body without either would look smuggled.
@@ -341,18 +346,11 @@ pub(crate) enum Length {
     Unknown,
 }
 
-/// Fields that the gateway itself wrote, or undoes before the upstream gets the request: a body that
-/// came packed is searched unpacked.
+/// Fields that the gateway itself wrote.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "host"
-            | "x-forwarded-for"
-            | "x-forwarded-proto"
-            | "x-forwarded-host"
-            | "x-request-id"
-            | "content-encoding"
-            | "accept-encoding"
+        "host" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-request-id"
     )
 }
 
