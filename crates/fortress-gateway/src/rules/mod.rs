@@ -230,7 +230,7 @@ impl Run {
     /// must not cost the rest. A body that is not held is not searched.
     ///
     /// # Errors
-    /// `waf.response_score`.
+    /// `waf.response_score`, `waf.response_exhausted`.
     pub(crate) fn answer(&mut self, decision: &mut Decision, reply: &Reply) -> Result<(), Denial> {
         let transaction = &mut self.transaction;
         transaction.response_line(reply.status.as_u16(), decision.version.as_bytes());
@@ -276,25 +276,19 @@ impl Run {
         }
     }
 
-    /// What was not looked at to the end is not known to be harmless: a request is refused. An answer
-    /// passes, as one does that is larger than `bounds.response`: the upstream has acted by now, and
-    /// is no attacker by itself.
+    /// What was not looked at to the end is not known to be harmless.
     fn exhausted(&self, decision: &mut Decision, message: Message) -> Result<(), Denial> {
         decision.rules.get_or_insert_default().exhausted = true;
         let budget = self.rules.budget;
-        match message {
-            Message::Request => decision.refuse_under(
-                self.rules.mode,
-                Reason::WafExhausted,
-                format!("the rules did not come to their end within {budget} bytes of work"),
-            ),
-            Message::Answer => {
-                decision.notes.push(format!(
-                    "response not searched to its end: over {budget} bytes of work for the rules"
-                ));
-                Ok(())
-            }
-        }
+        let reason = match message {
+            Message::Request => Reason::WafExhausted,
+            Message::Answer => Reason::WafResponseExhausted,
+        };
+        decision.refuse_under(
+            self.rules.mode,
+            reason,
+            format!("the rules did not come to their end within {budget} bytes of work"),
+        )
     }
 
     /// Takes over what was found since the last time.
