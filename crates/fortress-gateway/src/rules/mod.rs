@@ -22,6 +22,7 @@ use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transa
 use http::{HeaderName, header};
 
 use crate::{
+    compile::Gateway,
     decode::Coding,
     reply::{Reply, ReplyBody},
     request::Request,
@@ -46,6 +47,45 @@ impl Rules {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.engine.rules()
+    }
+
+    /// What they call themselves, such as `OWASP_CRS/4.28.0`.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.engine.components()
+    }
+
+    /// The paranoia level, as they themselves say it: of the configuration, or of their own set-up.
+    pub fn paranoia(&self) -> Option<u8> {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let opening = Opening {
+            client: nobody,
+            server: nobody,
+            now: UNIX_EPOCH,
+            id: "",
+            budget: self.budget,
+        };
+        let mut trial = Transaction::new(Arc::clone(&self.engine), Box::default(), &opening);
+        trial.request_line(b"GET", b"/", b"HTTP/1.1");
+        let _verdict: Verdict = trial.request_head();
+        // The other is the name that it has in the Core Rule Set 3.
+        let level = ["blocking_paranoia_level", "paranoia_level"]
+            .iter()
+            .find_map(|key| trial.tx(key))?;
+        String::from_utf8(level).ok()?.parse().ok()
+    }
+}
+
+impl Gateway {
+    /// The rules that run, each set of them once.
+    pub fn rules(&self) -> Vec<&Rules> {
+        let mut sets: Vec<&Rules> = Vec::new();
+        for rules in self.plans.iter().filter_map(|plan| plan.rules.as_ref()) {
+            let is_known = |known: &&Rules| Arc::ptr_eq(&known.engine, &rules.engine);
+            if !sets.iter().any(is_known) {
+                sets.push(rules);
+            }
+        }
+        sets
     }
 }
 
