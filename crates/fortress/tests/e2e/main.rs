@@ -17,5 +17,5 @@ mod program;
 mod protect;
 mod run;
 mod upstream;
-mod waf_test;
 mod waf;
+mod waf_test;
