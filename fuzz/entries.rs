@@ -629,7 +629,11 @@ fn inspect(
     let wanted = transaction.wants_response_body();
     verdicts.push(transaction.response_body(if wanted { body } else { Bytes::new() }));
     transaction.end();
-    let findings = transaction.findings().to_vec();
+    let mut findings = transaction.findings().to_vec();
+    // Transformations that change nothing are left out where rules are spared.
+    for matched in findings.iter_mut().flat_map(|finding| &mut finding.matched) {
+        matched.transformations.clear();
+    }
     *memory = transaction.into_memory();
     (verdicts, findings)
 }

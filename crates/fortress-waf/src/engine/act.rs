@@ -76,21 +76,12 @@ impl<'a> Runner<'a> {
                 }
             }
             SetPlace::Tx(key) => {
-                let key = self.expanded_bytes(key).to_ascii_lowercase();
-                if let Some(slot) = self.program.slots.find(&key) {
-                    let index = usize::try_from(slot).unwrap_or(usize::MAX);
-                    let held = self.state.tx.get(index).copied().unwrap_or_default();
-                    let value = self.changed(held, change, is_score);
-                    if let Some(held) = self.state.tx.get_mut(index) {
-                        *held = value;
-                    }
-                    return;
-                }
-                let index = self.state.named(&key);
-                let held = index.and_then(|index| self.state.named.get(index));
-                let held = held.map_or(Val::None, |named| named.value);
-                let value = self.changed(held, change, is_score);
-                self.state.set_named(&key, value);
+                let mut name = std::mem::take(&mut self.run.naming);
+                name.clear();
+                self.expand(key, &mut name);
+                name.make_ascii_lowercase();
+                self.set_by_name(&name, change, is_score);
+                self.run.naming = name;
             }
             SetPlace::Environment(name) => {
                 let name = self.expanded_bytes(name);
@@ -100,6 +91,24 @@ impl<'a> Runner<'a> {
             }
             SetPlace::Kept(variable, key) => self.set_kept(*variable, key, change),
         }
+    }
+
+    /// Sets a key of `TX` whose name only the transaction knows.
+    fn set_by_name(&mut self, name: &[u8], change: &'a ChangePlan, is_score: bool) {
+        if let Some(slot) = self.program.slots.find(name) {
+            let index = usize::try_from(slot).unwrap_or(usize::MAX);
+            let held = self.state.tx.get(index).copied().unwrap_or_default();
+            let value = self.changed(held, change, is_score);
+            if let Some(held) = self.state.tx.get_mut(index) {
+                *held = value;
+            }
+            return;
+        }
+        let index = self.state.named(name);
+        let held = index.and_then(|index| self.state.named.get(index));
+        let held = held.map_or(Val::None, |named| named.value);
+        let value = self.changed(held, change, is_score);
+        self.state.set_named(name, value);
     }
 
     fn set_kept(

@@ -1,10 +1,13 @@
 //! The values of variables: those that are computed, and those that macros name.
 
+use std::{io::Write as _, net::SocketAddr};
+
 use super::{
+    moment::Moment,
     persist::Opened,
     program::{LinkPlan, PiecePlan, SelectorPlan, TargetPlan, TemplatePlan, Val},
     run::{Digits, Runner, bytes_of, push_number},
-    values::{Bucket, Item, NO_SEVERITY},
+    values::{Bucket, Item},
 };
 use crate::{
     operator,
@@ -32,8 +35,12 @@ impl<'a> Runner<'a> {
             }
             TemplatePlan::Slot(slot) => self.slot(*slot),
             TemplatePlan::Pieces(_) => {
-                let bytes = self.expanded_bytes(template);
-                Val::Text(self.state.store.add(&bytes))
+                let mut bytes = std::mem::take(&mut self.run.expanding);
+                bytes.clear();
+                self.expand(template, &mut bytes);
+                let text = self.state.store.add(&bytes);
+                self.run.expanding = bytes;
+                Val::Text(text)
             }
         }
     }
@@ -63,30 +70,38 @@ impl<'a> Runner<'a> {
 
     pub(super) fn expanded_bytes(&mut self, template: &'a TemplatePlan) -> Vec<u8> {
         let mut out = Vec::new();
-        match template {
+        self.expand(template, &mut out);
+        out
+    }
+
+    /// Appends a template's text.
+    pub(super) fn expand(&mut self, template: &'a TemplatePlan, out: &mut Vec<u8>) {
+        let pieces = match template {
             TemplatePlan::Fixed(number, _) => {
                 out.extend_from_slice(self.program.constants.get(*number));
+                return;
             }
-            TemplatePlan::Slot(slot) => self.push_value(self.slot(*slot), &mut out),
-            TemplatePlan::Pieces(pieces) => {
-                for piece in pieces {
-                    match piece {
-                        PiecePlan::Text(number) => {
-                            out.extend_from_slice(self.program.constants.get(*number));
-                        }
-                        PiecePlan::Slot(slot) => self.push_value(self.slot(*slot), &mut out),
-                        PiecePlan::Variable(variable, key) => {
-                            self.push_variable(*variable, key.as_deref(), &mut out);
-                        }
-                    }
-                    if out.len() > LONGEST {
-                        out.truncate(LONGEST);
-                        break;
-                    }
+            TemplatePlan::Slot(slot) => {
+                self.push_value(self.slot(*slot), out);
+                return;
+            }
+            TemplatePlan::Pieces(pieces) => pieces,
+        };
+        for piece in pieces {
+            match piece {
+                PiecePlan::Text(number) => {
+                    out.extend_from_slice(self.program.constants.get(*number));
+                }
+                PiecePlan::Slot(slot) => self.push_value(self.slot(*slot), out),
+                PiecePlan::Variable(variable, key) => {
+                    self.push_variable(*variable, key.as_deref(), out);
                 }
             }
+            if out.len() > LONGEST {
+                out.truncate(LONGEST);
+                break;
+            }
         }
-        out
     }
 
     /// `%{VARIABLE.key}`.
@@ -206,53 +221,35 @@ impl<'a> Runner<'a> {
             SelectorPlan::All => true,
             SelectorPlan::Key(wanted) => key.eq_ignore_ascii_case(wanted),
             SelectorPlan::Slot(slot) => key == self.program.slots.name(*slot),
-            SelectorPlan::Regex(regex) => regex.is_match(key),
+            SelectorPlan::Regex(regex) | SelectorPlan::Keys(regex, _) => regex.is_match(key),
             SelectorPlan::Field(_) => false,
         }
     }
 
     /// All values of a variable that a selector means.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of a hundred variables these have members; each other one is a single value"
+    )]
     fn members(&mut self, variable: Variable, selector: &SelectorPlan, items: &mut Vec<Item>) {
+        let one = |value: Val| Item {
+            value,
+            variable,
+            key: Val::None,
+        };
         match variable {
             Variable::Tx => self.tx_members(selector, items),
             Variable::MatchedVar => {
                 let matched = self.run.matched;
-                items.extend(matched.map(|item| Item {
-                    value: item.value,
-                    variable,
-                    key: Val::None,
-                }));
+                items.extend(matched.map(|item| one(item.value)));
             }
             Variable::MatchedVarName => {
                 if let Some(item) = self.run.matched {
-                    let value = self.name_of(&item);
-                    items.push(Item {
-                        value,
-                        variable,
-                        key: Val::None,
-                    });
+                    items.push(one(self.name_of(&item)));
                 }
             }
             Variable::MatchedVars | Variable::MatchedVarsNames => {
-                for index in 0..self.run.matched_vars.len() {
-                    let Some(item) = self.run.matched_vars.get(index).copied() else {
-                        break;
-                    };
-                    let name = self.name_of(&item);
-                    let value = if variable == Variable::MatchedVars {
-                        item.value
-                    } else {
-                        name
-                    };
-                    let item = Item {
-                        value,
-                        variable,
-                        key: name,
-                    };
-                    if self.is_selected(selector, &item) {
-                        items.push(item);
-                    }
-                }
+                self.matched_members(variable, selector, items);
             }
             Variable::Env => {
                 for (name, value) in &self.state.environment {
@@ -278,23 +275,41 @@ impl<'a> Runner<'a> {
                 if let SelectorPlan::Key(key) = selector {
                     let mut bytes = Vec::new();
                     self.push_rule(key, &mut bytes);
-                    let value = Val::Text(self.state.store.add(&bytes));
-                    items.push(Item {
-                        value,
-                        variable,
-                        key: Val::None,
-                    });
+                    items.push(one(Val::Text(self.state.store.add(&bytes))));
                 }
             }
             _ => {
                 let value = self.scalar(variable);
                 if value != Val::None {
-                    items.push(Item {
-                        value,
-                        variable,
-                        key: Val::None,
-                    });
+                    items.push(one(value));
                 }
+            }
+        }
+    }
+
+    fn matched_members(
+        &mut self,
+        variable: Variable,
+        selector: &SelectorPlan,
+        items: &mut Vec<Item>,
+    ) {
+        for index in 0..self.run.matched_vars.len() {
+            let Some(item) = self.run.matched_vars.get(index).copied() else {
+                break;
+            };
+            let name = self.name_of(&item);
+            let value = if variable == Variable::MatchedVars {
+                item.value
+            } else {
+                name
+            };
+            let item = Item {
+                value,
+                variable,
+                key: name,
+            };
+            if self.is_selected(selector, &item) {
+                items.push(item);
             }
         }
     }
@@ -319,7 +334,16 @@ impl<'a> Runner<'a> {
             }
             return;
         }
-        for (slot, value) in (0_u32..).zip(&self.state.tx) {
+        if let SelectorPlan::Keys(_, slots) = selector {
+            for slot in slots {
+                let value = self.slot(*slot);
+                if value != Val::None {
+                    items.push(item(value, self.program.slot_name(*slot)));
+                }
+            }
+        }
+        let is_known = matches!(selector, SelectorPlan::Keys(..));
+        for (slot, value) in (0_u32..).zip(&self.state.tx).filter(|_| !is_known) {
             if *value != Val::None && selects(selector, self.program.slots.name(slot)) {
                 items.push(item(*value, self.program.slot_name(slot)));
             }
@@ -376,6 +400,10 @@ impl<'a> Runner<'a> {
     }
 
     /// A variable that is one value; `None` if it is not there.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not said of the request is said of its sender"
+    )]
     fn scalar(&mut self, variable: Variable) -> Val {
         let flag = |on: bool| Val::Int(i64::from(on));
         let size = |size: usize| Val::Int(i64::try_from(size).unwrap_or(i64::MAX));
@@ -422,37 +450,25 @@ impl<'a> Runner<'a> {
                 let files = self.state.body.files.iter();
                 size(files.map(|file| file.content.len()).sum())
             }
-            Variable::FullRequest => self.full_request(),
-            Variable::FullRequestLength => match self.full_request() {
-                Val::Text(text) => size(text.len()),
-                _ => Val::Int(0),
-            },
-            Variable::HighestSeverity => Val::Int(i64::from(
-                (self.state.highest_severity != NO_SEVERITY)
-                    .then_some(self.state.highest_severity)
-                    .unwrap_or(NO_SEVERITY),
-            )),
+            Variable::FullRequest => Val::Text(self.full_request()),
+            Variable::FullRequestLength => size(self.full_request().len()),
+            // Without one it is `NO_SEVERITY`, which rules compare with.
+            Variable::HighestSeverity => Val::Int(i64::from(self.state.highest_severity)),
             Variable::ModsecBuild => Val::Int(BUILD),
             _ => self.peer_scalar(variable),
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is not said of the sender is said of the response"
+    )]
     fn peer_scalar(&mut self, variable: Variable) -> Val {
         let peer = self.state.peer;
         match variable {
-            Variable::RemoteAddr | Variable::RemoteHost => {
-                let address = peer
-                    .client
-                    .map(|client| client.ip().to_canonical().to_string());
-                self.text(address.unwrap_or_default().as_bytes())
-            }
+            Variable::RemoteAddr | Variable::RemoteHost => self.address(peer.client),
             Variable::RemotePort => Val::Int(peer.client.map_or(0, |client| client.port().into())),
-            Variable::ServerAddr => {
-                let address = peer
-                    .server
-                    .map(|server| server.ip().to_canonical().to_string());
-                self.text(address.unwrap_or_default().as_bytes())
-            }
+            Variable::ServerAddr => self.address(peer.server),
             Variable::ServerPort => Val::Int(peer.server.map_or(0, |server| server.port().into())),
             Variable::ServerName => {
                 let host = self.state.header(b"host").to_vec();
@@ -475,19 +491,26 @@ impl<'a> Runner<'a> {
             Variable::UniqueId => Val::Text(peer.id),
             Variable::PathInfo => Val::Text(Text::default()),
             Variable::Duration => Val::Int(0),
-            Variable::Time
-            | Variable::TimeDay
-            | Variable::TimeEpoch
-            | Variable::TimeHour
-            | Variable::TimeMin
-            | Variable::TimeMon
-            | Variable::TimeSec
-            | Variable::TimeWday
-            | Variable::TimeYear => self.time(variable),
+            Variable::Time => {
+                let text = self.moment().clock();
+                self.text(text.as_bytes())
+            }
+            Variable::TimeDay => Val::Int(self.moment().day),
+            Variable::TimeEpoch => Val::Int(self.seconds()),
+            Variable::TimeHour => Val::Int(self.moment().hour),
+            Variable::TimeMin => Val::Int(self.moment().minute),
+            Variable::TimeMon => Val::Int(self.moment().month),
+            Variable::TimeSec => Val::Int(self.moment().second),
+            Variable::TimeWday => Val::Int(self.moment().weekday),
+            Variable::TimeYear => Val::Int(self.moment().year),
             _ => self.answer_scalar(variable),
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the last of three lists: a variable in none of them is not there"
+    )]
     fn answer_scalar(&mut self, variable: Variable) -> Val {
         let Some(status) = self.state.status else {
             return Val::None;
@@ -510,6 +533,16 @@ impl<'a> Runner<'a> {
             }
             _ => Val::None,
         }
+    }
+
+    fn address(&mut self, of: Option<SocketAddr>) -> Val {
+        let Some(of) = of else {
+            return Val::Text(Text::default());
+        };
+        Val::Text(self.state.store.write(|arena| {
+            // Writing to memory cannot fail.
+            let _infallible = write!(arena, "{}", of.ip().to_canonical());
+        }))
     }
 
     fn text(&mut self, bytes: &[u8]) -> Val {
@@ -537,7 +570,7 @@ impl<'a> Runner<'a> {
     }
 
     /// The request as it could have come.
-    fn full_request(&mut self) -> Val {
+    fn full_request(&mut self) -> Text {
         let mut whole = self.state.store.get(self.state.line.whole).to_vec();
         whole.push(b'\n');
         for field in &self.state.fields {
@@ -549,31 +582,11 @@ impl<'a> Runner<'a> {
         whole.push(b'\n');
         whole.extend_from_slice(self.state.store.body());
         self.run.work += u64::try_from(whole.len()).unwrap_or(u64::MAX);
-        self.text(&whole)
+        self.state.store.add(&whole)
     }
 
-    /// In UTC.
-    fn time(&mut self, variable: Variable) -> Val {
-        let seconds = self.seconds();
-        let days = seconds.div_euclid(86_400);
-        let of_day = seconds.rem_euclid(86_400);
-        let (year, month, day) = civil(days);
-        match variable {
-            Variable::TimeDay => Val::Int(day),
-            Variable::TimeHour => Val::Int(of_day / 3_600),
-            Variable::TimeMin => Val::Int(of_day / 60 % 60),
-            Variable::TimeMon => Val::Int(month),
-            Variable::TimeSec => Val::Int(of_day % 60),
-            // 1 January 1970 was a Thursday.
-            Variable::TimeWday => Val::Int((days + 4).rem_euclid(7)),
-            Variable::TimeYear => Val::Int(year),
-            Variable::Time => {
-                let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-                let text = format!("{hour:02}:{minute:02}:{second:02}");
-                self.text(text.as_bytes())
-            }
-            _ => Val::Int(seconds),
-        }
+    fn moment(&self) -> Moment {
+        Moment::at(self.seconds())
     }
 }
 
@@ -601,7 +614,7 @@ fn selects(selector: &SelectorPlan, key: &[u8]) -> bool {
     match selector {
         SelectorPlan::All => true,
         SelectorPlan::Key(wanted) => key.eq_ignore_ascii_case(wanted),
-        SelectorPlan::Regex(regex) => regex.is_match(key),
+        SelectorPlan::Regex(regex) | SelectorPlan::Keys(regex, _) => regex.is_match(key),
         SelectorPlan::Field(_) | SelectorPlan::Slot(_) => false,
     }
 }
@@ -619,19 +632,4 @@ fn host_name(host: &[u8]) -> &[u8] {
         return host.get(..end).unwrap_or(host);
     }
     host.split(|byte| *byte == b':').next().unwrap_or_default()
-}
-
-/// Year, month and day of a number of days since 1970, in the proleptic Gregorian calendar: eras of
-/// 400 years have 146,097 days, and years are counted from March, so that the leap day is the last.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }

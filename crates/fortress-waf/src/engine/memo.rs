@@ -1,7 +1,10 @@
 //! Transformed values, each made once: rules share chains, and chains share beginnings.
 
 use super::program::{Chains, Node, ROOT};
-use crate::store::{Store, Text};
+use crate::{
+    prefilter::Alphabet,
+    store::{Store, Text},
+};
 
 /// Results that are remembered: a table in which a newer one takes an older one's place.
 const ENTRIES: usize = 512;
@@ -48,13 +51,13 @@ impl Memo {
         }
     }
 
-    /// The value at a node. What no transformation changes is the very same text. `work` counts the
-    /// bytes that were looked at.
+    /// The value at a node, given the text and its alphabet, if it is known. What no transformation
+    /// changes is the very same text. `work` counts the bytes that were looked at.
     pub(super) fn at(
         &mut self,
         store: &mut Store,
         chains: &Chains,
-        text: Text,
+        (text, alphabet): (Text, Option<Alphabet>),
         node: Node,
         work: &mut u64,
     ) -> Text {
@@ -64,6 +67,15 @@ impl Memo {
         let Some((parent, transformation)) = chains.get(node) else {
             return text;
         };
+        // As long as nothing has changed the text, its alphabet says what can.
+        if let Some(alphabet) = alphabet
+            && !chains.can_change(node, alphabet)
+        {
+            let input = self.at(store, chains, (text, Some(alphabet)), parent, work);
+            if input == text {
+                return text;
+            }
+        }
         let slot = slot(text, node);
         if let Some(entry) = self.entries.get(slot)
             && entry.stamp == self.stamp
@@ -72,7 +84,7 @@ impl Memo {
         {
             return entry.output;
         }
-        let input = self.at(store, chains, text, parent, work);
+        let input = self.at(store, chains, (text, alphabet), parent, work);
         self.scratch.clear();
         *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
         let output = if transformation.apply(store.get(input), &mut self.scratch) {

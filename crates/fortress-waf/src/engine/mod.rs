@@ -8,6 +8,7 @@ mod act;
 mod compile;
 mod look;
 mod memo;
+mod moment;
 mod persist;
 mod program;
 mod run;

@@ -6,15 +6,17 @@ use std::{collections::HashMap, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use regex::bytes::Regex;
+use regex_syntax::hir::Hir;
 
 use super::{persist::Kept, screen::ScreenPlan, verdict::RefusalKind};
 use crate::{
     bits::Bits,
     operator::{ByteRanges, IpNetworks},
-    pattern::Pattern,
+    prefilter::Alphabet,
     seclang::{
         AllowScope, BodyProcessor, EngineMode, Operator, Phase, Place, Transformation, Variable,
     },
+    transform::Triggers,
 };
 
 /// Rules, compiled.
@@ -134,6 +136,8 @@ pub(super) enum SelectorPlan {
     /// A key of `TX` that has a slot.
     Slot(u32),
     Regex(Regex),
+    /// Of `TX`: the slots whose names it finds, for they are known; others are asked.
+    Keys(Regex, Box<[u32]>),
 }
 
 /// What is asked.
@@ -141,7 +145,7 @@ pub(super) enum SelectorPlan {
 pub(super) enum Op {
     Always,
     Never,
-    Rx(Pattern),
+    Rx(RxPlan),
     /// A pattern that is known only when the rule runs.
     RxMacro(TemplatePlan),
     /// The automaton, and the phrases that it was made from.
@@ -167,6 +171,18 @@ pub(super) enum Op {
     Ssn(Regex),
     Cpf(Regex),
     Svnr(Regex),
+}
+
+/// A regular expression.
+#[derive(Debug)]
+pub(super) struct RxPlan {
+    pub(super) regex: Regex,
+    /// What it was made from, until the screens are made.
+    pub(super) hir: Option<Hir>,
+    /// Groups that capture, the whole match among them.
+    pub(super) groups: usize,
+    /// It is `^.*$`, which finds every value, whole.
+    pub(super) is_everything: bool,
 }
 
 /// Text with macros, resolved as far as it can be.
@@ -257,23 +273,48 @@ pub(super) const ROOT: Node = 0;
 /// All chains of transformations, as a tree: equal beginnings are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chains {
-    /// Each node but the root, from 1: the node before it, and what is done there.
-    nodes: Vec<(Node, Transformation)>,
+    /// Each node but the root, from 1.
+    nodes: Vec<ChainNode>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ChainNode {
+    /// The node before it, and what is done here.
+    parent: Node,
+    step: Transformation,
+    /// A text without a byte of these groups stays as it is; none if any may change.
+    triggers: Option<Alphabet>,
 }
 
 impl Chains {
     /// The node that comes of `parent` by a transformation.
-    pub(super) fn child(&mut self, parent: Node, transformation: Transformation) -> Node {
+    pub(super) fn child(&mut self, parent: Node, step: Transformation) -> Node {
         let known = self
             .nodes
             .iter()
-            .position(|node| *node == (parent, transformation));
+            .position(|node| node.parent == parent && node.step == step);
         let index = known.unwrap_or_else(|| {
-            self.nodes.push((parent, transformation));
+            let triggers = match step.triggers() {
+                Triggers::Bytes(bytes) => Some(Alphabet::mask(bytes)),
+                Triggers::Always => None,
+            };
+            self.nodes.push(ChainNode {
+                parent,
+                step,
+                triggers,
+            });
             self.nodes.len() - 1
         });
         // Far fewer than 65,535: rules are bounded, and share their chains.
         Node::try_from(index + 1).unwrap_or(ROOT)
+    }
+
+    /// Whether the last step to a node can change a text of this alphabet.
+    pub(super) fn can_change(&self, node: Node, alphabet: Alphabet) -> bool {
+        let index = usize::from(node).checked_sub(1);
+        let node = index.and_then(|index| self.nodes.get(index));
+        let triggers = node.and_then(|node| node.triggers);
+        triggers.is_none_or(|triggers| alphabet.intersects(triggers))
     }
 
     /// The node of a whole chain.
@@ -286,7 +327,8 @@ impl Chains {
     /// What leads to a node; nothing for the root.
     pub(super) fn get(&self, node: Node) -> Option<(Node, Transformation)> {
         let index = usize::from(node).checked_sub(1)?;
-        self.nodes.get(index).copied()
+        let node = self.nodes.get(index)?;
+        Some((node.parent, node.step))
     }
 
     /// The whole chain that leads to a node.

@@ -4,6 +4,7 @@
 //! are asked about every value that they look at. What a match does to the transaction is in `act`,
 //! the values of variables are in `look`.
 
+use regex::bytes::Regex;
 use smallvec::SmallVec;
 
 use super::{
@@ -48,6 +49,9 @@ pub(super) struct Running {
     pub(super) removed_targets: Vec<u32>,
     pub(super) allowed: Option<(AllowScope, Phase)>,
     pub(super) refused: bool,
+    /// Room to put names and texts together.
+    pub(super) naming: Vec<u8>,
+    pub(super) expanding: Vec<u8>,
     items: Vec<Item>,
     hits: Vec<Hit>,
     spans: [Option<(usize, usize)>; 10],
@@ -419,7 +423,7 @@ impl<'a> Runner<'a> {
         Val::Text(
             self.run
                 .memo
-                .at(store, chains, text, node, &mut self.run.work),
+                .at(store, chains, (text, None), node, &mut self.run.work),
         )
     }
 
@@ -436,14 +440,16 @@ impl<'a> Runner<'a> {
         if let Op::RxMacro(template) = &link.op {
             return self.asks_pattern(template, value);
         }
-        let argument = match &link.op {
-            Op::Contains(template)
-            | Op::ContainsWord(template)
-            | Op::BeginsWith(template)
-            | Op::EndsWith(template)
-            | Op::StrEq(template)
-            | Op::Within(template) => self.evaluate(template),
-            _ => Val::None,
+        let argument = if let Op::Contains(template)
+        | Op::ContainsWord(template)
+        | Op::BeginsWith(template)
+        | Op::EndsWith(template)
+        | Op::StrEq(template)
+        | Op::Within(template) = &link.op
+        {
+            self.evaluate(template)
+        } else {
+            Val::None
         };
         let (program, store) = (self.program, &self.state.store);
         let mut buffer = Digits::default();
@@ -455,7 +461,8 @@ impl<'a> Runner<'a> {
         match &link.op {
             Op::Always => true,
             Op::Never => false,
-            Op::Rx(pattern) => find(&pattern.regex, bytes, spans),
+            Op::Rx(pattern) if pattern.is_everything => note(spans, 0, bytes.len()),
+            Op::Rx(pattern) => find(&pattern.regex, pattern.groups, bytes, spans),
             Op::Pm(automaton, _) => match automaton.find(bytes) {
                 Some(found) => note(spans, found.start(), found.end()),
                 None => false,
@@ -487,6 +494,11 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// What an operator that compares numbers says; nothing from one that looks at text.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "five of the operators compare numbers, and a new one is met in `asks`"
+    )]
     fn asks_number(&mut self, op: &'a Op, value: Val) -> Option<bool> {
         let (template, compare): (&TemplatePlan, fn(&i64, &i64) -> bool) = match op {
             Op::Eq(template) => (template, |a, b| a == b),
@@ -513,7 +525,8 @@ impl<'a> Runner<'a> {
         };
         let mut buffer = Digits::default();
         let bytes = bytes_of(self.program, &self.state.store, value, &mut buffer);
-        find(&pattern.regex, bytes, Some(&mut self.run.spans))
+        let groups = pattern.regex.captures_len();
+        find(&pattern.regex, groups, bytes, Some(&mut self.run.spans))
     }
 
     /// `TX:0` to `TX:9` after a match.
@@ -606,10 +619,14 @@ impl<'a> Runner<'a> {
 
 type Spans<'s> = Option<&'s mut [Option<(usize, usize)>; 10]>;
 
-fn find(regex: &regex::bytes::Regex, bytes: &[u8], spans: Spans<'_>) -> bool {
+fn find(regex: &Regex, groups: usize, bytes: &[u8], spans: Spans<'_>) -> bool {
     let Some(spans) = spans else {
         return regex.is_match(bytes);
     };
+    if groups == 1 {
+        let found = regex.find(bytes);
+        return found.is_some_and(|found| note(Some(spans), found.start(), found.end()));
+    }
     // Most values do not match; finding groups costs more than finding out.
     if !regex.is_match(bytes) {
         return false;
@@ -629,7 +646,7 @@ fn note(spans: Spans<'_>, start: usize, end: usize) -> bool {
     true
 }
 
-fn verify(regex: &regex::bytes::Regex, bytes: &[u8], is_real: fn(&[u8]) -> bool) -> bool {
+fn verify(regex: &Regex, bytes: &[u8], is_real: fn(&[u8]) -> bool) -> bool {
     regex
         .find_iter(bytes)
         .any(|found| is_real(found.as_bytes()))

@@ -57,8 +57,8 @@ pub(super) struct NodePlan {
     pub(super) tests: Bits,
     /// A value without a byte of these groups is the same after the chain, but for letter case.
     pub(super) triggers: Alphabet,
-    /// The chain changes every value; but what comes of a shorter one matches no test.
-    pub(super) always: Option<usize>,
+    /// The chain changes every value.
+    pub(super) always: Option<Always>,
     /// A shorter result matches no test.
     pub(super) least: usize,
 }
@@ -96,6 +96,16 @@ impl Hit {
     }
 }
 
+/// A chain that changes every value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Always {
+    /// What comes of a shorter value matches no test.
+    pub(super) shortest: usize,
+    /// It decodes base64, up to the first byte that is none, after steps that leave a value without
+    /// a byte of these groups as it is: then only that beginning counts.
+    pub(super) decodes: Option<Alphabet>,
+}
+
 /// What was found so far.
 #[derive(Debug, Default)]
 pub(super) struct Screener {
@@ -124,7 +134,7 @@ struct Group {
 /// Values beyond this are not kept transformed.
 const LARGE: usize = 64 << 10;
 /// Values up to this are read by libinjection if their alphabet allows.
-const SHORT: usize = 64;
+const SHORT: usize = 1_024;
 /// What looking at a value costs besides its bytes.
 const VALUE: u64 = 32;
 
@@ -239,11 +249,23 @@ impl Screener {
         let mark = tools.state.store.used();
         self.used = 0;
         self.unchanged.fill(false);
+        let mut run = None;
         for plan in &site.nodes {
             let changes = match plan.always {
                 None => is_dot || alphabet.intersects(plan.triggers),
                 // What cannot match is left out altogether.
-                Some(shortest) if text.len() < shortest => continue,
+                Some(always) if text.len() < always.shortest => continue,
+                Some(Always {
+                    shortest,
+                    decodes: Some(before),
+                }) if !alphabet.intersects(before) => {
+                    let store = &tools.state.store;
+                    let run = *run.get_or_insert_with(|| base64_run(store.get(text)));
+                    if run < shortest {
+                        continue;
+                    }
+                    true
+                }
                 Some(_) => true,
             };
             if !changes {
@@ -251,9 +273,10 @@ impl Screener {
                 continue;
             }
             let store = &mut tools.state.store;
+            let of = (text, Some(alphabet));
             let changed = tools
                 .memo
-                .at(store, tools.chains, text, plan.node, tools.work);
+                .at(store, tools.chains, of, plan.node, tools.work);
             if changed == text {
                 self.unchanged.or(&plan.tests);
             } else if changed.len() >= plan.least {
@@ -314,12 +337,15 @@ impl Screener {
         if proven {
             self.candidates.and_not(&plan.attacks);
         }
-        let kind = self.kinds.of(alphabet);
-        if !kind.sqli {
-            self.candidates.and_not(&plan.sqli);
-        }
-        if !kind.xss {
-            self.candidates.and_not(&plan.xss);
+        let asks_sqli = self.candidates.meets(&plan.sqli);
+        if asks_sqli || self.candidates.meets(&plan.xss) {
+            let kind = self.kinds.of(alphabet);
+            if !kind.sqli {
+                self.candidates.and_not(&plan.sqli);
+            }
+            if !kind.xss {
+                self.candidates.and_not(&plan.xss);
+            }
         }
         let bytes = tools.state.store.get(text);
         plan.prefilter
@@ -352,6 +378,13 @@ impl Screener {
     }
 }
 
+/// How many bytes of base64 a text begins with; line breaks count.
+fn base64_run(text: &[u8]) -> usize {
+    let is_other =
+        |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'\r' | b'\n'));
+    text.iter().position(is_other).unwrap_or(text.len())
+}
+
 /// Whether libinjection could find something in values of an alphabet, remembered for the last few
 /// alphabets: more bytes only ever make it more likely, so all bytes of the groups are asked about.
 #[derive(Debug)]
@@ -366,7 +399,7 @@ struct Kind {
 }
 
 /// Alphabets that are remembered.
-const KINDS: usize = 128;
+const KINDS: usize = 1_024;
 
 impl Default for Kinds {
     fn default() -> Self {

@@ -13,10 +13,13 @@ struct Case<'a> {
     line: (&'a str, &'a str),
     fields: &'a [(&'a str, &'a str)],
     body: &'a [u8],
-    answer: Option<(u16, &'a [(&'a str, &'a str)], &'a [u8])>,
+    answer: Option<Answer<'a>>,
     proven: &'a [&'a str],
     budget: u64,
 }
+
+/// A status, fields and a body.
+type Answer<'a> = (u16, &'a [(&'a str, &'a str)], &'a [u8]);
 
 const PLAIN: Case<'static> = Case {
     line: ("GET", "/"),

@@ -2,7 +2,11 @@
 //!
 //! Deliberately not here: what rules make of it (`run`), and which values can match (`screen`).
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+};
 
 use bytes::Bytes;
 
@@ -146,6 +150,10 @@ impl Bucket {
     }
 
     /// The buckets of a variable, in the order in which rules see them; none if it is computed.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of a hundred variables most are computed; this is the list of those that are not"
+    )]
     pub(super) fn of(variable: Variable, selector: &SelectorPlan) -> &'static [Self] {
         match variable {
             Variable::Args => &[Self::Query, Self::Body],
@@ -176,6 +184,7 @@ impl Bucket {
                 | SelectorPlan::Key(_)
                 | SelectorPlan::Field(_)
                 | SelectorPlan::Slot(_)
+                | SelectorPlan::Keys(..)
                 | SelectorPlan::Regex(_) => &[Self::XmlText],
             },
             Variable::ResponseHeaders => &[Self::AnswerField],
@@ -231,6 +240,7 @@ pub(super) struct Peer {
 /// A dynamic key of `TX`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named {
+    hash: u64,
     pub(super) key: Text,
     pub(super) value: Val,
 }
@@ -261,7 +271,10 @@ pub(super) struct State {
     pub(super) answer_body: Text,
     pub(super) tx: Vec<Val>,
     pub(super) named: Vec<Named>,
-    named_index: HashMap<Box<[u8]>, usize>,
+    /// By hash, once there are more than a few.
+    named_index: HashMap<u64, usize>,
+    /// Keyed by chance: clients choose names.
+    hasher: RandomState,
     pub(super) environment: Vec<(Text, Val)>,
     pub(super) opened: Vec<Opened>,
     pub(super) engine: EngineMode,
@@ -297,6 +310,7 @@ impl Default for State {
             tx: Vec::new(),
             named: Vec::new(),
             named_index: HashMap::new(),
+            hasher: RandomState::new(),
             environment: Vec::new(),
             opened: Vec::new(),
             engine: EngineMode::Off,
@@ -312,6 +326,8 @@ pub(super) const NO_SEVERITY: u8 = 255;
 /// Memory that an idle transaction keeps.
 const KEPT_ARENA: usize = 64 << 10;
 const KEPT_ENTRIES: usize = 4_096;
+/// Keys of `TX` that are looked through one by one.
+const FEW: usize = 32;
 
 impl State {
     /// Makes it ready for another transaction.
@@ -625,15 +641,15 @@ impl State {
         match selector {
             SelectorPlan::All => true,
             SelectorPlan::Field(number) => self.field_number(bucket, index) == *number,
-            SelectorPlan::Key(wanted) => match bucket {
+            SelectorPlan::Key(wanted) => {
                 // `/*` and `//@*`, which the bucket stands for.
-                Bucket::XmlText | Bucket::XmlAttribute => true,
-                _ => key.is_some_and(|key| self.store.get(key).eq_ignore_ascii_case(wanted)),
-            },
+                matches!(bucket, Bucket::XmlText | Bucket::XmlAttribute)
+                    || key.is_some_and(|key| self.store.get(key).eq_ignore_ascii_case(wanted))
+            }
             SelectorPlan::Regex(regex) => {
                 key.is_some_and(|key| regex.is_match(self.store.get(key)))
             }
-            SelectorPlan::Slot(_) => false,
+            SelectorPlan::Slot(_) | SelectorPlan::Keys(..) => false,
         }
     }
 
@@ -649,22 +665,42 @@ impl State {
         target.variable == variable && self.selects(&target.selector, bucket, index, key)
     }
 
-    /// The value of a key of `TX` that has no slot.
+    /// The place of a key of `TX` that has no slot.
     pub(super) fn named(&self, key: &[u8]) -> Option<usize> {
-        self.named_index.get(key).copied()
+        self.find_named(key, self.hasher.hash_one(key))
+    }
+
+    fn find_named(&self, key: &[u8], hash: u64) -> Option<usize> {
+        if self.named.len() <= FEW {
+            let mut named = self.named.iter();
+            return named.position(|named| named.hash == hash && self.store.get(named.key) == key);
+        }
+        // Two keys with one hash are two entries, of which the second is found only by its key.
+        let at = *self.named_index.get(&hash)?;
+        let is_it = |named: &Named| named.hash == hash && self.store.get(named.key) == key;
+        if self.named.get(at).is_some_and(is_it) {
+            return Some(at);
+        }
+        self.named.iter().position(is_it)
     }
 
     /// Sets a key of `TX` that has no slot.
     pub(super) fn set_named(&mut self, key: &[u8], value: Val) {
-        if let Some(index) = self.named(key) {
+        let hash = self.hasher.hash_one(key);
+        if let Some(index) = self.find_named(key, hash) {
             if let Some(named) = self.named.get_mut(index) {
                 named.value = value;
             }
             return;
         }
-        self.named_index.insert(key.into(), self.named.len());
         let key = self.store.add(key);
-        self.named.push(Named { key, value });
+        self.named.push(Named { hash, key, value });
+        if self.named.len() == FEW + 1 {
+            let all = self.named.iter().enumerate();
+            self.named_index = all.map(|(at, named)| (named.hash, at)).collect();
+        } else if self.named.len() > FEW {
+            self.named_index.entry(hash).or_insert(self.named.len() - 1);
+        }
     }
 
     /// Whether the description proved a value.
@@ -694,9 +730,8 @@ impl State {
             let name = self.store.get(*name);
             let is_name = |index: &usize| {
                 let key = self.value(*bucket, *index).and_then(|(_, key)| key);
-                key.is_some_and(|key| match bucket {
-                    Bucket::Field => self.store.get(key).eq_ignore_ascii_case(name),
-                    _ => self.store.get(key) == name,
+                key.map(|key| self.store.get(key)).is_some_and(|key| {
+                    key == name || bucket == &Bucket::Field && key.eq_ignore_ascii_case(name)
                 })
             };
             (0..self.count(*bucket)).filter(is_name).nth(1).is_none()

@@ -383,9 +383,10 @@ impl Rewriter<'_> {
             let mut high = low;
             if self.take_if(b'-') && !matches!(self.peek(), Some(b']') | None) {
                 let next = self.take().unwrap_or_default();
-                match self.member(next)? {
-                    Item::Byte(byte) => high = byte,
-                    _ => self.at = ahead,
+                if let Item::Byte(byte) = self.member(next)? {
+                    high = byte;
+                } else {
+                    self.at = ahead;
                 }
             } else {
                 self.at = ahead;

@@ -1,3 +1,5 @@
+//! Patterns mean what PCRE means by them, or are refused.
+
 use super::{Mistake, Pattern};
 
 #[track_caller]

@@ -60,6 +60,11 @@ use crate::{ByteSet, bits::Bits};
 /// keeps out next to nothing that two let pass, and every gate brings strings to look for.
 const PLANES: usize = 2;
 
+/// What it costs to ask one test about a text besides its bytes, and to look at one byte for all
+/// strings, in the time that a test takes for a byte.
+const ASKING: u64 = 64;
+const LOOKING: u64 = 4;
+
 /// Alphabets that a thread remembers. Benign traffic has some tens; an attacker who makes up more
 /// costs the time of working them out, which is that of a few hundred bytes of text.
 const REMEMBERED: usize = 512;
@@ -159,6 +164,10 @@ impl Builder {
     }
 }
 
+fn widen(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
 /// One bit of the planes, or several of one word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Flag {
@@ -231,6 +240,16 @@ impl Prefilter {
         if waiting == 0 {
             return;
         }
+        // Where few are left, asking them costs less than looking for their strings.
+        let left: u32 = candidates
+            .words()
+            .iter()
+            .zip(open)
+            .map(|(word, open)| (word & !open).count_ones())
+            .sum();
+        if u64::from(left) * (ASKING + widen(text.len())) < widen(text.len()) * LOOKING {
+            return;
+        }
         planes.copy_from_slice(gates);
         self.scanner.scan(text, planes);
         for plane in planes.chunks_exact(width) {
@@ -241,6 +260,7 @@ impl Prefilter {
     }
 
     /// Bytes of memory that it holds.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         let demands = self
             .demands

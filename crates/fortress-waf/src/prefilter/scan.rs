@@ -551,6 +551,7 @@ impl Scanner {
     }
 
     /// Bytes of memory that it holds.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         size_of_val(&*self.tables)
             + size_of_val(&*self.tags)

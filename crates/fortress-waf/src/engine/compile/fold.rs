@@ -347,11 +347,8 @@ impl Folder<'_> {
             TemplatePlan::Fixed(number, _) => {
                 Some(value_of(self.compiler.constants.get(*number), *number))
             }
-            TemplatePlan::Slot(slot) => match self.slot(*slot)? {
-                // An unset key expands to nothing, which as a number is zero.
-                Val::None => None,
-                value => Some(value),
-            },
+            // An unset key expands to nothing, which as a number is zero.
+            TemplatePlan::Slot(slot) => self.slot(*slot).filter(|value| *value != Val::None),
             TemplatePlan::Pieces(pieces) => match &**pieces {
                 [PiecePlan::Text(number)] => Some(Val::Const(*number)),
                 _ => None,
@@ -467,6 +464,7 @@ impl Folder<'_> {
                     SelectorPlan::All
                     | SelectorPlan::Key(_)
                     | SelectorPlan::Field(_)
+                    | SelectorPlan::Keys(..)
                     | SelectorPlan::Regex(_) => self.touched.fill(true),
                 }
             }

@@ -14,10 +14,11 @@ use super::{
     Screening,
     persist::Kept,
     program::{
-        Chains, Constants, ControlPlan, FieldNames, Program, RulePlan, Skip, Slots, Step, Val,
+        Chains, Constants, ControlPlan, FieldNames, Op, Program, RulePlan, SelectorPlan, Skip,
+        Slots, Step, Val,
     },
 };
-use crate::seclang::{Mistake, Phase, Place, Ruleset};
+use crate::seclang::{Mistake, Phase, Place, Ruleset, Variable};
 
 /// Compiles rules.
 pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program, Vec<Mistake>> {
@@ -31,9 +32,11 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
     if !compiler.mistakes.is_empty() {
         return Err(compiler.mistakes);
     }
+    find_keys(&mut rules, &compiler.slots);
     let mut phases = phases(&mut rules, &drafts);
     let folded = fold::fold(&compiler, &mut rules, &mut phases);
     let (request, response) = screens::screens(&mut compiler, &rules, &mut phases, screening);
+    forget_trees(&mut rules);
     let names = compiler.slots.names().iter();
     let slot_names = names.map(|name| compiler.constants.add(name)).collect();
     let processor_names = ["", "URLENCODED", "MULTIPART", "JSON", "XML"]
@@ -55,6 +58,31 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
         request,
         response,
     })
+}
+
+/// Finds the keys of `TX` that selectors with regular expressions mean, now that all are known.
+fn find_keys(rules: &mut [RulePlan], slots: &Slots) {
+    let links = rules.iter_mut().flat_map(|rule| &mut rule.links);
+    let targets = links.flat_map(|link| link.targets.iter_mut().chain(&mut link.excluded));
+    for target in targets.filter(|target| target.variable == Variable::Tx) {
+        if let SelectorPlan::Regex(regex) = &target.selector {
+            let found = (0_u32..).zip(slots.names());
+            let found = found.filter(|(_, name)| regex.is_match(name));
+            let found = found.map(|(slot, _)| slot).collect();
+            target.selector = SelectorPlan::Keys(regex.clone(), found);
+        }
+    }
+}
+
+/// Trees of regular expressions are large, and nobody needs them any more.
+fn forget_trees(rules: &mut [RulePlan]) {
+    for link in rules.iter_mut().flat_map(|rule| &mut rule.links) {
+        match &mut link.op {
+            Op::Rx(pattern) => pattern.hir = None,
+            Op::Pm(_, phrases) => *phrases = Vec::new(),
+            _ => {}
+        }
+    }
 }
 
 /// What is shared by all rules while they are compiled.

@@ -175,18 +175,16 @@ impl Compiler {
         let (mut captures, mut multi) = (false, false);
         let (mut effects, mut controls) = (Vec::new(), Vec::new());
         for action in draft.defaults.iter().chain(&link.actions) {
-            match action {
-                Action::Transform(transformation) => chain.push(*transformation),
-                Action::TransformNone => chain.clear(),
-                Action::Capture => captures = true,
-                Action::MultiMatch => multi = true,
-                Action::Control(control) => {
-                    if let Some(control) = self.control(control, all, &link.place) {
-                        controls.push(control);
-                    }
-                }
-                action => effects.extend(self.effect(action)),
+            if let Action::Transform(transformation) = action {
+                chain.push(*transformation);
+            } else if let Action::TransformNone = action {
+                chain.clear();
+            } else if let Action::Control(control) = action {
+                controls.extend(self.control(control, all, &link.place));
             }
+            captures |= matches!(action, Action::Capture);
+            multi |= matches!(action, Action::MultiMatch);
+            effects.extend(self.effect(action));
         }
         let node = self.chains.node(&chain);
         let nodes = if multi {
@@ -226,14 +224,16 @@ impl Compiler {
             Selector::All => SelectorPlan::All,
             Selector::Key(key) => {
                 let key = key.to_ascii_lowercase().into_bytes();
-                match target.variable {
-                    Variable::Tx => SelectorPlan::Slot(self.slots.add(&key)),
+                let is_field = matches!(
+                    target.variable,
                     Variable::RequestHeaders | Variable::ResponseHeaders
-                        if super::super::program::FieldNames::can_hold(&key) =>
-                    {
-                        SelectorPlan::Field(self.fields.add(&key))
-                    }
-                    _ => SelectorPlan::Key(key.into()),
+                );
+                if target.variable == Variable::Tx {
+                    SelectorPlan::Slot(self.slots.add(&key))
+                } else if is_field && super::super::program::FieldNames::can_hold(&key) {
+                    SelectorPlan::Field(self.fields.add(&key))
+                } else {
+                    SelectorPlan::Key(key.into())
                 }
             }
             Selector::Regex(text) => {

@@ -9,7 +9,7 @@ use super::{
         program::{
             Chains, LinkPlan, Node, Op, RulePlan, SelectorPlan, Step, TargetPlan, TemplatePlan,
         },
-        screen::{NodePlan, ScreenPlan, SitePlan},
+        screen::{Always, NodePlan, ScreenPlan, SitePlan},
         values::Bucket,
     },
     Compiler, index_of,
@@ -141,7 +141,7 @@ fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -
         (!text.is_empty()).then(|| builder.phrases([text].into_iter()))
     };
     match &link.op {
-        Op::Rx(pattern) => Some(builder.regex(&pattern.hir)),
+        Op::Rx(pattern) => Some(builder.regex(pattern.hir.as_ref()?)),
         Op::Pm(_, phrases) => Some(builder.phrases(phrases.iter().map(Vec::as_slice))),
         Op::Contains(argument)
         | Op::ContainsWord(argument)
@@ -220,19 +220,18 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
     }
     let mut triggers = ByteSet::EMPTY;
     for plan in &mut site.nodes {
-        let chain = chains.chain(plan.node);
         if plan.always.is_some() {
             // Four characters of base64 give three bytes, and nothing before or after adds any.
-            let shortest = if chains
-                .chain(plan.node)
-                .iter()
-                .all(|step| never_lengthens(*step))
-            {
+            let chain = chains.chain(plan.node);
+            let shortest = if chain.iter().all(|step| never_lengthens(*step)) {
                 plan.least.saturating_mul(4) / 3
             } else {
                 0
             };
-            plan.always = Some(shortest);
+            plan.always = Some(Always {
+                shortest,
+                decodes: before_base64(&chain),
+            });
             site.shortest = site.shortest.min(shortest);
         } else {
             site.all.or(&plan.tests);
@@ -249,7 +248,10 @@ fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
         node,
         tests: Bits::new(tests),
         triggers: Alphabet::mask(triggers.unwrap_or(ByteSet::ALL)),
-        always: triggers.is_none().then_some(0),
+        always: triggers.is_none().then_some(Always {
+            shortest: 0,
+            decodes: None,
+        }),
         least: usize::MAX,
     }
 }
@@ -279,6 +281,21 @@ fn trigger_bytes(chains: &Chains, node: Node) -> Option<ByteSet> {
 
 const UPPER: ByteSet = ByteSet::range(b'A', b'Z');
 
+/// The groups of bytes that steps before a strict decoding of base64 would change.
+fn before_base64(chain: &[Transformation]) -> Option<Alphabet> {
+    let at = chain
+        .iter()
+        .position(|step| *step == Transformation::Base64Decode)?;
+    let before = chain.get(..at)?.iter();
+    let mut bytes = before.map(|step| match (step, step.triggers()) {
+        // A change of case changes what base64 says.
+        (_, Triggers::Bytes(bytes)) => Some(bytes),
+        (_, Triggers::Always) => None,
+    });
+    let bytes = bytes.try_fold(ByteSet::EMPTY, |all, bytes| Some(all.union(bytes?)));
+    bytes.map(Alphabet::mask)
+}
+
 /// Whether a step of a chain with base64 in it gives no more bytes than it takes.
 fn never_lengthens(step: Transformation) -> bool {
     match step.triggers() {
@@ -294,10 +311,16 @@ fn never_lengthens(step: Transformation) -> bool {
 
 /// The bytes that a value must have at least to match.
 fn least(link: &LinkPlan) -> usize {
-    match &link.op {
-        Op::Rx(pattern) => pattern.hir.properties().minimum_len().unwrap_or(0),
-        Op::Pm(_, phrases) => phrases.iter().map(Vec::len).min().unwrap_or(0),
-        _ => 0,
+    if let Op::Rx(pattern) = &link.op {
+        let least = pattern
+            .hir
+            .as_ref()
+            .map(|hir| hir.properties().minimum_len());
+        least.flatten().unwrap_or(0)
+    } else if let Op::Pm(_, phrases) = &link.op {
+        phrases.iter().map(Vec::len).min().unwrap_or(0)
+    } else {
+        0
     }
 }
 
@@ -313,6 +336,7 @@ fn looks_at(target: &TargetPlan, bucket: Bucket, field: Option<u16>) -> bool {
         | SelectorPlan::Key(_)
         | SelectorPlan::Regex(_)
         | SelectorPlan::Field(_)
+        | SelectorPlan::Keys(..)
         | SelectorPlan::Slot(_) => true,
     }
 }

@@ -2,14 +2,16 @@
 
 use aho_corasick::AhoCorasickBuilder;
 use regex::bytes::Regex;
+use regex_syntax::hir::{Hir, HirKind, Look};
 
 use super::{
-    super::program::{Op, TemplatePlan},
+    super::program::{Op, RxPlan, TemplatePlan},
     Compiler,
 };
 use crate::{
+    ByteSet,
     operator::{ByteRanges, IpNetworks},
-    pattern::Pattern,
+    pattern::{Pattern, bytes_of},
     seclang::{Link, Operator, Test},
 };
 
@@ -84,8 +86,33 @@ impl Compiler {
                     .to_owned(),
             );
         }
-        Ok(Op::Rx(pattern))
+        Ok(Op::Rx(RxPlan {
+            groups: pattern.regex.captures_len(),
+            is_everything: is_everything(&pattern.hir),
+            regex: pattern.regex,
+            hir: Some(pattern.hir),
+        }))
     }
+}
+
+/// Whether a pattern is `^.*$`.
+fn is_everything(hir: &Hir) -> bool {
+    let HirKind::Concat(parts) = hir.kind() else {
+        return false;
+    };
+    let [start, middle, end] = parts.as_slice() else {
+        return false;
+    };
+    let HirKind::Repetition(repetition) = middle.kind() else {
+        return false;
+    };
+    let any = match repetition.sub.kind() {
+        HirKind::Class(class) => bytes_of(class) == ByteSet::ALL,
+        _ => false,
+    };
+    let has_bounds = matches!(start.kind(), HirKind::Look(Look::Start))
+        && matches!(end.kind(), HirKind::Look(Look::End));
+    any && has_bounds && repetition.min == 0 && repetition.max.is_none()
 }
 
 /// The argument, where macros cannot stand.

@@ -1,3 +1,5 @@
+//! Test files mean what go-ftw takes them for, and mistakes in them have a place.
+
 use super::*;
 
 fn parse(text: &str) -> Result<TestFile, String> {

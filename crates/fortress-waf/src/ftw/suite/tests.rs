@@ -1,3 +1,5 @@
+//! A report is honest: excuses must be needed and true, and what is expected can be replaced.
+
 use fortress_model::Sources;
 
 use super::*;
