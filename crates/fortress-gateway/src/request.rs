@@ -1,8 +1,8 @@
 //! A request as the guards see it: parsed once, normalised once, and already free of what is said
 //! only between two hops or what only a proxy may say.
 //!
-//! The guards look at exactly the header fields that the upstream will get. Deliberately not here:
-//! reading from the wire (`h1`, `connection`) and deciding anything about the operation.
+//! The guards look at exactly the header fields that the upstream will get; rules see a few more that
+//! the client sent. Deliberately not here: reading from the wire (`h1`, `connection`) and deciding anything about the operation.
 
 use std::{
     fmt::Write as _,
@@ -85,8 +85,12 @@ pub(crate) enum BodyError {
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) path: NormalizedPath,
+    /// As it came.
     pub(crate) query: Option<Box<str>>,
     pub(crate) headers: HeaderMap,
+    /// Fields that end here, for rules alone: what a client says in them can be an attack on whoever
+    /// reads them, or tell that it is none of the usual clients.
+    pub(crate) ended: SmallVec<[(HeaderName, HeaderValue); 2]>,
 }
 
 /// Normalises the path and cleans the header fields; notes what was taken away.
@@ -101,6 +105,7 @@ pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box
     decision.path.clear();
     decision.path.push_str(path.as_str());
     let mut headers = head.headers;
+    let ended = ended(&headers);
     clean(decision, &mut headers)?;
     let query = query.map(Box::from);
     Ok((
@@ -109,9 +114,23 @@ pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box
             path,
             query,
             headers,
+            ended,
         },
         head.host,
     ))
+}
+
+fn ended(headers: &HeaderMap) -> SmallVec<[(HeaderName, HeaderValue); 2]> {
+    let told = [
+        header::CONNECTION,
+        header::FORWARDED,
+        HeaderName::from_static("x-forwarded-for"),
+    ];
+    let values = told.iter().flat_map(|name| {
+        let values = headers.get_all(name).iter();
+        values.map(|value| (name.clone(), value.clone()))
+    });
+    values.collect()
 }
 
 /// What makes some servers answer another request than the one that was checked. An operation that

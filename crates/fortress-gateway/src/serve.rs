@@ -56,6 +56,7 @@ impl Cleared {
                 path,
                 query,
                 headers,
+                ended: _,
             },
             body,
         ) = inspected.into_parts();

@@ -241,6 +241,11 @@ reasons! {
     /// properties does not mend it.
     ResponseInvalid = "response.invalid", BAD_GATEWAY, Api10;
 
+    /// The rules did not come to the end of the upstream's answer within `bounds.inspection`, so what
+    /// they would have found is not known.
+    ///
+    /// The answer has more values, or longer ones, than the rules can look at for that much work.
+    WafResponseExhausted = "waf.response_exhausted", BAD_GATEWAY, Api10;
     /// The rules that matched the upstream's answer add up to the anomaly score of
     /// `waf.response_threshold`: it looks like leaked data, an error message of a program or a
     /// database, or a web shell.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use fortress_gateway::{Exposure, KeyRing, Server, ServerError, compile};
+use fortress_gateway::{Exposure, Gateway, KeyRing, Server, ServerError, compile};
 use fortress_model::{Diagnostic, Mode, Severity, Sources, config, diagnostic};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -129,6 +129,7 @@ pub(crate) struct Serving {
     server: Server,
     apis: usize,
     exposures: Vec<Exposure>,
+    rules: Vec<String>,
     watch: Watch,
 }
 
@@ -153,6 +154,7 @@ impl Serving {
         warn(&diagnostics, &sources);
         let mut files = config.files.clone();
         files.extend(gateway.files().iter().cloned());
+        let rules = rules(&gateway);
         let workers =
             workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         Ok(Self {
@@ -160,6 +162,7 @@ impl Serving {
             server: Server::start(gateway, &config, keys, workers).map_err(|error| hint(&error))?,
             apis: config.apis.len(),
             exposures: compiled.exposures,
+            rules,
             watch: Watch::new(files),
         })
     }
@@ -191,14 +194,14 @@ impl Serving {
                 revision,
                 "reloaded in {} ms: {}",
                 began.elapsed().as_millis(),
-                operations(&self.exposures)
+                self.protection()
             ),
             Err(error) => {
                 self.server.refused();
                 tracing::error!("not reloaded, the former configuration stays in force: {error:#}");
             }
         }
-        supervisor.ready(&operations(&self.exposures));
+        supervisor.ready(&self.protection());
     }
 
     fn try_reload(&mut self) -> Result<u64> {
@@ -215,6 +218,7 @@ impl Serving {
         warn(&diagnostics, &sources);
         let mut files = config.files.clone();
         files.extend(gateway.files().iter().cloned());
+        let rules = rules(&gateway);
         let revision = self
             .server
             .apply(gateway)
@@ -222,6 +226,7 @@ impl Serving {
         self.watch.follow(files);
         self.apis = config.apis.len();
         self.exposures = compiled.exposures;
+        self.rules = rules;
         Ok(revision)
     }
 
@@ -253,9 +258,18 @@ impl Serving {
             env!("CARGO_PKG_VERSION"),
             addresses.join(", "),
             count(self.apis, "API"),
-            operations(&self.exposures),
+            self.protection(),
             took.as_millis()
         )
+    }
+
+    /// `12 operations (9 protected, 2 public), enforce; CRS 4.28.0 PL1`.
+    fn protection(&self) -> String {
+        let mut text = operations(&self.exposures);
+        if !self.rules.is_empty() {
+            text.push_str(&format!("; {}", self.rules.join(", ")));
+        }
+        text
     }
 
     fn ready_json(&self, took: Duration) -> Value {
@@ -270,9 +284,39 @@ impl Serving {
             "ready": true, "version": env!("CARGO_PKG_VERSION"), "listening": listening, "apis": self.apis,
             "operations": counts.total(), "protected": counts.protected,
             "public": counts.public, "undescribed": exposure::undescribed_json(&self.exposures),
-            "modes": modes(&self.exposures),
+            "modes": modes(&self.exposures), "rules": self.rules,
             "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         })
+    }
+}
+
+/// Which rules run, each once.
+fn rules(gateway: &Gateway) -> Vec<String> {
+    let mut names = Vec::new();
+    for rules in gateway.rules() {
+        let name = rules_name(rules.components(), || rules.paranoia());
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// `CRS 4.28.0 PL1`, by what the rules call themselves.
+fn rules_name<'r>(
+    mut components: impl Iterator<Item = &'r str>,
+    paranoia: impl FnOnce() -> Option<u8>,
+) -> String {
+    let known = components.find_map(|component| match component.split_once('/')? {
+        ("OWASP_CRS", version) => Some(Some(version)),
+        ("Fortress_builtin", _) => Some(None),
+        _ => None,
+    });
+    match (known, paranoia()) {
+        (None, _) => "own rules".to_owned(),
+        (Some(None), _) => "built-in rules".to_owned(),
+        (Some(Some(version)), None) => format!("CRS {version}"),
+        (Some(Some(version)), Some(level)) => format!("CRS {version} PL{level}"),
     }
 }
 
@@ -401,6 +445,16 @@ mod tests {
             access,
             mode,
         }
+    }
+
+    #[test]
+    fn the_ready_line_names_the_rules() {
+        let name = |components: &[&str], level| rules_name(components.iter().copied(), || level);
+        assert_eq!(name(&["OWASP_CRS/4.28.0"], Some(1)), "CRS 4.28.0 PL1");
+        assert_eq!(name(&["plugin/1", "OWASP_CRS/3.3.5"], None), "CRS 3.3.5");
+        assert_eq!(name(&["Fortress_builtin/1"], Some(2)), "built-in rules");
+        assert_eq!(name(&["plugin"], None), "own rules");
+        assert_eq!(name(&[], None), "own rules");
     }
 
     #[test]

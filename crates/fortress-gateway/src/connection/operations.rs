@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::{
     metrics,
-    path::split_target,
+    path::{encode_query, split_target},
     reply::{Reply, ReplyBody},
     request::Head,
     route,
@@ -65,9 +65,10 @@ pub(super) fn redirect(head: &Head, port: u16) -> Reply {
         format!(":{port}")
     };
     let target = if head.target.starts_with('/') {
-        &*head.target
+        // `Location` holds a URI; of the path nothing changes.
+        encode_query(head.target.clone())
     } else {
-        "/"
+        "/".into()
     };
     let mut reply = text(
         StatusCode::PERMANENT_REDIRECT,

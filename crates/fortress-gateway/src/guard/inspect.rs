@@ -53,6 +53,7 @@ pub(crate) async fn check(
         request.headers.remove(header::RANGE);
         request.headers.remove(header::IF_RANGE);
     }
+    let packing = Packing::of(decision, &request.headers)?;
     if let Some(rules) = &plan.rules {
         let length = wire.announced().map_or(Length::Unknown, |_| Length::Known);
         let operation = plan.operation().map(|(_, operation)| operation);
@@ -61,7 +62,7 @@ pub(crate) async fn check(
             .head(decision, &request, length, operation, &proven)?;
     }
     let raw = read(decision, &plan.bounds, wire).await?;
-    let (body, is_plain) = decoded(decision, plan, &mut request.headers, raw)?;
+    let (body, is_plain) = decoded(decision, plan, &mut request.headers, packing, raw)?;
     let proven = if is_plain {
         described(decision, plan, &request.headers, &body)?
     } else {
@@ -224,24 +225,46 @@ async fn read(
     Ok(whole.freeze())
 }
 
+/// How a body came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Packing {
+    Plain,
+    Coded(Coding),
+    /// In a way that is not undone here, which the mode let pass.
+    Unknown,
+}
+
+impl Packing {
+    /// As the fields say, before anything of the body is read.
+    fn of(decision: &mut Decision, headers: &HeaderMap) -> Result<Self, Denial> {
+        match Coding::of(headers) {
+            Ok(None) => Ok(Self::Plain),
+            Ok(Some(coding)) => Ok(Self::Coded(coding)),
+            Err(unknown) => {
+                let detail = format!("`{unknown}`; decoded are gzip, br and zstd, one at a time");
+                decision.refuse(Reason::ContentEncodingUnknown, detail)?;
+                Ok(Self::Unknown)
+            }
+        }
+    }
+}
+
 /// Undoes `Content-Encoding`, so that the upstream gets the very bytes that were checked. Says
 /// whether that succeeded: where the mode lets pass what did not, it goes on as it came, unchecked.
 fn decoded(
     decision: &mut Decision,
     plan: &OperationPlan,
     headers: &mut HeaderMap,
+    packing: Packing,
     raw: Bytes,
 ) -> Result<(Bytes, bool), Denial> {
     headers.remove(header::CONTENT_LENGTH);
     // What clients accept is between them and the gateway: an encoded answer could not be checked.
     headers.remove(header::ACCEPT_ENCODING);
-    let coding = match Coding::of(headers) {
-        Ok(coding) => coding,
-        Err(unknown) => {
-            let detail = format!("`{unknown}`; decoded are gzip, br and zstd, one at a time");
-            decision.refuse(Reason::ContentEncodingUnknown, detail)?;
-            return Ok((raw, false));
-        }
+    let coding = match packing {
+        Packing::Unknown => return Ok((raw, false)),
+        Packing::Plain => None,
+        Packing::Coded(coding) => Some(coding),
     };
     let Some(coding) = coding.filter(|_| !raw.is_empty()) else {
         headers.remove(header::CONTENT_ENCODING);

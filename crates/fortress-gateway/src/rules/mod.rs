@@ -1,8 +1,8 @@
 //! The rules of `waf` over a request and its answer: what they get to see, and what becomes of their
 //! verdicts.
 //!
-//! They see what the upstream will get, and of the answer what the client will get. Deliberately not
-//! here: what a rule means (`fortress-waf`), which rules an operation has (`compile`), and what of a
+//! They see what the upstream will get and the fields that a client says to the gateway itself, and
+//! of the answer what the client will get. Deliberately not here: what a rule means (`fortress-waf`), which rules an operation has (`compile`), and what of a
 //! match is kept (`record`).
 
 mod record;
@@ -22,6 +22,8 @@ use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transa
 use http::{HeaderName, header};
 
 use crate::{
+    compile::Gateway,
+    decode::Coding,
     reply::{Reply, ReplyBody},
     request::Request,
     worker::Worker,
@@ -45,6 +47,45 @@ impl Rules {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.engine.rules()
+    }
+
+    /// What they call themselves, such as `OWASP_CRS/4.28.0`.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.engine.components()
+    }
+
+    /// The paranoia level, as they themselves say it: of the configuration, or of their own set-up.
+    pub fn paranoia(&self) -> Option<u8> {
+        let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+        let opening = Opening {
+            client: nobody,
+            server: nobody,
+            now: UNIX_EPOCH,
+            id: "",
+            budget: self.budget,
+        };
+        let mut trial = Transaction::new(Arc::clone(&self.engine), Box::default(), &opening);
+        trial.request_line(b"GET", b"/", b"HTTP/1.1");
+        let _verdict: Verdict = trial.request_head();
+        // The other is the name that it has in the Core Rule Set 3.
+        let level = ["blocking_paranoia_level", "paranoia_level"]
+            .iter()
+            .find_map(|key| trial.tx(key))?;
+        String::from_utf8(level).ok()?.parse().ok()
+    }
+}
+
+impl Gateway {
+    /// The rules that run, each set of them once.
+    pub fn rules(&self) -> Vec<&Rules> {
+        let mut sets: Vec<&Rules> = Vec::new();
+        for rules in self.plans.iter().filter_map(|plan| plan.rules.as_ref()) {
+            let is_known = |known: &&Rules| Arc::ptr_eq(&known.engine, &rules.engine);
+            if !sets.iter().any(is_known) {
+                sets.push(rules);
+            }
+        }
+        sets
     }
 }
 
@@ -161,11 +202,15 @@ impl Run {
         // HTTP/2 has it in `:authority`.
         self.transaction
             .request_field(b"host", decision.host.as_bytes());
-        for (name, value) in &request.headers {
-            if !is_ours(name) {
-                self.transaction
-                    .request_field(name.as_str().as_bytes(), value.as_bytes());
-            }
+        // A body that came packed is searched unpacked; what is not undone here goes on as it came.
+        let is_undone = Coding::of(&request.headers).is_ok();
+        let sent = request.headers.iter().filter(|(name, _)| {
+            !is_ours(name) && !(is_undone && **name == header::CONTENT_ENCODING)
+        });
+        let ended = request.ended.iter().map(|(name, value)| (name, value));
+        for (name, value) in sent.chain(ended) {
+            self.transaction
+                .request_field(name.as_str().as_bytes(), value.as_bytes());
         }
         if length == Length::Unknown && decision.version == "HTTP/1.1" {
             // Taken away as what ends at this hop; a body without either would look smuggled.
@@ -225,7 +270,7 @@ impl Run {
     /// must not cost the rest. A body that is not held is not searched.
     ///
     /// # Errors
-    /// `waf.response_score`.
+    /// `waf.response_score`, `waf.response_exhausted`.
     pub(crate) fn answer(&mut self, decision: &mut Decision, reply: &Reply) -> Result<(), Denial> {
         let transaction = &mut self.transaction;
         transaction.response_line(reply.status.as_u16(), decision.version.as_bytes());
@@ -271,25 +316,19 @@ impl Run {
         }
     }
 
-    /// What was not looked at to the end is not known to be harmless: a request is refused. An answer
-    /// passes, as one does that is larger than `bounds.response`: the upstream has acted by now, and
-    /// is no attacker by itself.
+    /// What was not looked at to the end is not known to be harmless.
     fn exhausted(&self, decision: &mut Decision, message: Message) -> Result<(), Denial> {
         decision.rules.get_or_insert_default().exhausted = true;
         let budget = self.rules.budget;
-        match message {
-            Message::Request => decision.refuse_under(
-                self.rules.mode,
-                Reason::WafExhausted,
-                format!("the rules did not come to their end within {budget} bytes of work"),
-            ),
-            Message::Answer => {
-                decision.notes.push(format!(
-                    "response not searched to its end: over {budget} bytes of work for the rules"
-                ));
-                Ok(())
-            }
-        }
+        let reason = match message {
+            Message::Request => Reason::WafExhausted,
+            Message::Answer => Reason::WafResponseExhausted,
+        };
+        decision.refuse_under(
+            self.rules.mode,
+            reason,
+            format!("the rules did not come to their end within {budget} bytes of work"),
+        )
     }
 
     /// Takes over what was found since the last time.
@@ -341,18 +380,11 @@ pub(crate) enum Length {
     Unknown,
 }
 
-/// Fields that the gateway itself wrote, or undoes before the upstream gets the request: a body that
-/// came packed is searched unpacked.
+/// Fields that the gateway itself wrote.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "host"
-            | "x-forwarded-for"
-            | "x-forwarded-proto"
-            | "x-forwarded-host"
-            | "x-request-id"
-            | "content-encoding"
-            | "accept-encoding"
+        "host" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-request-id"
     )
 }
 

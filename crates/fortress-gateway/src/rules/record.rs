@@ -16,6 +16,7 @@ use fortress_waf::{
     seclang::Phase,
 };
 use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
 
 use super::Message;
 
@@ -49,15 +50,15 @@ pub(super) fn add(record: &mut RulesRecord, finding: &Finding, query: Option<&st
         record.more = record.more.saturating_add(1);
         return;
     }
-    let is_secret = |matched: &Matched| !may_be_shown(&matched.variable);
+    let shown = Shown::of(&finding.matched);
     // What a rule says of what it matched quotes it, and perhaps what lies around it.
-    let data = if finding.matched.is_empty()
-        || finding.matched.iter().any(is_secret)
-        || has_secret_name(&finding.data)
-    {
-        String::new()
-    } else {
+    let is_harmless = !finding.matched.is_empty()
+        && finding.matched.iter().all(|matched| shown.has(matched))
+        && (shown.is_all_of(&finding.data) || !has_secret_name(&finding.data));
+    let data = if is_harmless {
         cut(&finding.data, DATA)
+    } else {
+        String::new()
     };
     record.matches.push(RuleMatch {
         rule: finding.rule,
@@ -66,18 +67,19 @@ pub(super) fn add(record: &mut RulesRecord, finding: &Finding, query: Option<&st
         message: cut(&finding.message, MESSAGE),
         data,
         score: finding.score,
-        values: values(&finding.matched, query),
+        values: values(&finding.matched, &shown, query),
     });
 }
 
-fn values(matched: &[Matched], query: Option<&str>) -> Vec<MatchedValue> {
+fn values(matched: &[Matched], shown: &Shown<'_>, query: Option<&str>) -> Vec<MatchedValue> {
     matched
         .iter()
         .take(RulesRecord::VALUES)
         .map(|matched| MatchedValue {
             variable: cut(&matched.variable, VARIABLE),
             parameter: parameter(&matched.variable, query).map(|name| name.to_string()),
-            excerpt: may_be_shown(&matched.variable)
+            excerpt: shown
+                .has(matched)
                 .then(|| cut(&String::from_utf8_lossy(&matched.value), EXCERPT)),
             transformations: matched
                 .transformations
@@ -215,6 +217,63 @@ fn has_name(query: &str, name: &str) -> bool {
     })
 }
 
+/// What of a finding may be shown.
+struct Shown<'f> {
+    matched: &'f [Matched],
+    values: SmallVec<[&'f [u8]; 4]>,
+}
+
+impl<'f> Shown<'f> {
+    fn of(matched: &'f [Matched]) -> Self {
+        let shown = matched.iter().filter(|one| may_be_shown(&one.variable));
+        Self {
+            matched,
+            values: shown.map(|one| one.value.as_slice()).collect(),
+        }
+    }
+
+    /// A later link of a chain often looks again at what the one before matched, or captured of it.
+    fn has(&self, matched: &Matched) -> bool {
+        let variable = &matched.variable;
+        let is_capture = variable
+            .strip_prefix("TX:")
+            .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+        may_be_shown(variable)
+            || (variable == "MATCHED_VAR" || is_capture) && self.has_part(&matched.value)
+    }
+
+    /// Whether a `logdata` quotes nothing but what is shown. In the form that nearly all rules of the
+    /// Core Rule Set have, what is quoted can be told from the rest; words in it (`/etc/passwd`) then
+    /// tell nothing of a secret.
+    fn is_all_of(&self, data: &str) -> bool {
+        let Some(quote) = data.strip_prefix("Matched Data: ") else {
+            return false;
+        };
+        let is_whole = |rest: &str, name: &str| {
+            let value = rest.strip_prefix(name);
+            value.is_some_and(|value| {
+                value.is_empty()
+                    || value
+                        .strip_prefix(": ")
+                        .is_some_and(|value| self.has_part(value.as_bytes()))
+            })
+        };
+        quote.match_indices(WITHIN).any(|(at, _)| {
+            let piece = quote.get(..at).unwrap_or_default();
+            let rest = quote.get(at + WITHIN.len()..).unwrap_or_default();
+            let mut names = self.matched.iter().map(|matched| &matched.variable);
+            self.has_part(piece.as_bytes()) && names.any(|name| is_whole(rest, name))
+        })
+    }
+
+    fn has_part(&self, piece: &[u8]) -> bool {
+        let mut values = self.values.iter();
+        values.any(|value| memchr::memmem::find(value, piece).is_some())
+    }
+}
+
+const WITHIN: &str = " found within ";
+
 /// Whether a journal may hold the beginning of this variable's value: one parameter, field or name,
 /// and none that is called like a secret. A whole (`REQUEST_BODY`, `QUERY_STRING`, `XML`) has secrets
 /// in it, an answer is what is not to leak, and a cookie is a credential.
@@ -243,6 +302,8 @@ fn may_be_shown(variable: &str) -> bool {
         "REMOTE_ADDR",
     ];
     let bare = variable.trim_start_matches('&');
+    // What was matched before in the same rule, by its own name.
+    let bare = bare.strip_prefix("MATCHED_VARS:").unwrap_or(bare);
     let (collection, name) = bare.split_once(':').unwrap_or((bare, ""));
     SHOWN.contains(&collection) && !has_secret_name(name)
 }
@@ -336,6 +397,7 @@ mod tests {
             "REQUEST_HEADERS:user-agent",
             "REQUEST_COOKIES_NAMES:a",
             "&ARGS",
+            "MATCHED_VARS:ARGS:a",
             "ARGS:author",
             "ARGS:monkey",
         ] {
@@ -357,7 +419,9 @@ mod tests {
             "XML:/*",
             "RESPONSE_BODY",
             "RESPONSE_HEADERS:location",
-            "MATCHED_VARS:ARGS:a",
+            "MATCHED_VAR",
+            "MATCHED_VARS:ARGS:pin",
+            "MATCHED_VARS:REQUEST_COOKIES:a",
             "TX:0",
         ] {
             assert!(!may_be_shown(variable), "{variable}");
@@ -426,6 +490,62 @@ mod tests {
         add(&mut record, &finding("RESPONSE_BODY", "hunter2"), None);
         assert_eq!(record.matches.len(), 3);
         assert!(!format!("{record:?}").contains("hunter2"), "{record:?}");
+    }
+
+    #[track_caller]
+    fn check_data(chain: &[(&str, &str)], data: &str, is_kept: bool) {
+        let mut finding = finding("ARGS:q", "");
+        let matched = chain.iter().map(|(variable, value)| Matched {
+            variable: (*variable).into(),
+            value: (*value).into(),
+            ..finding.matched[0].clone()
+        });
+        finding.matched = matched.collect();
+        finding.data = data.into();
+        let mut record = RulesRecord::default();
+        add(&mut record, &finding, None);
+        assert_eq!(record.matches[0].data == data, is_kept, "{data}");
+        let quotes = |value: &MatchedValue| value.excerpt.is_some();
+        let all = record.matches[0].values.iter().all(quotes);
+        assert!(all || !is_kept, "{record:?}");
+    }
+
+    #[test]
+    fn what_a_rule_quotes_is_kept_where_it_is_shown_anyway() {
+        let path = [("ARGS:q", "a /etc/passwd")];
+        check_data(&path, "Matched Data: passwd found within ARGS:q", true);
+        check_data(
+            &path,
+            "Matched Data: passwd found within ARGS:q: a /etc/passwd",
+            true,
+        );
+        // It lies elsewhere, or nobody knows where.
+        for data in [
+            "Matched Data: token=a found within ARGS:q: a /etc/passwd",
+            "Matched Data: passwd found within ARGS:q: passwd=a",
+            "Matched Data: passwd found within ARGS:token: a /etc/passwd",
+            "Matched Data: passwd found within ARGS:q=a",
+            "passwd found within ARGS:q: a /etc/passwd",
+            "Matched Data: passwd",
+        ] {
+            check_data(&path, data, false);
+        }
+        let chain = [
+            ("REQUEST_HEADERS:referer", "a#b /etc/passwd"),
+            ("TX:0", "#b /etc/passwd"),
+            ("MATCHED_VAR", "#b /etc/passwd"),
+            ("MATCHED_VARS:REQUEST_HEADERS:referer", "a#b /etc/passwd"),
+        ];
+        let data = "Matched Data: b found within REQUEST_HEADERS:referer: #b /etc/passwd";
+        check_data(&chain, data, true);
+        for secret in [
+            ("TX:0", "hunter2"),
+            ("MATCHED_VAR", "hunter2"),
+            ("TX:sid", "b"),
+            ("MATCHED_VARS:ARGS:password", "b"),
+        ] {
+            check_data(&[chain[0], secret], data, false);
+        }
     }
 
     #[test]

@@ -295,6 +295,7 @@ fn request(text: &str) -> Vec<u8> {
 }
 
 fn response(text: &str) -> Vec<u8> {
+    let text = tokens(text);
     let (head, body) = text
         .split_once("\n\n")
         .unwrap_or((text.trim_end_matches('\n'), ""));

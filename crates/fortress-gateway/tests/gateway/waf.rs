@@ -140,6 +140,89 @@ fn requests_in_chunks_and_packed_ones_look_like_others() {
     assert!(!waf.to_string().contains("ncoding"), "{waf}");
 }
 
+/// What the fields say to the gateway itself is nobody else's, and is searched all the same.
+#[test]
+fn fields_that_end_at_the_gateway_are_searched() {
+    let upstream = Upstream::start();
+    let Some(gateway) = start(&upstream, "paranoia: 1") else {
+        return;
+    };
+    let judged = |lines: &str| {
+        let text = format!(
+            "GET /comments?q=fine HTTP/1.1\r\nHost: api.test\r\n{}\r\n",
+            lines.replace('\n', "\r\n")
+        );
+        let sent = send(gateway.addresses[0], text.as_bytes());
+        let event = gateway.event(sent[0].header("x-request-id").unwrap());
+        let waf = event["unmapped"]["fortress"].get("waf").cloned();
+        (sent[0].status, waf.unwrap_or_default())
+    };
+    for ordinary in [
+        "User-Agent: curl/8.9.1\nAccept: */*\nAccept-Encoding: deflate, gzip, br, zstd\n",
+        "User-Agent: curl/8.9.1\nAccept: */*\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\n",
+        "User-Agent: ApacheBench/2.3\nAccept: */*\nConnection: Keep-Alive\n",
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0\n\
+         Accept: text/html,application/xhtml+xml,*/*;q=0.8\nAccept-Language: en-US,en;q=0.5\n\
+         Accept-Encoding: gzip, deflate, br, zstd\nConnection: keep-alive\nReferer: https://app.test/a?b=c\n\
+         Sec-Fetch-Mode: navigate\nUpgrade-Insecure-Requests: 1\nDNT: 1\n",
+        "User-Agent: a/1\nAccept: */*\nX-Forwarded-For: 203.0.113.9, 2001:db8::1\nForwarded: for=\"[2001:db8::1]\";proto=https\nVia: 1.1 proxy\n",
+    ] {
+        let (status, waf) = judged(ordinary);
+        assert_eq!((status, waf), (200, serde_json::Value::Null), "{ordinary}");
+    }
+    for request in upstream.received() {
+        let forwarded = request.header("x-forwarded-for");
+        assert_eq!(forwarded, Some("127.0.0.1"), "{request:?}");
+        for ended in ["accept-encoding", "connection", "forwarded"] {
+            assert_eq!(request.header(ended), None, "{request:?}");
+        }
+    }
+    let long = format!("Accept-Encoding: {}\n", "a".repeat(101));
+    for (odd, rule, parameter) in [
+        (
+            "Connection: keep-alive, close\n",
+            920_210,
+            "header.connection",
+        ),
+        (long.as_str(), 920_520, "header.accept-encoding"),
+        (
+            "X-Forwarded-For: <?=phpinfo()?>\n",
+            933_100,
+            "header.x-forwarded-for",
+        ),
+        (
+            "Forwarded: for=\"<?=phpinfo()?>\"\n",
+            933_100,
+            "header.forwarded",
+        ),
+    ] {
+        let (_, waf) = judged(&format!("User-Agent: a/1\nAccept: */*\n{odd}"));
+        let found = waf["rules"].as_array().into_iter().flatten();
+        let mut found = found.filter(|found| found["rule"] == rule);
+        let first = found.next().unwrap_or_else(|| panic!("{odd}: {waf}"));
+        assert_eq!(first["matched"][0]["parameter"], parameter, "{waf}");
+    }
+}
+
+/// Browsers send some characters raw in a query. They are searched as they came, and go on encoded.
+#[test]
+fn a_query_is_searched_as_it_came() {
+    let upstream = Upstream::start();
+    let Some(gateway) = start(&upstream, "paranoia: 1") else {
+        return;
+    };
+    let response = ask(&gateway, "GET /comments?q=[caf\u{e9}]|{x}", "");
+    let event = gateway.event(response.header("x-request-id").unwrap());
+    assert_eq!(response.status, 200, "{event}");
+    assert_eq!(
+        upstream.received()[0].head.lines().next().unwrap(),
+        "GET /comments?q=%5Bcaf%C3%A9%5D%7C%7Bx%7D HTTP/1.1"
+    );
+    let response = ask(&gateway, "GET /comments?q=<script>alert(1)</script>", "");
+    assert_eq!(response.code().as_deref(), Some("waf.anomaly_score"));
+    assert!(upstream.received().is_empty());
+}
+
 #[test]
 fn they_hold_after_a_reload_too() {
     let upstream = Upstream::start();

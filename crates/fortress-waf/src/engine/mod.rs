@@ -76,6 +76,12 @@ impl Engine {
         self.program.folded
     }
 
+    /// What its rule sets call themselves (`SecComponentSignature`), such as `OWASP_CRS/4.28.0`.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        let components = &self.program.settings.components;
+        components.iter().map(AsRef::as_ref)
+    }
+
     /// The tags of a rule, as far as they have no macros.
     #[must_use]
     pub fn tags(&self, id: u64) -> Vec<&[u8]> {

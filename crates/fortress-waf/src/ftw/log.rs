@@ -46,7 +46,7 @@ const SEVERITIES: [&str; 8] = [
 ];
 
 /// ` [name "value"]`: what would end a value or the line is escaped.
-fn field(entry: &mut String, name: &str, value: &[u8]) {
+pub fn field(entry: &mut String, name: &str, value: &[u8]) {
     entry.push_str(&format!(" [{name} \""));
     for chunk in value.utf8_chunks() {
         for c in chunk.valid().chars() {

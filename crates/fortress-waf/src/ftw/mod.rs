@@ -22,6 +22,7 @@ pub use self::{
     compare::{Difference, compare},
     format::{Input, Output, Stage, Test, TestFile},
     judge::{Observed, judge},
+    log::field as log_field,
     overrides::{Override, Overrides},
     process::{Process, in_parallel},
     refusing::{Refusing, refusing},

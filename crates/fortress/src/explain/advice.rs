@@ -112,7 +112,7 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "declare the property in the description, or let undeclared ones pass",
             Some("OP.requests.undeclared: allow"),
         ),
-        Reason::WafExhausted => (
+        Reason::WafExhausted | Reason::WafResponseExhausted => (
             "raise the bound, or leave out the rules that look longest",
             Some("OP.bounds.inspection: 1GiB"),
         ),

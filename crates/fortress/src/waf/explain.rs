@@ -190,10 +190,11 @@ struct Told {
 }
 
 /// Reasons that rules give.
-const OF_RULES: [Reason; 5] = [
+const OF_RULES: [Reason; 6] = [
     Reason::WafAnomalyScore,
     Reason::WafRule,
     Reason::WafExhausted,
+    Reason::WafResponseExhausted,
     Reason::WafResponseScore,
     Reason::BodyMalformed,
 ];

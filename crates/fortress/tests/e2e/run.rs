@@ -40,7 +40,7 @@ fn start(place: &Place, upstream: &str) -> (Program, String) {
         "{ready}"
     );
     assert!(
-        ready.contains("; 1 API, 1 operation (0 protected, 1 public), enforce; "),
+        ready.contains("; 1 API, 1 operation (0 protected, 1 public), enforce; built-in rules; "),
         "{ready}"
     );
     let address = ready

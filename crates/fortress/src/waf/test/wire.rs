@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use fortress_waf::ftw::{Observed, Setup, Test, in_parallel};
+use fortress_waf::ftw::{Input, Observed, Setup, Test, in_parallel, log_field};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -63,9 +63,10 @@ pub(super) fn observe(
     bar.finish_and_clear();
     gateway.stop()?;
     let journal = journal(&place.path().join("journal.ndjson"))?;
-    let observed = answers.into_iter().map(|stages| {
-        let stages = stages.into_iter();
-        stages.map(|answer| answer.observed(&journal)).collect()
+    let observed = tests.iter().zip(answers).map(|(test, answers)| {
+        let stages = test.stages.iter().zip(answers);
+        let observed = stages.map(|(stage, answer)| answer.observed(&journal, &stage.input));
+        observed.collect()
     });
     Ok(observed.collect())
 }
@@ -214,9 +215,17 @@ impl Answer {
         length.is_some_and(|length: usize| body.len() >= length)
     }
 
-    fn observed(self, journal: &Journal) -> Observed {
+    fn observed(self, journal: &Journal, input: &Input) -> Observed {
         let recorded = self.field("x-request-id").and_then(|id| journal.get(id));
-        let recorded = recorded.cloned().unwrap_or_default();
+        let mut recorded = recorded.cloned().unwrap_or_default();
+        // The gateway has names of fields in lower case; a test looks for them as it sent them.
+        for (name, _) in &input.headers {
+            let place = |name: &str| format!("REQUEST_HEADERS:{name}: ");
+            let (known, sent) = (place(&name.to_ascii_lowercase()), place(name));
+            for entry in &mut recorded.log {
+                *entry = entry.replace(&known, &sent);
+            }
+        }
         Observed {
             status: self.status(),
             rules: recorded.rules,
@@ -335,8 +344,10 @@ fn recorded(event: &Value) -> Recorded {
 impl Recorded {
     fn add(&mut self, rule: u64, message: &str, data: &str) {
         self.rules.push(rule);
-        self.log.push(format!(
-            "ModSecurity: Warning. [id \"{rule}\"] [msg \"{message}\"] [data \"{data}\"]"
-        ));
+        let mut entry = String::from("ModSecurity: Warning.");
+        log_field(&mut entry, "id", rule.to_string().as_bytes());
+        log_field(&mut entry, "msg", message.as_bytes());
+        log_field(&mut entry, "data", data.as_bytes());
+        self.log.push(entry);
     }
 }
