@@ -280,9 +280,28 @@ fn a_target_holds_the_characters_of_a_uri() {
         );
     }
     for target in [
-        "a", "/a#b", "/a\"b", "/<a>", "/a^b", "/a`b", "/{id}", "/a|b", "/é", "/a\u{7f}", "/a\x01",
-        "/a?b#c", "/a?é", "/a?b\u{7f}", "/a?b\0", "?a", "#",
-        "/[a]", ".", "../a", "%2fa", "a/b",
+        "a",
+        "/a#b",
+        "/a\"b",
+        "/<a>",
+        "/a^b",
+        "/a`b",
+        "/{id}",
+        "/a|b",
+        "/é",
+        "/a\u{7f}",
+        "/a\x01",
+        "/a?b#c",
+        "/a?é",
+        "/a?b\u{7f}",
+        "/a?b\0",
+        "?a",
+        "#",
+        "/[a]",
+        ".",
+        "../a",
+        "%2fa",
+        "a/b",
     ] {
         refused(
             line(&format!("GET {target} HTTP/1.1")),
