@@ -142,11 +142,10 @@ fn inspect(engine: &Arc<Engine>, target: &str, body: &str) -> Verdict {
     for (name, value) in fields.iter().take(count) {
         transaction.request_field(name.as_bytes(), value.as_bytes());
     }
-    let verdict = transaction.request_head();
-    if verdict != Verdict::Pass {
-        return verdict;
+    match transaction.request_head() {
+        Verdict::Pass => transaction.request_body(Bytes::copy_from_slice(body.as_bytes())),
+        verdict @ (Verdict::Refuse(_) | Verdict::Exhausted) => verdict,
     }
-    transaction.request_body(Bytes::copy_from_slice(body.as_bytes()))
 }
 
 fn links(ruleset: &Ruleset) -> usize {
