@@ -92,20 +92,12 @@ pub(crate) async fn check(
         });
     }
     let Some((_, operation)) = plan.operation() else {
-        decision
-            .notes
-            .push("response not checked: the API has no description".into());
-        if plan.rules.is_none() || !may_be_searched(&headers) {
-            return Ok(streamed(plan, status, headers, Bytes::new(), body));
-        }
-        return match hold(decision, plan, &mut body, deadline).await? {
-            Held::Whole(held) => Ok(Reply {
-                status,
-                headers,
-                body: ReplyBody::Full(held),
-            }),
-            Held::TooLarge(held) => Ok(streamed(plan, status, headers, held, body)),
+        let incoming = Incoming {
+            status,
+            headers,
+            body,
         };
+        return unchecked(decision, plan, incoming, deadline).await;
     };
     if headers
         .get_all(header::CONTENT_TYPE)
@@ -144,6 +136,34 @@ pub(crate) async fn check(
             ));
             Ok(streamed(plan, status, headers, held, body))
         }
+    }
+}
+
+/// An answer that no description speaks of: it is held for the rules, if they can want to see it.
+async fn unchecked(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    incoming: Incoming,
+    deadline: Instant,
+) -> Result<Reply, Denial> {
+    let Incoming {
+        status,
+        headers,
+        mut body,
+    } = incoming;
+    decision
+        .notes
+        .push("response not checked: the API has no description".into());
+    if plan.rules.is_none() || !may_be_searched(&headers) {
+        return Ok(streamed(plan, status, headers, Bytes::new(), body));
+    }
+    match hold(decision, plan, &mut body, deadline).await? {
+        Held::Whole(held) => Ok(Reply {
+            status,
+            headers,
+            body: ReplyBody::Full(held),
+        }),
+        Held::TooLarge(held) => Ok(streamed(plan, status, headers, held, body)),
     }
 }
 

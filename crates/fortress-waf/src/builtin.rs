@@ -95,7 +95,7 @@ mod tests {
                 let operator = link.test.operator;
                 let matches: Test = if operator == Operator::Rx {
                     let pattern = Pattern::parse(&argument).unwrap();
-                    assert!(!pattern.widened);
+                    assert!(!Pattern::check(&argument).unwrap());
                     Box::new(move |text: &[u8]| pattern.regex.is_match(text))
                 } else if operator == Operator::DetectSqli {
                     Box::new(|text: &[u8]| injection::sqli::detect(text).is_some())

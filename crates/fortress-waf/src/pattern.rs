@@ -25,10 +25,6 @@ pub(crate) struct Pattern {
     pub(crate) regex: Regex,
     /// The tree that `regex` was compiled from.
     pub(crate) hir: Hir,
-    /// Whether it matches more than PCRE would: an atomic group or possessive quantifier became an
-    /// ordinary one and could not be shown to mean the same. A negated operator (`!@rx`) must not
-    /// use such a pattern, since it would let pass what PCRE's meaning stops.
-    pub(crate) widened: bool,
 }
 
 /// Why a pattern is refused.
@@ -50,6 +46,16 @@ pub(crate) enum Mistake {
 }
 
 impl Pattern {
+    /// Reads a pattern without compiling it. Says whether it matches more than PCRE would: an atomic
+    /// group or possessive quantifier becomes an ordinary one and could not be shown to mean the
+    /// same. A negated operator (`!@rx`) must not use such a pattern, since it would let pass what
+    /// PCRE's meaning stops.
+    pub(crate) fn check(pattern: &[u8]) -> Result<bool, Mistake> {
+        let rewritten = rewrite::rewrite(pattern)?;
+        tree(&rewritten.text, false)?;
+        Ok(!rewritten.possessive.iter().all(gives_nothing_back))
+    }
+
     /// Reads and compiles a pattern with the flags that ModSecurity gives to every one: bytes
     /// instead of characters, and a dot that matches line feeds too.
     pub(crate) fn parse(pattern: &[u8]) -> Result<Self, Mistake> {
@@ -62,12 +68,7 @@ impl Pattern {
             .dfa_size_limit(CACHE_LIMIT)
             .build()
             .map_err(|error| Mistake::Syntax(last_line(&error)))?;
-        let widened = !rewritten.possessive.iter().all(gives_nothing_back);
-        Ok(Self {
-            regex,
-            hir,
-            widened,
-        })
+        Ok(Self { regex, hir })
     }
 }
 

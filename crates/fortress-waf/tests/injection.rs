@@ -2,6 +2,13 @@
 //! first checks dismiss it never finds.
 //!
 //! `FORTRESS_INJECTION_TEXTS` sets how many texts are made up (20,000 by default).
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests may fail, and say what they skip"
+)]
 
 #[path = "injection/oracle.rs"]
 mod oracle;

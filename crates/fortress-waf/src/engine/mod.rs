@@ -153,6 +153,7 @@ impl Transaction {
         running.response.reset(&program.response);
         running.work = 0;
         running.budget = opening.budget;
+        running.undecided = false;
         running.matched = None;
         running.matched_vars.clear();
         running.findings.clear();
@@ -325,6 +326,7 @@ impl Transaction {
     pub fn end(&mut self) {
         // Nothing is refused any more, and nothing is left unlogged for its cost.
         self.memory.running.work = 0;
+        self.memory.running.undecided = false;
         let _verdict: Verdict = self.runner().phase(Phase::Logging);
     }
 

@@ -6,7 +6,6 @@ use std::{collections::HashMap, sync::Arc};
 
 use aho_corasick::AhoCorasick;
 use regex::bytes::Regex;
-use regex_syntax::hir::Hir;
 
 use super::{persist::Kept, screen::ScreenPlan, verdict::RefusalKind};
 use crate::{
@@ -146,6 +145,10 @@ pub(super) enum Op {
     Always,
     Never,
     Rx(RxPlan),
+    /// A pattern that is compiled only if its rule stays: a constant.
+    Pending(u32),
+    /// A pattern that only a backtracking matcher can decide.
+    Backtracking(Box<fancy_regex::Regex>),
     /// A pattern that is known only when the rule runs.
     RxMacro(TemplatePlan),
     /// The automaton, and the phrases that it was made from.
@@ -177,8 +180,8 @@ pub(super) enum Op {
 #[derive(Debug)]
 pub(super) struct RxPlan {
     pub(super) regex: Regex,
-    /// What it was made from, until the screens are made.
-    pub(super) hir: Option<Hir>,
+    /// The bytes that a match has at least.
+    pub(super) least: usize,
     /// Groups that capture, the whole match among them.
     pub(super) groups: usize,
     /// It is `^.*$`, which finds every value, whole.

@@ -13,7 +13,7 @@ use super::{
         ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, Skip, Step,
         TemplatePlan, Val,
     },
-    screen::{Hit, Screener, Tools},
+    screen::{Screener, Tools, hits_of},
     values::{Bucket, Item, State},
     verdict::{Finding, Refusal, Verdict},
 };
@@ -33,6 +33,8 @@ pub(super) struct Running {
     /// Bytes looked at so far.
     pub(super) work: u64,
     pub(super) budget: u64,
+    /// A pattern gave up on a value.
+    pub(super) undecided: bool,
     /// `MATCHED_VAR`.
     pub(super) matched: Option<Item>,
     /// `MATCHED_VARS`.
@@ -53,7 +55,6 @@ pub(super) struct Running {
     pub(super) naming: Vec<u8>,
     pub(super) expanding: Vec<u8>,
     items: Vec<Item>,
-    hits: Vec<Hit>,
     spans: [Option<(usize, usize)>; 10],
 }
 
@@ -163,7 +164,9 @@ impl<'a> Runner<'a> {
     }
 
     fn is_exhausted(&self) -> bool {
-        self.run.work > self.run.budget || self.state.store.used() > MOST_ARENA
+        self.run.undecided
+            || self.run.work > self.run.budget
+            || self.state.store.used() > MOST_ARENA
     }
 
     /// Rules that only tell are not worth a refusal.
@@ -182,6 +185,13 @@ impl<'a> Runner<'a> {
             AllowScope::All => phase != Phase::Logging,
             AllowScope::Phase => phase == since,
             AllowScope::Request => matches!(phase, Phase::RequestHeaders | Phase::RequestBody),
+        }
+    }
+
+    fn screener_mut(&mut self, phase: Phase) -> &mut Screener {
+        match phase {
+            Phase::RequestHeaders | Phase::RequestBody => &mut self.run.request,
+            Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => &mut self.run.response,
         }
     }
 
@@ -221,9 +231,9 @@ impl<'a> Runner<'a> {
         number: usize,
         test: u32,
     ) -> bool {
-        let mut hits = std::mem::take(&mut self.run.hits);
-        hits.clear();
-        hits.extend_from_slice(self.screener(rule.phase).hits(test));
+        // Taken out while the rule runs, which does not look for hits itself.
+        let all = self.screener_mut(rule.phase).take();
+        let hits = hits_of(&all, test);
         let is_attack = rule.is_attack;
         let mut any = false;
         'targets: for target in &link.targets {
@@ -258,7 +268,7 @@ impl<'a> Runner<'a> {
                 }
             }
         }
-        self.run.hits = hits;
+        self.screener_mut(rule.phase).put_back(all);
         any
     }
 
@@ -437,6 +447,9 @@ impl<'a> Runner<'a> {
         if link.captures {
             self.run.spans = [None; 10];
         }
+        if let Op::Backtracking(regex) = &link.op {
+            return self.asks_backtracking(regex, link, value);
+        }
         if let Op::RxMacro(template) = &link.op {
             return self.asks_pattern(template, value);
         }
@@ -460,7 +473,8 @@ impl<'a> Runner<'a> {
         let spans = link.captures.then_some(&mut self.run.spans);
         match &link.op {
             Op::Always => true,
-            Op::Never => false,
+            // A pattern that waits is of a rule that never runs.
+            Op::Never | Op::Pending(_) => false,
             Op::Rx(pattern) if pattern.is_everything => note(spans, 0, bytes.len()),
             Op::Rx(pattern) => find(&pattern.regex, pattern.groups, bytes, spans),
             Op::Pm(automaton, _) => match automaton.find(bytes) {
@@ -490,7 +504,13 @@ impl<'a> Runner<'a> {
             Op::Cpf(regex) => verify(regex, bytes, operator::is_cpf),
             Op::Svnr(regex) => verify(regex, bytes, operator::is_svnr),
             // Answered above.
-            Op::RxMacro(_) | Op::Eq(_) | Op::Ge(_) | Op::Gt(_) | Op::Le(_) | Op::Lt(_) => false,
+            Op::RxMacro(_)
+            | Op::Backtracking(_)
+            | Op::Eq(_)
+            | Op::Ge(_)
+            | Op::Gt(_)
+            | Op::Le(_)
+            | Op::Lt(_) => false,
         }
     }
 
@@ -510,6 +530,35 @@ impl<'a> Runner<'a> {
         };
         let argument = self.evaluate_number(template);
         Some(compare(&self.number(value), &argument))
+    }
+
+    /// A pattern whose cost nobody knows beforehand. Where it takes too many steps, the inspection
+    /// ends: what was not decided is not known to be harmless.
+    fn asks_backtracking(
+        &mut self,
+        regex: &fancy_regex::Regex,
+        link: &LinkPlan,
+        value: Val,
+    ) -> bool {
+        /// What a byte costs beside one of a pattern in linear time.
+        const BYTE: u64 = 16;
+        let mut buffer = Digits::default();
+        let bytes = bytes_of(self.program, &self.state.store, value, &mut buffer);
+        let cost = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.run.work = self.run.work.saturating_add(cost.saturating_mul(BYTE));
+        let Ok(found) = regex.captures(bytes) else {
+            self.run.undecided = true;
+            return false;
+        };
+        let Some(found) = found else {
+            return false;
+        };
+        if link.captures {
+            for (span, group) in self.run.spans.iter_mut().zip(found.iter()) {
+                *span = group.map(|group| (group.start(), group.end()));
+            }
+        }
+        true
     }
 
     /// A pattern that only the transaction knows. It is compiled each time, so it costs.

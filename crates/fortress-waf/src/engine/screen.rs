@@ -172,13 +172,13 @@ impl Screener {
             .contains(usize::try_from(test).unwrap_or(usize::MAX))
     }
 
-    /// The hits of a test, in the order of the values. They must have been sorted.
-    pub(super) fn hits(&self, test: u32) -> &[Hit] {
-        let test = u64::from(test);
-        let start = self.hits.partition_point(|hit| hit.test() < test);
-        let rest = self.hits.get(start..).unwrap_or_default();
-        let count = rest.iter().take_while(|hit| hit.test() == test).count();
-        rest.get(..count).unwrap_or_default()
+    /// All hits, for [`hits_of`]; they are put back.
+    pub(super) fn take(&mut self) -> Vec<Hit> {
+        std::mem::take(&mut self.hits)
+    }
+
+    pub(super) fn put_back(&mut self, hits: Vec<Hit>) {
+        self.hits = hits;
     }
 
     /// Puts hits in the order in which rules ask for them.
@@ -376,6 +376,15 @@ impl Screener {
             self.hits.push(Hit::new(test, bucket, index, is_changed));
         }
     }
+}
+
+/// The hits of a test among all, which are sorted, in the order of the values.
+pub(super) fn hits_of(hits: &[Hit], test: u32) -> &[Hit] {
+    let test = u64::from(test);
+    let start = hits.partition_point(|hit| hit.test() < test);
+    let rest = hits.get(start..).unwrap_or_default();
+    let count = rest.partition_point(|hit| hit.test() == test);
+    rest.get(..count).unwrap_or_default()
 }
 
 /// How many bytes of base64 a text begins with; line breaks count.

@@ -620,6 +620,25 @@ fn findings_tell_where_and_after_what() {
     assert_eq!(told, [("ARGS:q", &b"<b"[..], 2), ("ARGS:r", b"<b", 2)]);
 }
 
+#[test]
+fn patterns_beyond_linear_time_are_bounded() {
+    let case = get("/?a=one%20one&b=one%20two&c=%3C%3Fphp&d=%3C%3Fxml%20");
+    for (test, matches) in [
+        (r#"ARGS:a "@rx (\w+) \1""#, true),
+        (r#"ARGS:b "@rx (\w+) \1""#, false),
+        (r#"ARGS:c "@rx <\?(?!xml\s)""#, true),
+        (r#"ARGS:d "@rx <\?(?!xml\s)""#, false),
+        (r#"ARGS:a "!@rx ^(?>o+)ne""#, false),
+        (r#"ARGS:b "!@rx ^(?>one)$""#, true),
+    ] {
+        rule(test, &case, matches);
+    }
+    let rules = r#"SecRule ARGS "@rx ^(a|aa)+\1b" "id:10,phase:2,deny""#;
+    let long = format!("/?a={}!", "a".repeat(60));
+    let (verdict, _) = run(rules, &get(&long));
+    assert_eq!(verdict, Verdict::Exhausted);
+}
+
 #[track_caller]
 fn mistaken(rules: &str, expected: &str) {
     let ruleset = Ruleset::parse("x.conf", rules, &mut NoFiles).unwrap();
@@ -635,7 +654,7 @@ fn mistakes_that_only_compiling_shows() {
         "x.conf:1: `@rx`: the pattern",
     );
     mistaken(
-        "\nSecRule ARGS \"@rx (?=a)\" \"id:1,phase:2,pass\"",
+        "\nSecRule ARGS \"@rx (?=\\ha)\" \"id:1,phase:2,pass\"",
         "x.conf:2: `@rx`: a look-around",
     );
     mistaken(

@@ -17,25 +17,25 @@ fn beside(library: &str) -> Option<String> {
 
 /// What the C library says of a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer {
-    pub sqli: Option<String>,
-    pub xss: bool,
+pub(crate) struct Answer {
+    pub(crate) sqli: Option<String>,
+    pub(crate) xss: bool,
 }
 
 /// The program.
-pub struct Oracle {
+pub(crate) struct Oracle {
     program: PathBuf,
     /// libinjection before 3.10 takes any attribute that begins with `on` for an event; those since
     /// list the events.
-    pub lists_events: bool,
+    pub(crate) lists_events: bool,
     /// libinjection 4 skips a number with an empty exponent, as MySQL does, and knows `IIF`.
-    pub skips_exponents: bool,
+    pub(crate) skips_exponents: bool,
 }
 
 impl Oracle {
     /// Builds it, under a name of its own since tests run at once. Debian's `libmodsecurity-dev` contains the library; `FORTRESS_LIBINJECTION` names
     /// another one.
-    pub fn build(name: &str) -> Option<Self> {
+    pub(crate) fn build(name: &str) -> Option<Self> {
         let program =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("libinjection-oracle-{name}"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/injection/oracle.c");
@@ -78,7 +78,7 @@ impl Oracle {
     }
 
     /// Its answers, in order.
-    pub fn ask(&self, texts: &[Vec<u8>]) -> Vec<Answer> {
+    pub(crate) fn ask(&self, texts: &[Vec<u8>]) -> Vec<Answer> {
         let mut child = Command::new(&self.program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

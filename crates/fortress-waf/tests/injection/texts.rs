@@ -6,28 +6,28 @@ use std::path::Path;
 use libinjectionrs::sqli::sqli_data::SQL_KEYWORDS;
 
 /// A generator that gives the same numbers each time.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 16).unwrap() % bound
     }
 
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
 
 /// Pieces that make at least one token of each kind, and those that quotes, comments and numbers
 /// of the dialects end or begin with.
-pub const SQL: &[&str] = &[
+pub(crate) const SQL: &[&str] = &[
     " ",
     " ",
     " ",
@@ -258,7 +258,7 @@ pub const SQL: &[&str] = &[
 ];
 
 /// Pieces of HTML: each way into a tag, an attribute, a value, a comment, and names that matter.
-pub const HTML: &[&str] = &[
+pub(crate) const HTML: &[&str] = &[
     " ",
     " ",
     "\t",
@@ -384,10 +384,10 @@ pub const HTML: &[&str] = &[
 ];
 
 /// Bytes that stand for every class of bytes that the readers tell apart.
-pub const BYTES: &[u8] = b" '\"`1.a\\-#/*(),;@$&|=!<{}[]:e\0";
+pub(crate) const BYTES: &[u8] = b" '\"`1.a\\-#/*(),;@$&|=!<{}[]:e\0";
 
 /// Pieces strung together.
-pub fn strung(random: &mut Random, pieces: &[&str], most: usize) -> Vec<u8> {
+pub(crate) fn strung(random: &mut Random, pieces: &[&str], most: usize) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..=random.below(most) {
         if random.below(8) == 0 {
@@ -406,7 +406,7 @@ pub fn strung(random: &mut Random, pieces: &[&str], most: usize) -> Vec<u8> {
 }
 
 /// A text with some bytes changed, added, taken away, doubled or cut.
-pub fn mutant(random: &mut Random, of: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn mutant(random: &mut Random, of: &[Vec<u8>]) -> Vec<u8> {
     let mut text = random.pick(of).clone();
     for _ in 0..=random.below(4) {
         let at = random.below(text.len() + 1);
@@ -434,7 +434,7 @@ pub fn mutant(random: &mut Random, of: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Every string of `length` bytes over `bytes`.
-pub fn exhaustive(bytes: &[u8], length: u32) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn exhaustive(bytes: &[u8], length: u32) -> impl Iterator<Item = Vec<u8>> {
     let count = bytes.len().pow(length);
     (0..count).map(move |mut number| {
         (0..length)
@@ -449,7 +449,7 @@ pub fn exhaustive(bytes: &[u8], length: u32) -> impl Iterator<Item = Vec<u8>> {
 
 /// What the rule set's tests of injections send: each line that holds a target, a header or a
 /// body, as it stands and decoded, whole and value by value.
-pub fn of_rule_set(tests: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn of_rule_set(tests: &Path) -> Vec<Vec<u8>> {
     let mut texts = Vec::new();
     let mut folders = vec![tests.to_owned()];
     while let Some(folder) = folders.pop() {

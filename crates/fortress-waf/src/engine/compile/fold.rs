@@ -320,6 +320,8 @@ impl Folder<'_> {
                 Some(self.bytes(value) == argument)
             }
             Op::Rx(_)
+            | Op::Pending(_)
+            | Op::Backtracking(_)
             | Op::RxMacro(_)
             | Op::Pm(..)
             | Op::Contains(_)
@@ -572,6 +574,8 @@ fn argument_of(op: &Op) -> Option<&TemplatePlan> {
         Op::Always
         | Op::Never
         | Op::Rx(_)
+        | Op::Pending(_)
+        | Op::Backtracking(_)
         | Op::Pm(..)
         | Op::IpMatch(_)
         | Op::ByteRange(_)

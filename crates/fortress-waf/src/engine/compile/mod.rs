@@ -18,7 +18,10 @@ use super::{
         Slots, Step, Val,
     },
 };
-use crate::seclang::{Mistake, Phase, Place, Ruleset, Variable};
+use crate::{
+    injection,
+    seclang::{Mistake, Phase, Place, Ruleset, Variable},
+};
 
 /// Compiles rules.
 pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program, Vec<Mistake>> {
@@ -35,8 +38,13 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
     find_keys(&mut rules, &compiler.slots);
     let mut phases = phases(&mut rules, &drafts);
     let folded = fold::fold(&compiler, &mut rules, &mut phases);
-    let (request, response) = screens::screens(&mut compiler, &rules, &mut phases, screening);
-    forget_trees(&mut rules);
+    let (request, response) = screens::screens(&mut compiler, &mut rules, &mut phases, screening);
+    finish(&mut compiler, &mut rules, &phases);
+    if !compiler.mistakes.is_empty() {
+        return Err(compiler.mistakes);
+    }
+    // Tables that libinjection makes when it is first asked.
+    let _verdict = injection::sqli::detect(b"1 or 1");
     let names = compiler.slots.names().iter();
     let slot_names = names.map(|name| compiler.constants.add(name)).collect();
     let processor_names = ["", "URLENCODED", "MULTIPART", "JSON", "XML"]
@@ -74,13 +82,19 @@ fn find_keys(rules: &mut [RulePlan], slots: &Slots) {
     }
 }
 
-/// Trees of regular expressions are large, and nobody needs them any more.
-fn forget_trees(rules: &mut [RulePlan]) {
-    for link in rules.iter_mut().flat_map(|rule| &mut rule.links) {
-        match &mut link.op {
-            Op::Rx(pattern) => pattern.hir = None,
-            Op::Pm(_, phrases) => *phrases = Vec::new(),
-            _ => {}
+/// Compiles the patterns of the rules that are left, but for those that the screens have compiled.
+fn finish(compiler: &mut Compiler, rules: &mut [RulePlan], phases: &[Vec<Step>; 5]) {
+    for step in phases.iter().flatten() {
+        let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
+        let Some(rule) = rules.get_mut(index) else {
+            continue;
+        };
+        for link in &mut rule.links {
+            let _tree = compiler.finish(&mut link.op, &rule.place);
+            if let Op::Pm(_, phrases) = &mut link.op {
+                // The automaton has them.
+                *phrases = Vec::new();
+            }
         }
     }
 }

@@ -79,6 +79,9 @@ impl Compiler {
             Some(own) if !said.is_block => own,
             _ => by_default.unwrap_or(Disruption::Pass),
         };
+        if said.kind == RefusalKind::Rule && self.asks_score(&links) {
+            said.kind = RefusalKind::Score;
+        }
         RulePlan {
             id: draft.id,
             phase: draft.phase,
@@ -100,6 +103,21 @@ impl Compiler {
                 .first()
                 .map_or_else(Place::default, |link| link.place.clone()),
         }
+    }
+
+    /// Whether a rule compares an anomaly score, as those of the Core Rule Set 3 do, which have no
+    /// tag for it.
+    fn asks_score(&self, links: &[LinkPlan]) -> bool {
+        let targets = links.iter().flat_map(|link| &link.targets);
+        let mut slots = targets.filter_map(|target| match target.selector {
+            SelectorPlan::Slot(slot) => Some(self.slots.name(slot)),
+            SelectorPlan::All
+            | SelectorPlan::Key(_)
+            | SelectorPlan::Field(_)
+            | SelectorPlan::Keys(..)
+            | SelectorPlan::Regex(_) => None,
+        });
+        slots.any(|name| memchr::memmem::find(name, b"anomaly_score").is_some())
     }
 
     fn say(&mut self, said: &mut Said, action: &Action) {

@@ -3,6 +3,8 @@
 //! A rule is a test if its first link looks at nothing but values of the message and asks something
 //! that says what it needs. All others are asked in their turn, each time.
 
+use regex_syntax::hir::Hir;
+
 use super::{
     super::{
         Screening,
@@ -25,7 +27,7 @@ use crate::{
 /// The screens of the request and of the response.
 pub(super) fn screens(
     compiler: &mut Compiler,
-    rules: &[RulePlan],
+    rules: &mut [RulePlan],
     phases: &mut [Vec<Step>; 5],
     screening: Screening,
 ) -> (ScreenPlan, ScreenPlan) {
@@ -52,38 +54,46 @@ struct Test<'r> {
 
 fn screen(
     compiler: &mut Compiler,
-    rules: &[RulePlan],
+    rules: &mut [RulePlan],
     phases: [&mut Vec<Step>; 2],
     buckets: &[Bucket],
     screening: Screening,
 ) -> ScreenPlan {
     let mut builder = prefilter::Builder::default();
-    let mut tests: Vec<Test<'_>> = Vec::new();
-    if screening == Screening::Prefiltered {
-        for step in phases.into_iter().flatten() {
-            let rule = usize::try_from(step.rule)
-                .ok()
-                .and_then(|index| rules.get(index));
-            let Some((rule, link)) = rule.and_then(|rule| Some((rule, rule.links.first()?))) else {
-                continue;
-            };
-            if !is_screened(link, buckets) {
-                continue;
-            }
-            let Some(number) = add(&mut builder, compiler, link) else {
-                continue;
-            };
-            step.test = u32::try_from(number).ok();
-            let nodes = link.nodes.iter();
-            tests.push(Test {
-                link,
-                is_attack: rule.is_attack,
-                phase: index_of(rule.phase),
-                nodes: nodes
-                    .map(|node| without_case(&mut compiler.chains, *node))
-                    .collect(),
-            });
+    let mut chosen = Vec::new();
+    for step in phases.into_iter().flatten() {
+        let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
+        let Some(rule) = rules.get_mut(index) else {
+            continue;
+        };
+        let Some(link) = rule.links.first_mut() else {
+            continue;
+        };
+        if screening == Screening::Exhaustive || !is_screened(link, buckets) {
+            continue;
         }
+        // The tree is large: it is read here and gone.
+        let tree = compiler.finish(&mut link.op, &rule.place);
+        if let Some(number) = add(&mut builder, compiler, link, tree.as_ref()) {
+            step.test = u32::try_from(number).ok();
+            chosen.push(index);
+        }
+    }
+    let mut tests: Vec<Test<'_>> = Vec::new();
+    for index in chosen {
+        let rule = rules.get(index);
+        let Some((rule, link)) = rule.and_then(|rule| Some((rule, rule.links.first()?))) else {
+            continue;
+        };
+        let nodes = link.nodes.iter();
+        tests.push(Test {
+            link,
+            is_attack: rule.is_attack,
+            phase: index_of(rule.phase),
+            nodes: nodes
+                .map(|node| without_case(&mut compiler.chains, *node))
+                .collect(),
+        });
     }
     let of = |is: fn(&Test<'_>) -> bool| {
         let mut bits = Bits::new(tests.len());
@@ -128,7 +138,12 @@ fn is_screened(link: &LinkPlan, buckets: &[Bucket]) -> bool {
 }
 
 /// Adds what an operator needs; nothing if it does not say.
-fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -> Option<usize> {
+fn add(
+    builder: &mut prefilter::Builder,
+    compiler: &Compiler,
+    link: &LinkPlan,
+    tree: Option<&Hir>,
+) -> Option<usize> {
     if link.negated {
         // What does not match is not known by what it needs; a set of bytes can be turned round.
         return None;
@@ -141,7 +156,7 @@ fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -
         (!text.is_empty()).then(|| builder.phrases([text].into_iter()))
     };
     match &link.op {
-        Op::Rx(pattern) => Some(builder.regex(pattern.hir.as_ref()?)),
+        Op::Rx(_) => Some(builder.regex(tree?)),
         Op::Pm(_, phrases) => Some(builder.phrases(phrases.iter().map(Vec::as_slice))),
         Op::Contains(argument)
         | Op::ContainsWord(argument)
@@ -157,6 +172,8 @@ fn add(builder: &mut prefilter::Builder, compiler: &Compiler, link: &LinkPlan) -
         }
         Op::Always
         | Op::Never
+        | Op::Pending(_)
+        | Op::Backtracking(_)
         | Op::RxMacro(_)
         | Op::Within(_)
         | Op::Eq(_)
@@ -312,11 +329,7 @@ fn never_lengthens(step: Transformation) -> bool {
 /// The bytes that a value must have at least to match.
 fn least(link: &LinkPlan) -> usize {
     if let Op::Rx(pattern) = &link.op {
-        let least = pattern
-            .hir
-            .as_ref()
-            .map(|hir| hir.properties().minimum_len());
-        least.flatten().unwrap_or(0)
+        pattern.least
     } else if let Op::Pm(_, phrases) = &link.op {
         phrases.iter().map(Vec::len).min().unwrap_or(0)
     } else {

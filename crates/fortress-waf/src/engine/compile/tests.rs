@@ -12,7 +12,7 @@ use crate::{
     ByteSet,
     operator::{ByteRanges, IpNetworks},
     pattern::{Pattern, bytes_of},
-    seclang::{Link, Operator, Test},
+    seclang::{Link, Operator, Place, Test},
 };
 
 /// What `verifyCC` and its like look for when a rule names no pattern.
@@ -79,19 +79,71 @@ impl Compiler {
         let Some(text) = test.argument.literal() else {
             return Ok(Op::RxMacro(self.template(&test.argument)));
         };
-        let pattern = Pattern::parse(text).map_err(|error| error.to_string())?;
-        if pattern.widened && test.negated {
-            return Err(
-                "an atomic group or a possessive quantifier cannot be negated here; leave the `+` or `>` out"
-                    .to_owned(),
-            );
+        match Pattern::check(text) {
+            Ok(widened) if widened && test.negated => backtracking(text, WIDENED),
+            Ok(_) => Ok(Op::Pending(self.constants.add(text))),
+            Err(error) => backtracking(text, &error.to_string()),
         }
-        Ok(Op::Rx(RxPlan {
-            groups: pattern.regex.captures_len(),
-            is_everything: is_everything(&pattern.hir),
-            regex: pattern.regex,
-            hir: Some(pattern.hir),
-        }))
+    }
+
+    /// Compiles a pattern whose rule stays; gives the tree that it was made from.
+    pub(super) fn finish(&mut self, op: &mut Op, place: &Place) -> Option<Hir> {
+        let Op::Pending(number) = op else {
+            return None;
+        };
+        match Pattern::parse(self.constants.get(*number)) {
+            Ok(pattern) => {
+                *op = Op::Rx(RxPlan {
+                    groups: pattern.regex.captures_len(),
+                    is_everything: is_everything(&pattern.hir),
+                    least: pattern.hir.properties().minimum_len().unwrap_or(0),
+                    regex: pattern.regex,
+                });
+                Some(pattern.hir)
+            }
+            Err(error) => {
+                *op = Op::Never;
+                self.wrong(place, format!("`@rx`: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Steps that a backtracking matcher may take for one value; beyond them the inspection ends as one
+/// whose budget is spent.
+const STEPS: usize = 200_000;
+
+const WIDENED: &str =
+    "an atomic group or a possessive quantifier cannot be negated here; leave the `+` or `>` out";
+
+/// A pattern with look-arounds or back-references, which rules of the Core Rule Set had up to
+/// version 3. What means something else to this matcher than to PCRE is refused for the reason `why`.
+fn backtracking(text: &[u8], why: &str) -> Result<Op, String> {
+    let text = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.is_ascii());
+    let differs = |text: &&str| {
+        let mut escapes = text.as_bytes().windows(2);
+        escapes.any(|pair| {
+            matches!(
+                pair,
+                [b'\\', b'h' | b'H' | b'v' | b'V' | b'R' | b'K' | b'X' | b'G']
+            )
+        })
+    };
+    let Some(text) = text.filter(|text| !differs(text)) else {
+        return Err(why.to_owned());
+    };
+    let built = fancy_regex::RegexBuilder::new(text)
+        .unicode_mode(false)
+        .bytes_mode(fancy_regex::BytesMode::Ascii)
+        .dot_matches_new_line(true)
+        .backtrack_limit(STEPS)
+        .build();
+    match built {
+        Ok(regex) => Ok(Op::Backtracking(Box::new(regex))),
+        Err(_) => Err(why.to_owned()),
     }
 }
 
@@ -106,10 +158,10 @@ fn is_everything(hir: &Hir) -> bool {
     let HirKind::Repetition(repetition) = middle.kind() else {
         return false;
     };
-    let any = match repetition.sub.kind() {
-        HirKind::Class(class) => bytes_of(class) == ByteSet::ALL,
-        _ => false,
-    };
+    let any = matches!(
+        repetition.sub.kind(),
+        HirKind::Class(class) if bytes_of(class) == ByteSet::ALL
+    );
     let has_bounds = matches!(start.kind(), HirKind::Look(Look::Start))
         && matches!(end.kind(), HirKind::Look(Look::End));
     any && has_bounds && repetition.min == 0 && repetition.max.is_none()
