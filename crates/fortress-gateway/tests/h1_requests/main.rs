@@ -271,7 +271,7 @@ fn a_target_holds_the_characters_of_a_uri() {
         "/../a",
         "/a?%7B%22%7D",
         "/a?\"x\"&<x>&{x}&`^\\",
-        "/a?\u{c3}\u{a9}",
+        "/a?é",
         "//x/y",
     ] {
         assert_eq!(
@@ -292,7 +292,6 @@ fn a_target_holds_the_characters_of_a_uri() {
         "/a\u{7f}",
         "/a\x01",
         "/a?b#c",
-        "/a?é",
         "/a?b\u{7f}",
         "/a?b\0",
         "?a",
