@@ -165,7 +165,7 @@ pub(super) enum Op {
     Le(TemplatePlan),
     Lt(TemplatePlan),
     IpMatch(IpNetworks),
-    ByteRange(ByteRanges),
+    ByteRange(Box<ByteRanges>),
     UrlEncoding,
     Utf8,
     Sqli,

@@ -58,7 +58,9 @@ impl Compiler {
             }
             Operator::ValidateByteRange => {
                 let text = String::from_utf8_lossy(literal(test)?).into_owned();
-                Op::ByteRange(ByteRanges::parse(&text).map_err(|error| error.to_string())?)
+                Op::ByteRange(Box::new(
+                    ByteRanges::parse(&text).map_err(|error| error.to_string())?,
+                ))
             }
             Operator::ValidateUrlEncoding => Op::UrlEncoding,
             Operator::ValidateUtf8Encoding => Op::Utf8,
