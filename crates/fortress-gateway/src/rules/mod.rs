@@ -205,7 +205,7 @@ impl Run {
         // A body that came packed is searched unpacked; what is not undone here goes on as it came.
         let is_undone = Coding::of(&request.headers).is_ok();
         let sent = request.headers.iter().filter(|(name, _)| {
-            !is_ours(name) && !(is_undone && **name == header::CONTENT_ENCODING)
+            !(is_ours(name) || is_undone && **name == header::CONTENT_ENCODING)
         });
         let ended = request.ended.iter().map(|(name, value)| (name, value));
         for (name, value) in sent.chain(ended) {
