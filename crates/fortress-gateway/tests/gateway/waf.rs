@@ -2,7 +2,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stderr,
-    reason = "where the material is, and that it is not there, comes from and goes to whoever runs the tests"
+    reason = "where the rules are, and that they are not there, comes from and goes to whoever runs the tests"
 )]
 
 use std::path::PathBuf;
