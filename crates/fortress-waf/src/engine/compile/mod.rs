@@ -1,9 +1,10 @@
 //! From directives to a program: `drafts` applies what directives do to rules, `rules` resolves
-//! their names, `tests` their operators, `fold` decides what is already decided, and `screens` finds
-//! out which values can match which rules.
+//! their names, `tests` their operators (`backtracking` those beyond linear time), `fold` decides
+//! what is already decided, and `screens` finds out which values can match which rules.
 //!
 //! Deliberately not here: running anything. All mistakes are told at once.
 
+mod backtracking;
 mod drafts;
 mod fold;
 mod rules;

@@ -7,6 +7,7 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 use super::{
     super::program::{Op, RxPlan, TemplatePlan},
     Compiler,
+    backtracking::backtracking,
 };
 use crate::{
     ByteSet,
@@ -112,42 +113,8 @@ impl Compiler {
     }
 }
 
-/// Steps that a backtracking matcher may take for one value; beyond them the inspection ends as one
-/// whose budget is spent.
-const STEPS: usize = 200_000;
-
 const WIDENED: &str =
     "an atomic group or a possessive quantifier cannot be negated here; leave the `+` or `>` out";
-
-/// A pattern with look-arounds or back-references, which rules of the Core Rule Set had up to
-/// version 3. What means something else to this matcher than to PCRE is refused for the reason `why`.
-fn backtracking(text: &[u8], why: &str) -> Result<Op, String> {
-    let text = std::str::from_utf8(text)
-        .ok()
-        .filter(|text| text.is_ascii());
-    let differs = |text: &&str| {
-        let mut escapes = text.as_bytes().windows(2);
-        escapes.any(|pair| {
-            matches!(
-                pair,
-                [b'\\', b'h' | b'H' | b'v' | b'V' | b'R' | b'K' | b'X' | b'G']
-            )
-        })
-    };
-    let Some(text) = text.filter(|text| !differs(text)) else {
-        return Err(why.to_owned());
-    };
-    let built = fancy_regex::RegexBuilder::new(text)
-        .unicode_mode(false)
-        .bytes_mode(fancy_regex::BytesMode::Ascii)
-        .dot_matches_new_line(true)
-        .backtrack_limit(STEPS)
-        .build();
-    match built {
-        Ok(regex) => Ok(Op::Backtracking(Box::new(regex))),
-        Err(_) => Err(why.to_owned()),
-    }
-}
 
 /// Whether a pattern is `^.*$`.
 fn is_everything(hir: &Hir) -> bool {
