@@ -422,16 +422,21 @@ fn targets(parameter: &Parameter) -> String {
         Parameter::Query(name) => all(&["ARGS", "ARGS_GET"], &selector(name)),
         Parameter::Header(name) => all(&["REQUEST_HEADERS"], &selector(name)),
         Parameter::Cookie(name) => all(&["REQUEST_COOKIES"], &selector(name)),
-        Parameter::Path => all(
-            &[
-                "REQUEST_FILENAME",
-                "REQUEST_BASENAME",
-                "REQUEST_URI",
-                "REQUEST_URI_RAW",
-                "REQUEST_LINE",
-            ],
-            "",
-        ),
+        Parameter::Path => {
+            let whole = all(
+                &[
+                    "REQUEST_FILENAME",
+                    "REQUEST_BASENAME",
+                    "REQUEST_URI",
+                    "REQUEST_URI_RAW",
+                    "REQUEST_LINE",
+                ],
+                "",
+            );
+            // The values of its parameters are arguments.
+            let values = all(&["ARGS", "ARGS_GET"], r":/^path\./");
+            format!("{whole}|{values}")
+        }
         // A field of a form has its name; a property of JSON has the way to it, and an item of an
         // array its number as a step of its own.
         Parameter::Body(name) => {

@@ -57,9 +57,11 @@ pub(crate) async fn check(
     if let Some(rules) = &plan.rules {
         let length = wire.announced().map_or(Length::Unknown, |_| Length::Known);
         let operation = plan.operation().map(|(_, operation)| operation);
-        examination
-            .begin(decision, rules)
-            .head(decision, &request, length, operation, &proven)?;
+        let run = examination.begin(decision, rules);
+        for (name, value) in routed.values(request.path.as_str()) {
+            run.path_value(name, value);
+        }
+        run.head(decision, &request, length, operation, &proven)?;
     }
     let raw = read(decision, &plan.bounds, wire).await?;
     let (body, is_plain) = decoded(decision, plan, &mut request.headers, packing, raw)?;

@@ -21,6 +21,8 @@ use fortress_spec::{Operation, parameter::Location};
 use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transaction, Verdict};
 use http::{HeaderName, header};
 
+use percent_encoding::percent_decode_str;
+
 use crate::{
     compile::Gateway,
     decode::Coding,
@@ -177,6 +179,13 @@ impl Run {
         }
     }
 
+    /// The value of a parameter in the path: an argument like any other, by the name `path.NAME`.
+    pub(crate) fn path_value(&mut self, name: &str, value: &str) {
+        let decoded = percent_decode_str(value).collect::<Vec<u8>>();
+        self.transaction
+            .path_argument(path_argument(name).as_bytes(), &decoded);
+    }
+
     /// The head. `proven` are the places, among the operation's parameters, of those that the
     /// description proved harmless.
     ///
@@ -239,8 +248,10 @@ impl Run {
                 Location::Query => self.transaction.prove_query(name),
                 Location::Cookie => self.transaction.prove_cookie(name),
                 Location::Header => self.transaction.prove_field(name),
-                // It is a piece of what the rules look at as one.
-                Location::Path => {}
+                Location::Path => {
+                    let name = path_argument(&parameter.name);
+                    self.transaction.prove_query(name.as_bytes());
+                }
             }
         }
     }
@@ -413,3 +424,11 @@ fn refused(decision: &Decision, refusal: &Refusal, message: Message) -> (Reason,
         }
     }
 }
+
+/// What an argument from the path is called.
+fn path_argument(name: &str) -> String {
+    format!("{PATH_ARGUMENT}{name}")
+}
+
+/// Before the names of arguments from the path.
+pub(crate) const PATH_ARGUMENT: &str = "path.";

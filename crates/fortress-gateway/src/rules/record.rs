@@ -18,7 +18,7 @@ use fortress_waf::{
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
-use super::Message;
+use super::{Message, PATH_ARGUMENT};
 
 /// Bytes of a rule's message.
 pub(super) const MESSAGE: usize = 256;
@@ -170,6 +170,12 @@ pub fn parameter(variable: &str, query: Option<&str>) -> Option<Parameter> {
         return None;
     }
     match collection {
+        "ARGS" | "ARGS_GET"
+            if name.starts_with(PATH_ARGUMENT)
+                && !query.is_some_and(|query| has_name(query, name)) =>
+        {
+            Some(Parameter::Path)
+        }
         "ARGS_GET" => Some(Parameter::Query(name.to_owned())),
         "ARGS_POST" | "FILES" => body(name),
         "ARGS" if query.is_some_and(|query| has_name(query, name)) => {
@@ -372,6 +378,8 @@ mod tests {
         check_parameter("ARGS:a b", "a+b=2", Some("query.a b"));
         check_parameter("ARGS:a[b]", "a%5Bb%5D=2", Some("query.a[b]"));
         check_parameter("ARGS_GET:q", "", Some("query.q"));
+        check_parameter("ARGS:path.id", "", Some("path"));
+        check_parameter("ARGS:path.id", "path.id=1", Some("query.path.id"));
         check_parameter("ARGS_POST:q", "q=1", Some("body.q"));
         check_parameter("ARGS:json.a.0.b", "", Some("body.a.b"));
         check_parameter("ARGS:json.0.a", "", Some("body.a"));

@@ -34,6 +34,7 @@ use self::{
 };
 use crate::{
     bits::Bits,
+    body::Argument,
     seclang::{Mistake, Phase, Ruleset},
     store::Text,
 };
@@ -188,6 +189,14 @@ impl Transaction {
     pub fn request_line(&mut self, method: &[u8], target: &[u8], protocol: &[u8]) {
         let (program, state) = self.parts();
         state.set_line(program, method, target, protocol);
+    }
+
+    /// An argument that the path carries, decoded: what a description calls a path parameter. Rules
+    /// see it among `ARGS` and `ARGS_GET`.
+    pub fn path_argument(&mut self, name: &[u8], value: &[u8]) {
+        let state = &mut self.memory.state;
+        let (name, value) = (state.store.add(name), state.store.add(value));
+        state.query.push(Argument { name, value });
     }
 
     /// One header field of the request, in order.
