@@ -276,7 +276,7 @@ fn what_was_read_before_a_fault_stays() {
 
 /// What another reader makes of a document: its texts by the same rule, its attributes.
 fn read_otherwise(body: &str) -> Option<(Vec<String>, Vec<String>)> {
-    use quick_xml::{Reader, events::Event};
+    use quick_xml::{Reader, XmlVersion, events::Event};
     let mut reader = Reader::from_str(body);
     reader.config_mut().check_comments = true;
     let (mut texts, mut attributes, mut run) = (Vec::new(), Vec::new(), String::new());
@@ -293,7 +293,11 @@ fn read_otherwise(body: &str) -> Option<(Vec<String>, Vec<String>)> {
             Event::Start(tag) | Event::Empty(tag) => {
                 end(&mut run);
                 for attribute in tag.attributes() {
-                    let value = attribute.ok()?.unescape_value().ok()?.into_owned();
+                    let value = attribute
+                        .ok()?
+                        .normalized_value(XmlVersion::Implicit1_0)
+                        .ok()?
+                        .into_owned();
                     if !value.is_empty() {
                         attributes.push(value);
                     }
