@@ -267,7 +267,7 @@ fn parameters_are_the_targets_of_rules() {
     check(Parameter::Cookie("a".into()), "!REQUEST_COOKIES:a");
     check(
         Parameter::Path,
-        "!REQUEST_FILENAME|!REQUEST_BASENAME|!REQUEST_URI|!REQUEST_URI_RAW|!REQUEST_LINE",
+        r"!REQUEST_FILENAME|!REQUEST_BASENAME|!REQUEST_URI|!REQUEST_URI_RAW|!REQUEST_LINE|!ARGS:/^path\./|!ARGS_GET:/^path\./",
     );
     let body = r":/^(?:json\.(?:[0-9]+\.)*)?items(?:\.[0-9]+)*\.note(?:\.[0-9]+)*$/";
     check(
