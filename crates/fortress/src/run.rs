@@ -143,13 +143,13 @@ impl Serving {
         readable(path)?;
         let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
         let Some(config) = config else {
-            bail!("{}", rendered(&diagnostics, &sources));
+            bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
         let keys = KeyRing::default();
         let compiled = compile(&config, &mut sources, &keys, 1);
         diagnostics.extend(compiled.diagnostics);
         let Some(gateway) = compiled.gateway else {
-            bail!("{}", rendered(&diagnostics, &sources));
+            bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
         warn(&diagnostics, &sources);
         let mut files = config.files.clone();
@@ -208,12 +208,12 @@ impl Serving {
         let (config, mut sources, mut diagnostics) =
             config::load(&self.path, &environment::variable);
         let Some(config) = config else {
-            bail!("{}", rendered(&diagnostics, &sources));
+            bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
         let compiled = self.server.compile(&config, &mut sources);
         diagnostics.extend(compiled.diagnostics);
         let Some(gateway) = compiled.gateway else {
-            bail!("{}", rendered(&diagnostics, &sources));
+            bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
         warn(&diagnostics, &sources);
         let mut files = config.files.clone();
@@ -393,8 +393,11 @@ fn hint(error: &ServerError) -> anyhow::Error {
     anyhow!("{error}{todo}")
 }
 
-/// Why it does not start: every error at its place.
-fn rendered(diagnostics: &[Diagnostic], sources: &Sources) -> String {
+/// What has errors where `run` does not start.
+const CONFIGURATION: &str = "the configuration has";
+
+/// Every error at its place; `what` is said before their number.
+pub(crate) fn rendered(what: &str, diagnostics: &[Diagnostic], sources: &Sources) -> String {
     const WIDTH: usize = 100;
     let errors: Vec<Diagnostic> = diagnostics
         .iter()
@@ -402,7 +405,7 @@ fn rendered(diagnostics: &[Diagnostic], sources: &Sources) -> String {
         .cloned()
         .collect();
     format!(
-        "the configuration has {}\n{}",
+        "{what} {}\n{}",
         count(errors.len(), "error"),
         diagnostic::render(&errors, sources, false, WIDTH).trim_end()
     )

@@ -167,7 +167,6 @@ impl Transaction {
         running.any_removed = false;
         running.removed_targets.clear();
         running.allowed = None;
-        running.refused = false;
         Self { engine, memory }
     }
 

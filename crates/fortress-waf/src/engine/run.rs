@@ -50,7 +50,6 @@ pub(super) struct Running {
     /// Controls that remove targets.
     pub(super) removed_targets: Vec<u32>,
     pub(super) allowed: Option<(AllowScope, Phase)>,
-    pub(super) refused: bool,
     /// Room to put names and texts together.
     pub(super) naming: Vec<u8>,
     pub(super) expanding: Vec<u8>,
@@ -418,16 +417,21 @@ impl<'a> Runner<'a> {
                 == bytes_of(self.program, store, other, &mut other_room)
     }
 
-    fn transformed(&mut self, value: Val, node: Node) -> Val {
-        if node == ROOT {
-            return value;
-        }
-        let text = match value {
+    /// A value as a text of the transaction.
+    fn as_text(&mut self, value: Val) -> Text {
+        match value {
             Val::Text(text) => text,
             Val::None => Text::default(),
             Val::Int(number) => self.state.store.write(|arena| push_number(arena, number)),
             Val::Const(number) => self.state.store.add(self.program.constants.get(number)),
-        };
+        }
+    }
+
+    fn transformed(&mut self, value: Val, node: Node) -> Val {
+        if node == ROOT {
+            return value;
+        }
+        let text = self.as_text(value);
         let chains = &self.program.chains;
         let store = &mut self.state.store;
         Val::Text(
@@ -584,12 +588,7 @@ impl<'a> Runner<'a> {
         if spans.iter().all(Option::is_none) {
             return;
         }
-        let text = match value {
-            Val::Text(text) => text,
-            Val::None => Text::default(),
-            Val::Int(number) => self.state.store.write(|arena| push_number(arena, number)),
-            Val::Const(number) => self.state.store.add(self.program.constants.get(number)),
-        };
+        let text = self.as_text(value);
         for (slot, span) in self.state.tx.iter_mut().zip(spans) {
             *slot = match span {
                 Some((start, end)) => Val::Text(text.part(start, end)),
@@ -637,7 +636,6 @@ impl<'a> Runner<'a> {
         if self.state.engine != EngineMode::On || rule.phase == Phase::Logging {
             return None;
         }
-        self.run.refused = true;
         Some(Verdict::Refuse(Refusal {
             rule: rule.id,
             phase: rule.phase,

@@ -51,8 +51,8 @@ pub(super) enum Bucket {
 }
 
 impl Bucket {
-    /// Those that are known after the request's head.
-    pub(super) const HEAD: &'static [Self] = &[
+    /// All, in the order of their indices.
+    const ALL: &'static [Self] = &[
         Self::QueryName,
         Self::Query,
         Self::CookieName,
@@ -67,9 +67,6 @@ impl Bucket {
         Self::QueryString,
         Self::Method,
         Self::Protocol,
-    ];
-    /// Those that its body brings.
-    pub(super) const BODY: &'static [Self] = &[
         Self::BodyName,
         Self::Body,
         Self::RequestBody,
@@ -78,45 +75,26 @@ impl Bucket {
         Self::PartHeader,
         Self::XmlText,
         Self::XmlAttribute,
+        Self::AnswerFieldName,
+        Self::AnswerField,
+        Self::AnswerBody,
     ];
     /// All of the request.
-    pub(super) const REQUEST: &'static [Self] = &[
-        Self::QueryName,
-        Self::Query,
-        Self::CookieName,
-        Self::Cookie,
-        Self::FieldName,
-        Self::Field,
-        Self::Line,
-        Self::UriRaw,
-        Self::Uri,
-        Self::Filename,
-        Self::Basename,
-        Self::QueryString,
-        Self::Method,
-        Self::Protocol,
-        Self::BodyName,
-        Self::Body,
-        Self::RequestBody,
-        Self::File,
-        Self::FileField,
-        Self::PartHeader,
-        Self::XmlText,
-        Self::XmlAttribute,
-    ];
-    /// Those of the response's head.
-    pub(super) const ANSWER_HEAD: &'static [Self] = &[Self::AnswerFieldName, Self::AnswerField];
+    pub(super) const REQUEST: &'static [Self] = Self::ALL.split_at(22).0;
+    /// Those that are known after the request's head.
+    pub(super) const HEAD: &'static [Self] = Self::REQUEST.split_at(14).0;
+    /// Those that its body brings.
+    pub(super) const BODY: &'static [Self] = Self::REQUEST.split_at(14).1;
     /// All of the response.
-    pub(super) const RESPONSE: &'static [Self] =
-        &[Self::AnswerFieldName, Self::AnswerField, Self::AnswerBody];
+    pub(super) const RESPONSE: &'static [Self] = Self::ALL.split_at(22).1;
+    /// Those of the response's head.
+    pub(super) const ANSWER_HEAD: &'static [Self] = Self::RESPONSE.split_at(2).0;
     /// How many there are.
-    pub(super) const COUNT: usize = 25;
+    pub(super) const COUNT: usize = Self::ALL.len();
 
     /// The one with this index.
     pub(super) fn at(index: usize) -> Option<Self> {
-        let request = Self::REQUEST.get(index);
-        let response = index.checked_sub(Self::REQUEST.len());
-        request.or_else(|| Self::RESPONSE.get(response?)).copied()
+        Self::ALL.get(index).copied()
     }
 
     pub(super) const fn index(self) -> usize {

@@ -15,7 +15,7 @@ use fortress_gateway::{
     journal::read,
     rules::{RawRequest, Trial, load, try_rules},
 };
-use fortress_model::{Diagnostic, Finding, Reason, Severity, Sources, config, diagnostic};
+use fortress_model::{Finding, Reason, Sources, config};
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     command::{End, Usage},
     environment,
     explain::{self, flag, list, rules, text},
+    run::rendered,
     screen::{BAD, CARE, GOOD, HEAD, Screen, count, safe},
 };
 
@@ -107,7 +108,7 @@ fn alone(directory: &Path, paranoia: Option<u8>, request: RawRequest) -> Result<
     let mut diagnostics = Vec::new();
     let rules = load(directory, paranoia, &mut sources, &mut diagnostics);
     let Some(rules) = rules else {
-        bail!("{}", rendered(&diagnostics, &sources));
+        bail!("{}", rendered(RULES, &diagnostics, &sources));
     };
     try_rules(&rules, request).map_err(|why| anyhow!("{why}"))
 }
@@ -125,12 +126,12 @@ fn configured(flags: &Flags, request: RawRequest) -> Result<Trial> {
     readable(path)?;
     let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
     let Some(config) = config else {
-        bail!("{}", rendered(&diagnostics, &sources));
+        bail!("{}", rendered(RULES, &diagnostics, &sources));
     };
     let compiled = compile(&config, &mut sources, &KeyRing::default(), 0);
     diagnostics.extend(compiled.diagnostics);
     let Some(gateway) = compiled.gateway else {
-        bail!("{}", rendered(&diagnostics, &sources));
+        bail!("{}", rendered(RULES, &diagnostics, &sources));
     };
     gateway
         .try_rules(request, flags.operation.as_deref())
@@ -140,19 +141,8 @@ fn configured(flags: &Flags, request: RawRequest) -> Result<Trial> {
         })
 }
 
-fn rendered(diagnostics: &[Diagnostic], sources: &Sources) -> String {
-    const WIDTH: usize = 100;
-    let errors: Vec<Diagnostic> = diagnostics
-        .iter()
-        .filter(|diagnostic| diagnostic.severity == Severity::Error)
-        .cloned()
-        .collect();
-    format!(
-        "the rules cannot run: {}\n{}",
-        count(errors.len(), "error"),
-        diagnostic::render(&errors, sources, false, WIDTH).trim_end()
-    )
-}
+/// What has errors where no rule can run.
+const RULES: &str = "the rules cannot run:";
 
 fn from_journal(flags: &Flags, screen: &Screen) -> Result<End> {
     let journal = explain::journal(flags.journal.as_deref(), flags.config.as_deref())?;

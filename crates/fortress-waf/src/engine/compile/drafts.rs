@@ -4,8 +4,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::{super::program::Settings, Compiler};
 use crate::seclang::{
-    Action, Directive, DirectiveKind, Link, Phase, Piece, Ruleset, Selection, Setting, Target,
-    Template,
+    Action, DirectiveKind, Link, Phase, Piece, Ruleset, Selection, Setting, Target, Template,
 };
 
 /// Rules as they are when all directives have had their effect.
@@ -145,7 +144,7 @@ pub(super) fn drafts<'a>(ruleset: &'a Ruleset, compiler: &mut Compiler) -> Draft
                     compiler.wrong(&directive.place, message);
                 }
             }
-            DirectiveKind::Set(setting) => drafts.settings.set(setting, directive),
+            DirectiveKind::Set(setting) => drafts.settings.set(setting),
         }
     }
     drafts
@@ -225,7 +224,7 @@ fn update_targets(rule: &mut Draft<'_>, targets: &[Target], replaced: &[Target])
 }
 
 impl Settings {
-    fn set(&mut self, setting: &Setting, _: &Directive) {
+    fn set(&mut self, setting: &Setting) {
         let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         match setting {
             Setting::RequestBodyAccess(on) => self.request_body = *on,
