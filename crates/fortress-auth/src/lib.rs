@@ -29,14 +29,20 @@
 //! ```
 
 mod algorithm;
+pub mod basic;
 mod cache;
+pub mod certificate;
 mod claims;
+mod der;
 mod error;
 mod json;
 mod jwks;
 mod jws;
+pub mod message_signature;
 pub mod sign;
+mod structured;
 mod verify;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;
