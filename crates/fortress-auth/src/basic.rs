@@ -185,7 +185,12 @@ impl PasswordHash {
     fn verifies(&self, password: &[u8]) -> Result<bool, BasicError> {
         let length = self.hash.expose().len();
         let hash = derive(
-            password, &self.salt, self.memory, self.passes, self.lanes, length,
+            password,
+            &self.salt,
+            self.memory,
+            self.passes,
+            self.lanes,
+            length,
         )?;
         Ok(verify_slices_are_equal(hash.expose(), self.hash.expose()).is_ok())
     }
@@ -205,7 +210,14 @@ impl fmt::Debug for PasswordHash {
 /// There is not enough memory.
 pub fn hash(password: &Secret<String>, salt: [u8; 16]) -> Result<String, BasicError> {
     let (memory, passes, lanes) = (19_456, 2, 1);
-    let hash = derive(password.expose().as_bytes(), &salt, memory, passes, lanes, 32)?;
+    let hash = derive(
+        password.expose().as_bytes(),
+        &salt,
+        memory,
+        passes,
+        lanes,
+        32,
+    )?;
     let (salt, hash) = (
         STANDARD_NO_PAD.encode(salt),
         STANDARD_NO_PAD.encode(hash.expose()),
@@ -250,7 +262,8 @@ impl BasicUsers {
         if let Some((twice, _)) = pairs.into_iter().find(|(one, next)| one.0 == next.0) {
             return Err(format!("`{}` stands twice", twice.0));
         }
-        let odd = |name: &str| name.is_empty() || name.contains(':') || name.contains(char::is_control);
+        let odd =
+            |name: &str| name.is_empty() || name.contains(':') || name.contains(char::is_control);
         if users.iter().any(|(name, _)| odd(name)) {
             return Err("a name is not empty, and has no colon and no control character".into());
         }
@@ -289,15 +302,15 @@ impl BasicUsers {
             .binary_search_by(|(name, _)| (**name).cmp(credential.name()))
             .ok()
             .and_then(|index| self.users.get(index));
-        let Some((user, hash)) = found else {
-            self.stand_in(credential.name())
-                .ok_or(BasicError::Wrong)?
-                .verifies(credential.password())?;
-            return Err(BasicError::Wrong);
+        let (user, hash) = match found {
+            Some((user, hash)) => (Some(user), Some(hash)),
+            None => (None, self.stand_in(credential.name())),
         };
-        if !hash.verifies(credential.password())? {
-            return Err(BasicError::Wrong);
-        }
+        // INVARIANT: hashed before it is known whether there is such a user.
+        let verifies = hash
+            .ok_or(BasicError::Wrong)?
+            .verifies(credential.password())?;
+        let user = user.filter(|_| verifies).ok_or(BasicError::Wrong)?;
         let nanoseconds = u64::try_from(self.remember.as_nanos()).unwrap_or(u64::MAX);
         let until = Timestamp(now.0.saturating_add(nanoseconds));
         self.verified
@@ -318,9 +331,12 @@ impl BasicUsers {
     /// The hash that is computed for an unknown name: always the same user's for one name, and over
     /// all names spread like the users' own, so that its cost does not tell unknown names apart
     /// where users' parameters differ.
-    fn stand_in(&self, name: &str) -> Option<&PasswordHash> {
+    pub(crate) fn stand_in(&self, name: &str) -> Option<&PasswordHash> {
         let tag = hmac::sign(&self.key, name.as_bytes());
-        let number = tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let number = tag
+            .as_ref()
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
         let count = u64::try_from(self.users.len()).ok()?;
         let index = usize::try_from(number.checked_rem(count)?).ok()?;
         self.users.get(index).map(|(_, hash)| hash)
@@ -348,9 +364,13 @@ fn derive(
     lanes: u32,
     length: usize,
 ) -> Result<Secret<Vec<u8>>, BasicError> {
-    let parameters = argon2::Params::new(memory, passes, lanes, Some(length))
-        .map_err(|_| BasicError::Failed)?;
-    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters);
+    let parameters =
+        argon2::Params::new(memory, passes, lanes, Some(length)).map_err(|_| BasicError::Failed)?;
+    let argon2 = Argon2::new(
+        argon2::Algorithm::Argon2id,
+        argon2::Version::V0x13,
+        parameters,
+    );
     let mut hash = vec![0; length];
     argon2
         .hash_password_into(password, salt, &mut hash)

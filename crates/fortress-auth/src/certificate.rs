@@ -310,7 +310,9 @@ fn uri_pattern(text: &str) -> Result<Pattern, String> {
     let (scheme, rest) = text.split_once("://").ok_or(help)?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let plain = |text: &str| !text.is_empty() && !text.contains('*');
-    let segments = path.split('/').all(|part| part == "*" || !part.contains('*'));
+    let segments = path
+        .split('/')
+        .all(|part| part == "*" || !part.contains('*'));
     if !plain(scheme) || !plain(authority) || !segments {
         return Err(help.into());
     }

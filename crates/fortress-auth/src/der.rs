@@ -93,16 +93,16 @@ mod tests {
         check(&[0x04, 0], Ok((4, 0)));
         check(&[0x04, 1, 9], Ok((4, 1)));
         check(&[&[0x04, 0x81, 0x80][..], &[0; 128]].concat(), Ok((4, 128)));
-        check(
-            &[&[0x04, 0x82, 1, 0][..], &[0; 256]].concat(),
-            Ok((4, 256)),
-        );
+        check(&[&[0x04, 0x82, 1, 0][..], &[0; 256]].concat(), Ok((4, 256)));
         check(&[], Err(Malformed));
         check(&[0x04], Err(Malformed));
         check(&[0x04, 2, 9], Err(Malformed));
         // Indefinite, padded, long for short, too long to exist, and a tag of several bytes.
         check(&[0x30, 0x80, 0, 0], Err(Malformed));
-        check(&[&[0x04, 0x82, 0, 0x80][..], &[0; 128]].concat(), Err(Malformed));
+        check(
+            &[&[0x04, 0x82, 0, 0x80][..], &[0; 128]].concat(),
+            Err(Malformed),
+        );
         check(&[0x04, 0x81, 1, 9], Err(Malformed));
         check(&[0x04, 0x85, 1, 0, 0, 0, 0], Err(Malformed));
         check(&[0x04, 0x84, 0xff, 0xff, 0xff, 0xff], Err(Malformed));

@@ -1,8 +1,12 @@
 //! Who calls: a strict verifier of JWS-signed tokens (RFC 7515, 7519, 8725, 9068) and the keys
 //! behind it (RFC 7517, 7518, 8037, 9864).
 //!
+//! Other credentials have a module each: [`certificate`], [`message_signature`], [`webhook`],
+//! [`basic`], and [`session`] for browsers. [`internal`] and [`exchange`] are what upstreams are
+//! told instead of the caller's token; [`replay`] remembers what came already.
+//!
 //! Everything here is a plain function on borrowed data. Deliberately absent: IO, clocks, tokio,
-//! encrypted tokens (JWE), shared-secret signatures (HMAC) and `none`.
+//! encrypted tokens (JWE), tokens under shared secrets (HMAC) and `none`.
 //!
 //! ```
 //! use fortress_auth::{Algorithm, Expectations, JwkSet, Verifier, sign};
@@ -35,10 +39,14 @@ pub mod certificate;
 mod claims;
 mod der;
 mod error;
+pub mod exchange;
+pub mod internal;
 mod json;
 mod jwks;
 mod jws;
 pub mod message_signature;
+pub mod replay;
+pub mod session;
 pub mod sign;
 mod structured;
 mod verify;

@@ -214,9 +214,8 @@ impl<'a> Reader<'a> {
             Some(':') => self.bytes().map(Bare::Bytes),
             Some('?') => self.boolean().map(Bare::Boolean),
             Some(c) if c.is_ascii_alphabetic() || c == '*' => {
-                let token = self.take_while(|c| {
-                    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c)
-                });
+                let token = self
+                    .take_while(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c));
                 Ok(Bare::Token(token.to_owned()))
             }
             Some(_) | None => Err("no value where one must be"),
@@ -427,7 +426,10 @@ mod tests {
         reads("a", "a");
         reads("a=?1", "a");
         reads("  a=1 ,\tb=-2;x;y=?0 ", "a=1, b=-2;x;y=?0");
-        reads("a=(  1 \"b\";q  t/x );z=:AQI=:", "a=(1 \"b\";q t/x);z=:AQI=:");
+        reads(
+            "a=(  1 \"b\";q  t/x );z=:AQI=:",
+            "a=(1 \"b\";q t/x);z=:AQI=:",
+        );
         reads("a=007, b=1.500, c=-0.0", "a=7, b=1.5, c=-0.0");
         reads(r#"a="\"\\""#, r#"a="\"\\""#);
         reads("a=(), *b-._1=tok", "a=(), *b-._1=tok");
@@ -437,7 +439,10 @@ mod tests {
     fn what_rfc_8941_does_not_allow_is_refused() {
         refuses("a,", "it ends with a comma");
         refuses("a b", "no comma between members");
-        refuses("A=1", "a key does not begin with a lower-case letter or `*`");
+        refuses(
+            "A=1",
+            "a key does not begin with a lower-case letter or `*`",
+        );
         refuses("a=1,a=2", "a key stands twice");
         refuses("a=1;b;b", "a parameter stands twice");
         refuses("a=", "no value where one must be");
@@ -452,8 +457,14 @@ mod tests {
         refuses("a=:AQJ=:", "a byte sequence is not base64");
         refuses("a=?2", "a boolean is neither `?0` nor `?1`");
         refuses("a=1234567890123456", "a number has too many digits");
-        refuses("a=1.", "a decimal has too many digits, or none after its point");
-        refuses("a=1.2345", "a decimal has too many digits, or none after its point");
+        refuses(
+            "a=1.",
+            "a decimal has too many digits, or none after its point",
+        );
+        refuses(
+            "a=1.2345",
+            "a decimal has too many digits, or none after its point",
+        );
         refuses("a=-", "a number has no digits");
         refuses("a=@1", "no value where one must be");
         refuses("a=\u{e9}", "it is not ASCII");

@@ -246,9 +246,7 @@ impl Preset {
     /// What it should be.
     pub fn secret(self, shown: &str) -> Result<Secret<Vec<u8>>, &'static str> {
         match self {
-            Self::Github | Self::Stripe | Self::Slack => {
-                Ok(Secret::new(shown.as_bytes().to_vec()))
-            }
+            Self::Github | Self::Stripe | Self::Slack => Ok(Secret::new(shown.as_bytes().to_vec())),
             Self::StandardWebhooks => STANDARD
                 .decode(shown.strip_prefix("whsec_").unwrap_or(shown))
                 .map(Secret::new)
@@ -297,10 +295,14 @@ impl Webhook {
         let has_time = in_field || scheme.timestamp.is_some();
         if scheme.content.has(&Piece::Timestamp) != has_time {
             // A time that is not signed can be changed by whoever replays the message.
-            return Err("a time must be signed, and what is signed must be sent: name `timestamp` and write `{timestamp}`, or neither");
+            return Err(
+                "a time must be signed, and what is signed must be sent: name `timestamp` and write `{timestamp}`, or neither",
+            );
         }
         if scheme.content.has(&Piece::Id) != scheme.id.is_some() {
-            return Err("an id must be signed, and what is signed must be sent: name `id` and write `{id}`, or neither");
+            return Err(
+                "an id must be signed, and what is signed must be sent: name `id` and write `{id}`, or neither",
+            );
         }
         let algorithm = match scheme.hash {
             Hash::Sha256 => hmac::HMAC_SHA256,
@@ -335,7 +337,8 @@ impl Webhook {
             Some(name) => message_id(name, only(fields, name)?)?,
             None => "",
         };
-        let mut contexts: Vec<hmac::Context> = self.keys.iter().map(hmac::Context::with_key).collect();
+        let mut contexts: Vec<hmac::Context> =
+            self.keys.iter().map(hmac::Context::with_key).collect();
         for context in &mut contexts {
             for piece in &scheme.content.0 {
                 let text = match piece {
@@ -401,11 +404,16 @@ impl Webhook {
             }
         }
         if written.is_empty() || written.len() > MAX_SIGNATURES {
-            return Err(malformed("it has no signature of a known version, or too many"));
+            return Err(malformed(
+                "it has no signature of a known version, or too many",
+            ));
         }
         let signatures = written
             .into_iter()
-            .map(|text| self.decode(text).ok_or_else(|| malformed("a signature is badly encoded")))
+            .map(|text| {
+                self.decode(text)
+                    .ok_or_else(|| malformed("a signature is badly encoded"))
+            })
             .collect::<Result<_, _>>()?;
         Ok((time, signatures))
     }
@@ -433,7 +441,12 @@ impl Webhook {
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Webhook({}, {} secrets)", self.scheme.header, self.keys.len())
+        write!(
+            f,
+            "Webhook({}, {} secrets)",
+            self.scheme.header,
+            self.keys.len()
+        )
     }
 }
 
@@ -508,7 +521,8 @@ fn only<'f>(fields: &'f HeaderMap, name: &HeaderName) -> Result<&'f str, Webhook
 }
 
 fn seconds(name: &HeaderName, digits: &str) -> Result<u64, WebhookError> {
-    let is_number = (1..=12).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        (1..=12).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = is_number.then(|| digits.parse().ok()).flatten();
     number.ok_or_else(|| {
         WebhookError::Malformed(name.clone(), "its time is not in seconds since 1970")
@@ -525,7 +539,11 @@ fn message_id<'v>(name: &HeaderName, id: &'v str) -> Result<&'v str, WebhookErro
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
         return None;

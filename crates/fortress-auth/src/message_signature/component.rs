@@ -86,9 +86,14 @@ impl FromStr for Component {
 impl Component {
     /// The method and the whole target: what a signature must cover where nothing else is said.
     pub(super) fn whole_target() -> Vec<Self> {
-        [Source::Method, Source::Authority, Source::Path, Source::Query]
-            .map(Self)
-            .into()
+        [
+            Source::Method,
+            Source::Authority,
+            Source::Path,
+            Source::Query,
+        ]
+        .map(Self)
+        .into()
     }
 
     pub(super) fn of(item: &Item) -> Result<Self, &'static str> {
@@ -104,9 +109,7 @@ impl Component {
 
     pub(super) fn is_field(&self, expected: &str) -> bool {
         match &self.0 {
-            Source::Field(name, form) => {
-                name.as_str() == expected && !matches!(form, Form::Key(_))
-            }
+            Source::Field(name, form) => name.as_str() == expected && !matches!(form, Form::Key(_)),
             Source::Method
             | Source::TargetUri
             | Source::Authority
@@ -134,7 +137,10 @@ impl Component {
                     | Source::QueryParam(_)
             ),
             Source::RequestTarget => {
-                matches!(other.0, Source::Path | Source::Query | Source::QueryParam(_))
+                matches!(
+                    other.0,
+                    Source::Path | Source::Query | Source::QueryParam(_)
+                )
             }
             Source::Query => matches!(other.0, Source::QueryParam(_)),
             Source::Field(name, form) => {
@@ -188,19 +194,30 @@ impl fmt::Display for Component {
             Source::RequestTarget => "@request-target",
             Source::Path => "@path",
             Source::Query => "@query",
-            Source::QueryParam(name) => return write!(f, "@query-param;name=\"{name}\""),
+            Source::QueryParam(name) => return write!(f, "@query-param;name={}", quoted(name)),
             Source::Field(name, form) => {
                 f.write_str(name.as_str())?;
                 return match form {
                     Form::Combined => Ok(()),
                     Form::Structured(_) => f.write_str(";sf"),
-                    Form::Key(key) => write!(f, ";key=\"{key}\""),
+                    Form::Key(key) => write!(f, ";key={}", quoted(key)),
                     Form::Bytes => f.write_str(";bs"),
                 };
             }
         };
         f.write_str(name)
     }
+}
+
+/// As a structured field's string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::new();
+    let item = Item {
+        bare: Bare::String(text.to_owned()),
+        parameters: Parameters::default(),
+    };
+    structured::write_item(&mut quoted, &item);
+    quoted
 }
 
 fn derived_source(name: &str, parameters: &Parameters) -> Result<Source, &'static str> {
@@ -357,7 +374,9 @@ fn reencoded(text: &str) -> Result<String, &'static str> {
             b'%' => {
                 // A form's parser takes a lone `%` as it is; then two readers could disagree.
                 let ([high, low], after) = rest.split_first_chunk().ok_or("is badly encoded")?;
-                let byte = digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low);
+                let byte = digit(*high)
+                    .zip(digit(*low))
+                    .map(|(high, low)| high << 4 | low);
                 rest = after;
                 byte.ok_or("is badly encoded")?
             }

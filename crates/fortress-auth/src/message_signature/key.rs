@@ -9,6 +9,8 @@ use aws_lc_rs::{
 };
 use fortress_model::Secret;
 
+use crate::{Algorithm, JwkSet, Shown};
+
 /// The shortest shared secret, in bytes (RFC 9421, section 7.3.1, wants full entropy).
 pub const MIN_SECRET: usize = 32;
 /// The longest name of a key.
@@ -57,6 +59,19 @@ impl fmt::Display for SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
+    /// The same algorithm under the name that tokens have for it.
+    fn of_token(algorithm: Algorithm) -> Option<Self> {
+        use Algorithm as A;
+        match algorithm {
+            A::EdDsa | A::Ed25519 => Some(Self::Ed25519),
+            A::Es256 => Some(Self::EcdsaP256Sha256),
+            A::Es384 => Some(Self::EcdsaP384Sha384),
+            A::Ps512 => Some(Self::RsaPssSha512),
+            A::Rs256 => Some(Self::RsaV15Sha256),
+            A::Rs384 | A::Rs512 | A::Ps256 | A::Ps384 | A::Es512 | A::Es256k => None,
+        }
+    }
+
     /// `None` where the key is a shared secret.
     fn public(self) -> Option<&'static dyn VerificationAlgorithm> {
         match self {
@@ -79,7 +94,7 @@ pub struct Key {
 
 enum Material {
     Public(ParsedPublicKey),
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
 }
 
 impl Key {
@@ -106,14 +121,51 @@ impl Key {
             return Err(format!("a shared secret has at least {MIN_SECRET} bytes"));
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
-        Self::new(id, SignatureAlgorithm::HmacSha256, Material::Shared(key))
+        Self::new(
+            id,
+            SignatureAlgorithm::HmacSha256,
+            Material::Shared(Box::new(key)),
+        )
+    }
+
+    /// Takes the keys of a JWK Set (RFC 7517) by their `kid`: Ed25519, P-256 and P-384, and RSA
+    /// where its `alg` says which of the two algorithms it is for (`PS512` or `RS256`).
+    ///
+    /// # Errors
+    /// A key has no `kid`, is not for one algorithm of RFC 9421, or its name cannot be sent.
+    pub fn of_set(set: &JwkSet) -> Result<Vec<Self>, String> {
+        set.public_keys()
+            .map(|(id, uses)| {
+                let id = id.ok_or("each key needs a `kid`: it is the `keyid` of signatures")?;
+                let mut found: Option<(SignatureAlgorithm, &ParsedPublicKey)> = None;
+                for (algorithm, key) in uses {
+                    let Some(algorithm) = SignatureAlgorithm::of_token(*algorithm) else {
+                        continue;
+                    };
+                    if found.is_some_and(|(other, _)| other != algorithm) {
+                        let id = Shown::new(id);
+                        return Err(format!(
+                            "the key `{id}` could be for two algorithms; add `alg`: `PS512` or `RS256`"
+                        ));
+                    }
+                    found = Some((algorithm, key));
+                }
+                let (algorithm, key) = found.ok_or_else(|| {
+                    let id = Shown::new(id);
+                    format!("the key `{id}` is for no algorithm of RFC 9421")
+                })?;
+                Self::new(id, algorithm, Material::Public(key.clone()))
+            })
+            .collect()
     }
 
     fn new(id: &str, algorithm: SignatureAlgorithm, material: Material) -> Result<Self, String> {
         // What a structured field's string can hold; another name could never be sent.
         let can_be_sent = id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         if id.is_empty() || id.len() > MAX_ID || !can_be_sent {
-            return Err(format!("a key's name has 1 to {MAX_ID} printable ASCII characters"));
+            return Err(format!(
+                "a key's name has 1 to {MAX_ID} printable ASCII characters"
+            ));
         }
         let id = id.into();
         Ok(Self {

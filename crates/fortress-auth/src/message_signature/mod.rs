@@ -290,33 +290,48 @@ fn candidate<'a>(
         let Some(key) = text(parameters, "keyid").and_then(|id| keys.get(id)) else {
             continue;
         };
-        if found.replace((label.as_str(), items.as_slice(), parameters, key)).is_some() {
+        if found
+            .replace((label.as_str(), items.as_slice(), parameters, key))
+            .is_some()
+        {
             return Err(SignatureError::Ambiguous);
         }
     }
     found.ok_or_else(|| SignatureError::NoKey(Tagged(rules.tag.clone())))
 }
 
-fn signature_of<'a>(
-    signatures: &'a Dictionary,
-    label: &str,
-) -> Result<&'a [u8], SignatureError> {
+fn signature_of<'a>(signatures: &'a Dictionary, label: &str) -> Result<&'a [u8], SignatureError> {
     let found = signatures.iter().find(|(name, _)| name == label);
     match found {
-        Some((_, Member::Item(Item { bare: Bare::Bytes(bytes), .. }))) => Ok(bytes),
-        Some(_) => Err(SignatureError::Field("Signature", "it is not a byte sequence")),
-        None => Err(SignatureError::Field("Signature", "it has no signature for the input's label")),
+        Some((
+            _,
+            Member::Item(Item {
+                bare: Bare::Bytes(bytes),
+                ..
+            }),
+        )) => Ok(bytes),
+        Some(_) => Err(SignatureError::Field(
+            "Signature",
+            "it is not a byte sequence",
+        )),
+        None => Err(SignatureError::Field(
+            "Signature",
+            "it has no signature for the input's label",
+        )),
     }
 }
 
 fn components(items: &[Item]) -> Result<Vec<Component>, SignatureError> {
     if items.len() > MAX_COMPONENTS {
-        return Err(SignatureError::Field("Signature-Input", "it covers too many components"));
+        return Err(SignatureError::Field(
+            "Signature-Input",
+            "it covers too many components",
+        ));
     }
     let mut components: Vec<Component> = Vec::with_capacity(items.len());
     for item in items {
-        let component = Component::of(item)
-            .map_err(|why| SignatureError::Component(shown(item), why))?;
+        let component =
+            Component::of(item).map_err(|why| SignatureError::Component(shown(item), why))?;
         // RFC 9421, section 2: each component identifier occurs once.
         if components.contains(&component) {
             return Err(SignatureError::Component(shown(item), "stands twice"));
@@ -391,7 +406,10 @@ impl<'a> Read<'a> {
                 _ => return Err(wrong("is not known")),
             }
         }
-        if read.nonce.is_some_and(|nonce| nonce.is_empty() || nonce.len() > MAX_NONCE) {
+        if read
+            .nonce
+            .is_some_and(|nonce| nonce.is_empty() || nonce.len() > MAX_NONCE)
+        {
             let name = Shown::new("nonce");
             return Err(SignatureError::Parameter(name, "is empty or too long"));
         }
@@ -436,7 +454,9 @@ fn check_times(
         .map_or(oldest, |expires| oldest.min(Duration::from_secs(expires)));
     let until = expires.saturating_add(rules.leeway);
     if now >= until {
-        return Err(SignatureError::Expired(now.saturating_sub(expires).as_secs()));
+        return Err(SignatureError::Expired(
+            now.saturating_sub(expires).as_secs(),
+        ));
     }
     let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
     Ok((created, Timestamp(until)))

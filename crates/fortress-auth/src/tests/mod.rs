@@ -1,15 +1,21 @@
 //! What the verifier accepts and refuses, seen from outside: one line a case, tokens made by
 //! [`sign`](crate::sign).
 
+mod basic;
 mod cached;
+mod certificate;
 mod confusion;
 mod differential;
 mod keys;
+mod message_signature;
 mod mutations;
+mod outward;
 mod registered_claims;
+mod session;
 mod standards;
 mod syntax;
 mod vectors;
+mod webhook;
 
 use std::{sync::LazyLock, time::Duration};
 
