@@ -67,6 +67,9 @@ targets! {
     openapi_load
     yaml_config
     jws
+    certificate
+    message_signature
+    shared_secrets
     seclang
     waf_multipart
     waf_json
