@@ -1,5 +1,5 @@
-//! Who calls: a strict verifier of JWS-signed tokens (RFC 7515, 7519, 8725, 9068) and the keys
-//! behind it (RFC 7517, 7518, 8037, 9864).
+//! Who calls: a strict verifier of JWS-signed tokens (RFC 7515, 7519, 8725, 9068), the keys behind
+//! it (RFC 7517, 7518, 8037, 9864), and API keys ([`api_key`]).
 //!
 //! Everything here is a plain function on borrowed data. Deliberately absent: IO, clocks, tokio,
 //! encrypted tokens (JWE), shared-secret signatures (HMAC) and `none`.
@@ -29,6 +29,7 @@
 //! ```
 
 mod algorithm;
+pub mod api_key;
 mod cache;
 mod claims;
 mod error;
