@@ -11,13 +11,13 @@ use std::{
     str::FromStr,
 };
 
-use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use fortress_model::{Reason, config::Network};
 
 use crate::{
     der::{Der, Malformed},
     structured::{self, Bare, Member},
+    verify::sha256,
 };
 
 /// The largest certificate that is looked at, in bytes of DER.
@@ -138,9 +138,7 @@ impl<'a> ClientCertificate<'a> {
 
 /// SHA-256 of a certificate in DER: what a token's `cnf.x5t#S256` is bound to.
 pub fn thumbprint(der: &[u8]) -> [u8; 32] {
-    let mut thumbprint = [0; 32];
-    thumbprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-    thumbprint
+    sha256(&[der])
 }
 
 /// [`thumbprint`] as `x5t#S256` has it (RFC 8705, section 3.1).

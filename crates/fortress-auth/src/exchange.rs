@@ -3,17 +3,14 @@
 //!
 //! Deliberately not here: asking.
 
-use std::{
-    fmt::{self, Write as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use fortress_model::{Secret, Timestamp};
 use quick_cache::sync;
 
-use crate::{MAX_TOKEN, Object, Shown, Value, json::read_object};
+use crate::{
+    MAX_TOKEN, Object, Shown, Value, introspection::form_encode, json::read_object, verify::sha256,
+};
 
 /// The longest answer that is read, in bytes.
 pub const MAX_ANSWER: usize = 32 << 10;
@@ -201,14 +198,8 @@ impl fmt::Debug for ExchangeCache {
 }
 
 fn name(to: &ExchangeFor, token: &str) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
     // `Debug` of strings escapes quotes, so that no two purposes print alike.
-    context.update(format!("{to:?}").as_bytes());
-    context.update(&[0]);
-    context.update(token.as_bytes());
-    let mut name = [0; 32];
-    name.copy_from_slice(context.finish().as_ref());
-    name
+    sha256(&[format!("{to:?}").as_bytes(), &[0], token.as_bytes()])
 }
 
 fn text<'a>(
@@ -220,18 +211,4 @@ fn text<'a>(
         .get(name)
         .and_then(Value::as_str)
         .ok_or(ExchangeError::Malformed(otherwise))
-}
-
-/// The encoding of a form (RFC 6749, appendix B).
-fn form_encode(text: &str, to: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                to.push(char::from(byte));
-            }
-            b' ' => to.push('+'),
-            // Writing to a string cannot fail.
-            _ => write!(to, "%{byte:02X}").unwrap_or_default(),
-        }
-    }
 }

@@ -51,7 +51,8 @@ pub struct InternalKeys {
 }
 
 impl InternalKeys {
-    /// Takes the key that signs from now on and the one that will sign after it.
+    /// Takes the key that signs from now on and the one that will sign after it, each best named by
+    /// [`SigningKey::named_by_thumbprint`].
     ///
     /// # Errors
     /// One is not for ES256 or EdDSA, or both have one name.

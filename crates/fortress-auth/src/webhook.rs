@@ -6,10 +6,12 @@
 
 use std::{fmt, time::Duration};
 
-use aws_lc_rs::{constant_time::verify_slices_are_equal, digest, hmac};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fortress_model::{Reason, Secret, Timestamp};
 use http::{HeaderMap, HeaderName};
+
+use crate::verify::sha256;
 
 /// The shortest secret that is taken, in bytes.
 pub const MIN_SECRET: usize = 16;
@@ -487,12 +489,10 @@ impl Checking {
         };
         // By the first secret, whichever made the signature: a message that is signed under two
         // is still one message.
-        let mut replay = [0; 32];
-        replay.copy_from_slice(digest::digest(&digest::SHA256, first.as_ref()).as_ref());
         Ok(Accepted {
             secret,
             signed: self.signed,
-            replay,
+            replay: sha256(&[first.as_ref()]),
             until: self.until,
         })
     }

@@ -7,7 +7,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderName;
 
 use super::{SignedRequest, combined};
-use crate::structured::{self, Bare, Item, Member, Parameters};
+use crate::{
+    introspection::form_encode,
+    structured::{self, Bare, Item, Member, Parameters},
+};
 
 /// A component of a request, written as a signature's input has it, without the quotes around its
 /// name: `@method`, `content-digest`, `@query-param;name="id"`, `priority;key="u"`.
@@ -365,7 +368,7 @@ fn reencoded(text: &str) -> Result<String, &'static str> {
             .to_digit(16)
             .and_then(|digit| u8::try_from(digit).ok())
     };
-    let mut out = String::with_capacity(text.len());
+    let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
         rest = after;
@@ -382,15 +385,10 @@ fn reencoded(text: &str) -> Result<String, &'static str> {
             }
             byte => byte,
         };
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_') {
-            out.push(char::from(byte));
-        } else {
-            const DIGITS: [char; 16] = [
-                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-            ];
-            let hex = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-            out.extend(['%', hex(byte >> 4), hex(byte & 0xf)]);
-        }
+        decoded.push(byte);
     }
-    Ok(out)
+    let decoded = std::str::from_utf8(&decoded).map_err(|_| "is badly encoded")?;
+    let mut encoded = String::with_capacity(text.len());
+    form_encode(decoded, &mut encoded);
+    Ok(encoded.replace('+', "%20"))
 }

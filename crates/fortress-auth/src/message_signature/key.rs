@@ -9,7 +9,7 @@ use aws_lc_rs::{
 };
 use fortress_model::Secret;
 
-use crate::{Algorithm, JwkSet, Shown};
+use crate::{Algorithm, JwkSet, Shown, jwks::Material};
 
 /// The shortest shared secret, in bytes (RFC 9421, section 7.3.1, wants full entropy).
 pub const MIN_SECRET: usize = 32;
@@ -68,7 +68,9 @@ impl SignatureAlgorithm {
             A::Es384 => Some(Self::EcdsaP384Sha384),
             A::Ps512 => Some(Self::RsaPssSha512),
             A::Rs256 => Some(Self::RsaV15Sha256),
+            A::Hs256 => Some(Self::HmacSha256),
             A::Rs384 | A::Rs512 | A::Ps256 | A::Ps384 | A::Es512 | A::Es256k => None,
+            A::MlDsa44 | A::MlDsa65 | A::MlDsa87 | A::Hs384 | A::Hs512 => None,
         }
     }
 
@@ -90,11 +92,6 @@ pub struct Key {
     id: Box<str>,
     algorithm: SignatureAlgorithm,
     material: Material,
-}
-
-enum Material {
-    Public(ParsedPublicKey),
-    Shared(Box<hmac::Key>),
 }
 
 impl Key {
@@ -134,10 +131,10 @@ impl Key {
     /// # Errors
     /// A key has no `kid`, is not for one algorithm of RFC 9421, or its name cannot be sent.
     pub fn of_set(set: &JwkSet) -> Result<Vec<Self>, String> {
-        set.public_keys()
+        set.keys()
             .map(|(id, uses)| {
                 let id = id.ok_or("each key needs a `kid`: it is the `keyid` of signatures")?;
-                let mut found: Option<(SignatureAlgorithm, &ParsedPublicKey)> = None;
+                let mut found: Option<(SignatureAlgorithm, &Material)> = None;
                 for (algorithm, key) in uses {
                     let Some(algorithm) = SignatureAlgorithm::of_token(*algorithm) else {
                         continue;
@@ -154,7 +151,7 @@ impl Key {
                     let id = Shown::new(id);
                     format!("the key `{id}` is for no algorithm of RFC 9421")
                 })?;
-                Self::new(id, algorithm, Material::Public(key.clone()))
+                Self::new(id, algorithm, key.clone())
             })
             .collect()
     }
@@ -186,10 +183,7 @@ impl Key {
     }
 
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        match &self.material {
-            Material::Public(key) => key.verify_sig(message, signature).is_ok(),
-            Material::Shared(key) => hmac::verify(key, message, signature).is_ok(),
-        }
+        self.material.verifies(message, signature)
     }
 }
 

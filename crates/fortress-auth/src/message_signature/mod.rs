@@ -12,7 +12,6 @@ mod key;
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use fortress_model::{Reason, Timestamp};
 use http::{HeaderMap, HeaderName};
 
@@ -23,6 +22,7 @@ pub use key::{Key, Keys, MIN_SECRET, SignatureAlgorithm};
 use crate::{
     Shown,
     structured::{self, Bare, Dictionary, Item, MAX_FIELD, Member, Parameters},
+    verify::sha256,
 };
 
 /// The most signatures of one request, those of others included.
@@ -465,15 +465,15 @@ fn check_times(
 /// Not by the signature itself: from one ECDSA signature anybody can make a second.
 fn replay(key_id: &str, nonce: Option<&str>, base: &str) -> [u8; 32] {
     let (kind, text) = nonce.map_or(("base", base), |nonce| ("nonce", nonce));
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in [kind, key_id, text] {
-        // With its length, so that no two triples are hashed alike.
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
-        context.update(part.as_bytes());
-    }
-    let mut replay = [0; 32];
-    replay.copy_from_slice(context.finish().as_ref());
-    replay
+    // With their lengths, so that no two triples are hashed alike.
+    let length = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes();
+    sha256(&[
+        &length(kind),
+        kind.as_bytes(),
+        &length(key_id),
+        key_id.as_bytes(),
+        text.as_bytes(),
+    ])
 }
 
 fn shown(item: &Item) -> Shown {

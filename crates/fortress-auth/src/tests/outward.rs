@@ -70,7 +70,7 @@ fn an_upstream_can_verify_that_the_gateway_spoke() {
         .expect("a valid token");
     assert_eq!(&*verified.subject, "alice");
     assert_eq!(verified.scopes, scopes);
-    assert_eq!(verified.expires, NOW + 60);
+    assert_eq!(verified.expires, Some(NOW + 60));
     let all = verified.claims.all();
     let names: Vec<&str> = all.iter().map(|(name, _)| name).collect();
     assert_eq!(
@@ -144,6 +144,16 @@ fn keys_are_published_before_and_after_they_sign() {
     assert!(!keys.is_due(Duration::from_secs(10), at(NOW + 13)));
     assert!(keys.is_due(Duration::from_secs(10), at(NOW + 14)));
     assert!(!keys.key_set().contains("\"d\""));
+}
+
+#[test]
+fn a_key_is_named_by_its_thumbprint() {
+    let key = key("a").named_by_thumbprint().expect("a name");
+    assert_eq!(key.id().len(), 43);
+    let again = key.id().to_owned();
+    assert_eq!(key.named_by_thumbprint().expect("a name").id(), again);
+    let ed25519 = SigningKey::generate(Algorithm::Ed25519, "b").expect("a key");
+    assert_ne!(ed25519.named_by_thumbprint().expect("a name").id(), again);
 }
 
 #[test]
