@@ -2,7 +2,8 @@
 //! behind it (RFC 7517, 7518, 8037, 9864, 9964), and what makes a token count or not: an issuer's
 //! answer about it ([`Introspector`], RFC 7662 and 9701), whom it is bound to ([`bind`], [`Dpop`],
 //! RFC 8705 and 9449), whether it was revoked ([`Revocations`]), how its subject authenticated
-//! ([`StepUp`], RFC 9470), and which login it answers ([`IdTokenVerifier`]).
+//! ([`StepUp`], RFC 9470), and which login it answers ([`IdTokenVerifier`]). And API keys
+//! ([`api_key`]).
 //!
 //! Everything here is a plain function on borrowed data. Deliberately absent: IO, clocks, tokio,
 //! encrypted tokens (JWE) and `none`. Shared secrets (HMAC) only where one is configured.
@@ -32,6 +33,7 @@
 //! ```
 
 mod algorithm;
+pub mod api_key;
 mod cache;
 mod claims;
 mod confirmation;
