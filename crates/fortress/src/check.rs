@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{
     command::End,
-    environment,
     exposure::{self, Counts},
+    references::Machine,
     screen::{BAD, CARE, GOOD, QUIET, Screen, count},
 };
 
@@ -38,8 +38,7 @@ pub(crate) struct Checked {
 impl Checked {
     /// Reads and compiles.
     pub(crate) fn read(path: &std::path::Path) -> Self {
-        let (config, mut sources, mut diagnostics) =
-            config::load_partly(path, &environment::variable);
+        let (config, mut sources, mut diagnostics) = config::load_partly_with(path, &Machine);
         let Some(config) = config else {
             return Self {
                 sources,

@@ -13,6 +13,7 @@ mod explain;
 mod exposure;
 mod init;
 mod private;
+mod references;
 mod run;
 mod screen;
 mod waf;

@@ -28,8 +28,8 @@ use tokio::{
 use crate::{
     check::readable,
     command::{self, End},
-    environment,
     exposure::{self, Counts},
+    references::Machine,
     screen::{Screen, count},
 };
 use notify::Supervisor;
@@ -141,7 +141,7 @@ impl Serving {
 
     fn open(path: &Path, workers: Option<usize>) -> Result<Self> {
         readable(path)?;
-        let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
+        let (config, mut sources, mut diagnostics) = config::load_with(path, &Machine);
         let Some(config) = config else {
             bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
@@ -205,8 +205,7 @@ impl Serving {
     }
 
     fn try_reload(&mut self) -> Result<u64> {
-        let (config, mut sources, mut diagnostics) =
-            config::load(&self.path, &environment::variable);
+        let (config, mut sources, mut diagnostics) = config::load_with(&self.path, &Machine);
         let Some(config) = config else {
             bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };

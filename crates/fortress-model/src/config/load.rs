@@ -9,6 +9,7 @@ use super::{
     Config, JournalSink, Settings,
     keys::{Kind, ROOT},
     reader::{Entry, Fields, PathUse, Reader},
+    references::{References, Variables},
     scalar,
     settings::Level,
 };
@@ -23,12 +24,20 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Reads `fortress.yaml`. There is a configuration only if there is no error; warnings do not hinder
 /// it. The diagnostics are in the file's order.
 ///
-/// `environment` gives the variables that `env:NAME` refers to.
+/// `environment` gives the variables that `env:NAME` refers to; commands (`exec:`) are refused.
 pub fn load(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> (Option<Config>, Sources, Vec<Diagnostic>) {
-    let (config, sources, diagnostics) = load_partly(path, environment);
+    load_with(path, &Variables(environment))
+}
+
+/// Like [`load`], with more than variables to refer to.
+pub fn load_with(
+    path: &Path,
+    references: &dyn References,
+) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    let (config, sources, diagnostics) = load_partly_with(path, references);
     let has_error = diagnostics
         .iter()
         .any(|found| found.severity == Severity::Error);
@@ -42,6 +51,14 @@ pub fn load_partly(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    load_partly_with(path, &Variables(environment))
+}
+
+/// Like [`load_partly`], with more than variables to refer to.
+pub fn load_partly_with(
+    path: &Path,
+    references: &dyn References,
+) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let mut sources = Sources::default();
     let (id, mut diagnostics) = match read_file(path, &mut sources) {
         Ok(found) => found,
@@ -54,7 +71,7 @@ pub fn load_partly(
     };
     let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = Reader {
-        environment: Some(environment),
+        references: Some(references),
         directory,
         files: vec![path.to_owned()],
         diagnostics,

@@ -14,6 +14,7 @@ mod keys;
 mod listen;
 mod load;
 mod reader;
+mod references;
 mod scalar;
 mod settings;
 #[cfg(test)]
@@ -22,7 +23,8 @@ mod waf;
 mod waf_keys;
 
 pub use json_schema::json_schema;
-pub use load::{load, load_partly};
+pub use load::{load, load_partly, load_partly_with, load_with};
+pub use references::References;
 pub use settings::settings;
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 

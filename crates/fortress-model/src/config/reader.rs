@@ -14,6 +14,7 @@ use std::{
 use super::{
     Spanned,
     keys::{Block, Kind, owners},
+    references::References,
     scalar::{self, Bad},
 };
 use crate::{
@@ -24,13 +25,10 @@ use crate::{
 /// Bytes that a value taken from a file may have.
 const MAX_REFERENCE: u64 = 64 << 10;
 
-/// Gives a variable's value by its name.
-pub(super) type Environment<'e> = dyn Fn(&str) -> Option<String> + 'e;
-
 /// What every part of the loader writes into.
 pub(super) struct Reader<'e> {
-    /// Reads a variable of the environment; `None` in a description, which has no references.
-    pub(super) environment: Option<&'e Environment<'e>>,
+    /// Gives what stands outside of files; `None` in a description, which has no references.
+    pub(super) references: Option<&'e dyn References>,
     /// What relative paths are relative to.
     pub(super) directory: PathBuf,
     /// Files that were named, to be watched.
@@ -439,7 +437,7 @@ impl Reader<'_> {
             );
             return None;
         }
-        let value = self.directory.join(path);
+        let value = self.place(entry, path)?;
         if use_of != PathUse::Written {
             self.watch(&value);
         }
@@ -447,6 +445,25 @@ impl Reader<'_> {
             value,
             span: entry.node.span,
         })
+    }
+
+    /// Where a path leads: relative to the configuration, or to the credentials of a systemd unit.
+    fn place(&mut self, entry: &Entry<'_>, path: &str) -> Option<PathBuf> {
+        let Some(credential) = path.strip_prefix("$CREDENTIALS_DIRECTORY/") else {
+            return Some(self.directory.join(path));
+        };
+        let directory = self
+            .references
+            .and_then(|references| references.variable("CREDENTIALS_DIRECTORY"));
+        if directory.is_none() {
+            let message = format!(
+                "`{}`: the environment has no `CREDENTIALS_DIRECTORY`",
+                entry.path
+            );
+            let help = "systemd sets it for units with `LoadCredential=`; elsewhere write the path";
+            self.error(entry.node.span, message, help);
+        }
+        Some(PathBuf::from(directory?).join(credential))
     }
 
     /// The text of a path, in which `file:` is part of the text; a key in place of a path is
@@ -472,6 +489,12 @@ impl Reader<'_> {
             return None;
         }
         if self.is_later_reference(entry, &text) {
+            return None;
+        }
+        if literal == Literal::Text && text.starts_with("exec:") {
+            let message = format!("`{}` takes a file, not what a command writes", entry.path);
+            let help = "let the command write a file before the start, and name it: `file:PATH`";
+            self.error(entry.node.span, message, help);
             return None;
         }
         Some((text, shown, literal))
@@ -525,6 +548,8 @@ impl Reader<'_> {
                     self.variable(entry, text)?
                 } else if text.starts_with("file:") {
                     self.content(entry, text)?
+                } else if text.starts_with("exec:") {
+                    self.output(entry, text)?
                 } else if self.is_later_reference(entry, text) {
                     return None;
                 } else if text.contains("-----BEGIN") {
@@ -559,7 +584,7 @@ impl Reader<'_> {
     /// `env:NAME`.
     fn variable(&mut self, entry: &Entry<'_>, text: &str) -> Option<String> {
         let name = text.strip_prefix("env:").unwrap_or(text);
-        let Some(environment) = self.environment else {
+        let Some(references) = self.references else {
             self.no_reference(entry);
             return None;
         };
@@ -577,7 +602,7 @@ impl Reader<'_> {
             );
             return None;
         }
-        let value = environment(name);
+        let value = references.variable(name);
         if value.is_none() {
             let message = format!("`{}`: the environment has no `{name}`", entry.path);
             self.error(
@@ -591,13 +616,12 @@ impl Reader<'_> {
 
     /// `file:PATH` where a value is expected: the file's text without the line break at its end.
     fn content(&mut self, entry: &Entry<'_>, text: &str) -> Option<String> {
-        if self.environment.is_none() {
+        if self.references.is_none() {
             self.no_reference(entry);
             return None;
         }
-        let path = self
-            .directory
-            .join(text.strip_prefix("file:").unwrap_or(text));
+        let path = text.strip_prefix("file:").unwrap_or(text);
+        let path = self.place(entry, path)?;
         self.watch(&path);
         let read = || {
             let mut content = String::new();
@@ -632,7 +656,7 @@ impl Reader<'_> {
         }
     }
 
-    fn no_reference(&mut self, entry: &Entry<'_>) {
+    pub(super) fn no_reference(&mut self, entry: &Entry<'_>) {
         let message = format!(
             "`{}` is a reference, and a description has none",
             entry.path
@@ -641,17 +665,17 @@ impl Reader<'_> {
     }
 
     fn is_later_reference(&mut self, entry: &Entry<'_>, text: &str) -> bool {
-        let later = ["vault:", "exec:"]
-            .iter()
-            .find(|scheme| text.starts_with(**scheme));
-        if let Some(scheme) = later {
+        let is_later = text.starts_with("vault:");
+        if is_later {
             let message = format!(
-                "`{}`: references by `{scheme}` are not available in this version",
+                "`{}`: references by `vault:` are not available in this version",
                 entry.path
             );
-            self.error(entry.node.span, message, "write `env:NAME` or `file:PATH`");
+            let help =
+                "write `env:NAME`, `file:PATH`, or `exec:` and a command that asks the vault";
+            self.error(entry.node.span, message, help);
         }
-        later.is_some()
+        is_later
     }
 }
 

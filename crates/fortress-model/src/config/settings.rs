@@ -25,7 +25,7 @@ use crate::{
 pub fn settings(node: &Node) -> (Settings, Vec<Diagnostic>) {
     static KIND: Kind = Kind::Block(&EXTENSION);
     let mut reader = Reader {
-        environment: None,
+        references: None,
         directory: PathBuf::new(),
         files: Vec::new(),
         diagnostics: Vec::new(),

@@ -5,8 +5,8 @@ use std::{fs, path::PathBuf, time::Duration};
 use proptest::prelude::*;
 
 use super::{
-    Config, Cookies, Http2, JournalSink, JwksSource, RequestUndeclared, ResponseUndeclared, Serve,
-    TlsVersion, json_schema, load, load_partly, settings,
+    Config, Cookies, Http2, JournalSink, JwksSource, References, RequestUndeclared,
+    ResponseUndeclared, Serve, TlsVersion, json_schema, load, load_partly, load_with, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -14,6 +14,7 @@ use crate::{
     decision::Mode,
     diagnostic::{Diagnostic, Severity},
     document::{Format, Sources, read},
+    secret::Secret,
 };
 
 /// Every key once.
@@ -602,4 +603,52 @@ proptest! {
         let has_error = diagnostics.iter().any(|found| found.severity == Severity::Error);
         prop_assert_eq!(config.is_none(), has_error);
     }
+}
+
+/// A machine with credentials of systemd, on which one command can be run.
+struct Machine(String);
+
+impl References for Machine {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "CREDENTIALS_DIRECTORY").then(|| self.0.clone())
+    }
+
+    fn run(&self, command: &[&str]) -> Result<Secret<String>, String> {
+        match command {
+            ["tell", "issuer", "a=b"] => Ok(Secret::new("https://from.command".into())),
+            _ => Err("the command failed with status 1".into()),
+        }
+    }
+}
+
+#[test]
+fn values_come_from_commands_and_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = tempfile::tempdir().unwrap();
+    let credential = credentials.path().join("issuer");
+    fs::write(&credential, "https://from.systemd\n").unwrap();
+    let machine = Machine(credentials.path().display().to_string());
+    let path = directory.path().join("fortress.yaml");
+    let load = |reference: &str| {
+        let text = format!(
+            "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis: {{ a: {{ spec: none, upstream: \"{reference}\" }} }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        load_with(&path, &machine)
+    };
+    let host = |reference: &str| {
+        let config = load(reference).0.expect("a configuration");
+        config.apis[0].upstream.endpoints[0].url.value.host.clone()
+    };
+    assert_eq!(host("exec:tell  issuer a=b"), "from.command");
+    assert_eq!(host("file:$CREDENTIALS_DIRECTORY/issuer"), "from.systemd");
+    let config = load("file:$CREDENTIALS_DIRECTORY/issuer").0.unwrap();
+    assert!(config.files.contains(&credential), "it is watched");
+    let (config, _, diagnostics) = load("exec:tell something");
+    assert!(config.is_none());
+    let shown = format!("{diagnostics:?}");
+    assert!(
+        shown.contains("failed with status 1") && !shown.contains("from.command"),
+        "{shown}"
+    );
 }
