@@ -38,7 +38,8 @@ pub(crate) struct Checked {
 impl Checked {
     /// Reads and compiles.
     pub(crate) fn read(path: &std::path::Path) -> Self {
-        let (config, mut sources, mut diagnostics) = config::load_partly_with(path, &Machine);
+        let (config, mut sources, mut diagnostics) =
+            config::load_partly_with(path, &Machine::default());
         let Some(config) = config else {
             return Self {
                 sources,

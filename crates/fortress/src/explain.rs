@@ -101,7 +101,7 @@ pub(crate) fn journal(named: Option<&Path>, config: Option<&Path>) -> Result<Pat
         },
     };
     readable(config)?;
-    let (loaded, _, _) = config::load_with(config, &Machine);
+    let (loaded, _, _) = config::load_with(config, &Machine::default());
     let sinks = loaded.map(|config| config.journal).unwrap_or_default();
     sinks
         .into_iter()

@@ -16,6 +16,7 @@ mod private;
 mod references;
 mod run;
 mod screen;
+mod vault;
 mod waf;
 
 use std::process::ExitCode;

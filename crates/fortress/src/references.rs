@@ -1,10 +1,11 @@
-//! What references of the configuration reach for on this machine: variables, and what commands
-//! write.
+//! What references of the configuration reach for from this machine: variables, what commands
+//! write, and a vault.
 //!
 //! A command gets no shell, no input, a bounded time and a bounded output; what it writes is never
 //! shown, not even when it fails, since it may be half a secret.
 
 use std::{
+    cell::RefCell,
     io::Read,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -12,9 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fortress_model::{Secret, config::References};
+use fortress_model::{
+    Secret,
+    config::{References, VaultReference, VaultSettings},
+};
 
-use crate::environment;
+use crate::{environment, vault::Session};
 
 /// How long a command may take.
 const TIME: Duration = Duration::from_secs(10);
@@ -23,9 +27,12 @@ const OUTPUT: u64 = 64 << 10;
 /// Between two looks whether a command that closed its output has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// This machine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Machine;
+/// This machine, for one load of a configuration.
+#[derive(Default)]
+pub(crate) struct Machine {
+    /// Opened by the first reference that needs it, and ended with the load.
+    session: RefCell<Option<Session>>,
+}
 
 impl References for Machine {
     fn variable(&self, name: &str) -> Option<String> {
@@ -34,6 +41,19 @@ impl References for Machine {
 
     fn run(&self, command: &[&str]) -> Result<Secret<String>, String> {
         run(command, TIME)
+    }
+
+    fn vault(
+        &self,
+        vault: &VaultSettings,
+        reference: &VaultReference<'_>,
+    ) -> Result<Secret<String>, String> {
+        let mut session = self.session.borrow_mut();
+        let session = match &mut *session {
+            Some(session) => session,
+            none @ None => none.insert(Session::open(vault)?),
+        };
+        session.value(reference)
     }
 }
 
@@ -143,7 +163,7 @@ mod tests {
             Ok("$HOME ; x")
         );
         // No input either.
-        assert!(Machine.run(&["cat"]).is_err());
+        assert!(Machine::default().run(&["cat"]).is_err());
     }
 
     #[test]

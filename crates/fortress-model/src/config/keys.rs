@@ -102,6 +102,8 @@ pub(super) enum Kind {
     SecretFile,
     /// `file:…`, or an https URL.
     KeySet,
+    /// A secret: only as a reference.
+    Secret,
     /// An algorithm of JWS.
     Algorithm,
     /// A rule's id, a range of ids, or a tag.
@@ -141,6 +143,7 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::Secret => "a reference such as `env:NAME` or `file:PATH`",
             Self::Rules => "a rule's id, a range of them, or a tag",
             Self::Parameter => "a parameter such as `body.comment`",
             Self::Block(_) | Self::Map(..) => "an object",
@@ -173,6 +176,7 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
+            | Self::Secret
             | Self::Algorithm
             | Self::Rules
             | Self::Parameter => None,
@@ -217,6 +221,11 @@ pub(super) static ROOT: Block = Block {
             "identity",
             Kind::Map("identity", &Kind::Block(&IDENTITY)),
             "Who vouches for callers, by name.",
+        ),
+        Key::new(
+            "secrets",
+            Kind::Block(&super::secrets::SECRETS),
+            "Where secrets are kept outside of files.",
         ),
         Key::new(
             "defaults",

@@ -3,7 +3,12 @@
 //! This is the only place that reads the environment, and it does so through an argument.
 //! Deliberately not here: whether the files that are named hold what they should.
 
-use std::{collections::BTreeSet, io::Read, path::Path};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hasher as _},
+    io::Read,
+    path::Path,
+};
 
 use super::{
     Config, JournalSink, Settings,
@@ -72,6 +77,8 @@ pub fn load_partly_with(
     let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = Reader {
         references: Some(references),
+        vault: None,
+        asked: DefaultHasher::new(),
         directory,
         files: vec![path.to_owned()],
         diagnostics,
@@ -145,6 +152,10 @@ impl Reader<'_> {
         if let Some(entry) = fields.get("version") {
             self.version(&entry);
         }
+        // INVARIANT: before all that may hold a reference by `vault:`.
+        self.vault = fields
+            .get("secrets")
+            .and_then(|entry| self.vault_settings(&entry));
         let listen = fields
             .get("listen")
             .map(|entry| self.listen(&entry))
@@ -185,6 +196,8 @@ impl Reader<'_> {
             defaults,
             journal,
             directory: self.directory.clone(),
+            asked: self.asked.finish(),
+            vault: self.vault.take(),
             files: std::mem::take(&mut self.files),
         })
     }

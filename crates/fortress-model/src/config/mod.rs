@@ -16,6 +16,7 @@ mod load;
 mod reader;
 mod references;
 mod scalar;
+mod secrets;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,8 @@ mod waf_keys;
 
 pub use json_schema::json_schema;
 pub use load::{load, load_partly, load_partly_with, load_with};
-pub use references::References;
+pub use references::{References, VaultReference};
+pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
@@ -56,6 +58,10 @@ pub struct Config {
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
     pub directory: PathBuf,
+    /// A hash of what commands and the vault gave, to see by whether it changed.
+    pub asked: u64,
+    /// The vault that `vault:` references are asked of.
+    pub vault: Option<VaultSettings>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }

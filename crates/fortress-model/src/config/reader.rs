@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
+    hash::DefaultHasher,
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
@@ -16,19 +17,28 @@ use super::{
     keys::{Block, Kind, owners},
     references::References,
     scalar::{self, Bad},
+    secrets::VaultSettings,
 };
 use crate::{
     diagnostic::{Diagnostic, did_you_mean},
     document::{Member, Node, Span, Value, read::shorten},
+    secret::Secret,
 };
 
 /// Bytes that a value taken from a file may have.
 const MAX_REFERENCE: u64 = 64 << 10;
 
+/// How references begin.
+const REFERENCES: &[&str] = &["env:", "file:", "vault:", "exec:"];
+
 /// What every part of the loader writes into.
 pub(super) struct Reader<'e> {
     /// Gives what stands outside of files; `None` in a description, which has no references.
     pub(super) references: Option<&'e dyn References>,
+    /// What `vault:` references are asked of.
+    pub(super) vault: Option<VaultSettings>,
+    /// Of all that commands and the vault gave.
+    pub(super) asked: DefaultHasher,
     /// What relative paths are relative to.
     pub(super) directory: PathBuf,
     /// Files that were named, to be watched.
@@ -379,6 +389,35 @@ impl Reader<'_> {
         })
     }
 
+    /// A secret: only as a reference, and never shown.
+    pub(super) fn secret(&mut self, entry: &Entry<'_>) -> Option<Spanned<Secret<String>>> {
+        let is_scalar = !matches!(
+            entry.node.value,
+            Value::Null | Value::Array(_) | Value::Object(_)
+        );
+        let is_reference = entry
+            .node
+            .as_str()
+            .is_some_and(|text| REFERENCES.iter().any(|scheme| text.starts_with(scheme)));
+        if is_scalar && !is_reference {
+            let message = format!("`{}` holds a secret, and takes a reference", entry.path);
+            let help = "put the secret into a file that Fortress alone can read and write `file:PATH`, or into a variable and write `env:NAME`; and change it, since it stood in a configuration";
+            self.error(entry.place, message, help);
+            return None;
+        }
+        let scalar = self.scalar(entry)?;
+        let secret = Secret::new(scalar.text);
+        if secret.expose().is_empty() {
+            let message = format!("`{}`: `{}` is empty", entry.path, scalar.shown);
+            self.error(entry.node.span, message, "put the secret there");
+            return None;
+        }
+        Some(Spanned {
+            value: secret,
+            span: entry.node.span,
+        })
+    }
+
     /// A text that a function of `scalar.rs` understands.
     pub(super) fn parsed<T>(
         &mut self,
@@ -488,12 +527,13 @@ impl Reader<'_> {
             self.error(entry.place, message, help);
             return None;
         }
-        if self.is_later_reference(entry, &text) {
-            return None;
-        }
-        if literal == Literal::Text && text.starts_with("exec:") {
-            let message = format!("`{}` takes a file, not what a command writes", entry.path);
-            let help = "let the command write a file before the start, and name it: `file:PATH`";
+        let is_value = ["exec:", "vault:"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        if literal == Literal::Text && is_value {
+            let message = format!("`{}` takes a file, and `{shown}` is a value", entry.path);
+            let help =
+                "let the value be written to a file before the start, and name it: `file:PATH`";
             self.error(entry.node.span, message, help);
             return None;
         }
@@ -550,8 +590,8 @@ impl Reader<'_> {
                     self.content(entry, text)?
                 } else if text.starts_with("exec:") {
                     self.output(entry, text)?
-                } else if self.is_later_reference(entry, text) {
-                    return None;
+                } else if text.starts_with("vault:") {
+                    self.vault_value(entry, text)?
                 } else if text.contains("-----BEGIN") {
                     let message = format!(
                         "`{}` holds a PEM block, and takes {}",
@@ -662,20 +702,6 @@ impl Reader<'_> {
             entry.path
         );
         self.error(entry.node.span, message, "write it in the configuration");
-    }
-
-    fn is_later_reference(&mut self, entry: &Entry<'_>, text: &str) -> bool {
-        let is_later = text.starts_with("vault:");
-        if is_later {
-            let message = format!(
-                "`{}`: references by `vault:` are not available in this version",
-                entry.path
-            );
-            let help =
-                "write `env:NAME`, `file:PATH`, or `exec:` and a command that asks the vault";
-            self.error(entry.node.span, message, help);
-        }
-        is_later
     }
 }
 

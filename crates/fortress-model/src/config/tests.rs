@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{
     Config, Cookies, Http2, JournalSink, JwksSource, References, RequestUndeclared,
-    ResponseUndeclared, Serve, TlsVersion, json_schema, load, load_partly, load_with, settings,
+    ResponseUndeclared, Serve, TlsVersion, VaultAuth, VaultReference, VaultSettings, json_schema,
+    load, load_partly, load_with, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -619,6 +620,20 @@ impl References for Machine {
             _ => Err("the command failed with status 1".into()),
         }
     }
+
+    fn vault(
+        &self,
+        vault: &VaultSettings,
+        reference: &VaultReference<'_>,
+    ) -> Result<Secret<String>, String> {
+        let VaultAuth::Token(token) = &vault.auth else {
+            return Err("another way".into());
+        };
+        match (token.expose().as_str(), reference.path) {
+            ("https://from.systemd", "a/b") => Ok(Secret::new("https://from.vault".into())),
+            _ => Err("the vault has no such value".into()),
+        }
+    }
 }
 
 #[test]
@@ -644,6 +659,30 @@ fn values_come_from_commands_and_credentials() {
     assert_eq!(host("file:$CREDENTIALS_DIRECTORY/issuer"), "from.systemd");
     let config = load("file:$CREDENTIALS_DIRECTORY/issuer").0.unwrap();
     assert!(config.files.contains(&credential), "it is watched");
+    // `secrets` is read first, wherever it stands.
+    let with_vault = |reference: &str| {
+        let text = format!(
+            "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis: {{ a: {{ spec: none, upstream: \"{reference}\" }} }}\nsecrets: {{ vault: {{ address: https://vault.example, auth: {{ token: file:$CREDENTIALS_DIRECTORY/issuer }} }} }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        load_with(&path, &machine)
+    };
+    let (config, _, _) = with_vault("vault:secret/a/b#c");
+    let config = config.expect("a configuration");
+    assert_eq!(
+        config.apis[0].upstream.endpoints[0].url.value.host,
+        "from.vault"
+    );
+    assert_ne!(
+        config.asked,
+        with_vault("http://127.0.0.1").0.unwrap().asked
+    );
+    let (config, _, diagnostics) = with_vault("vault:secret/a/c#c");
+    assert!(config.is_none());
+    assert!(
+        format!("{diagnostics:?}").contains("has no such value"),
+        "{diagnostics:?}"
+    );
     let (config, _, diagnostics) = load("exec:tell something");
     assert!(config.is_none());
     let shown = format!("{diagnostics:?}");

@@ -121,7 +121,7 @@ fn given(flags: &Flags, tokens: &mut Tokens) -> Result<()> {
 /// A configuration without errors: one that has any is not what runs.
 fn sound(path: &Path) -> Result<(Config, Compiled)> {
     readable(path)?;
-    let (config, mut sources, _) = config::load_with(path, &Machine);
+    let (config, mut sources, _) = config::load_with(path, &Machine::default());
     let Some(config) = config else {
         anyhow::bail!(
             "`{}` has errors; see them with `fortress check {0}`",

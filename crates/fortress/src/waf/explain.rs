@@ -124,7 +124,7 @@ fn configured(flags: &Flags, request: RawRequest) -> Result<Trial> {
         }
     };
     readable(path)?;
-    let (config, mut sources, mut diagnostics) = config::load_with(path, &Machine);
+    let (config, mut sources, mut diagnostics) = config::load_with(path, &Machine::default());
     let Some(config) = config else {
         bail!("{}", rendered(RULES, &diagnostics, &sources));
     };
