@@ -1,6 +1,6 @@
 //! Values as text and as numbers.
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 
 /// What a value is as a number: white space, a sign and digits at its beginning; otherwise zero.
 /// What no 64 bits hold is the number nearest to it. (C's `atoi` would give any number there, and
@@ -30,7 +30,20 @@ pub(crate) fn number(value: &[u8]) -> i64 {
 
 /// `contains` and `strmatch`.
 pub(crate) fn contains(value: &[u8], argument: &[u8]) -> bool {
-    memmem::find(value, argument).is_some()
+    find(value, argument)
+}
+
+/// Whether a text has another in it. Short ones are compared place by place: to get ready for a
+/// search in long ones costs more than that.
+fn find(text: &[u8], part: &[u8]) -> bool {
+    const SHORT: usize = 256;
+    let Some((first, _)) = part.split_first() else {
+        return true;
+    };
+    if text.len() > SHORT {
+        return memmem::find(text, part).is_some();
+    }
+    memchr_iter(*first, text).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(part)))
 }
 
 /// `containsWord`: it stands there with no letter on either side. Digits and the underscore do not

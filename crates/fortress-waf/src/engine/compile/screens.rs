@@ -11,7 +11,7 @@ use super::{
         program::{
             Chains, LinkPlan, Node, Op, RulePlan, SelectorPlan, Step, TargetPlan, TemplatePlan,
         },
-        screen::{Always, NodePlan, ScreenPlan, SitePlan},
+        screen::{Always, NodePlan, ScreenPlan, SharedPlan, SitePlan},
         values::Bucket,
     },
     Compiler, index_of,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     ByteSet,
     bits::Bits,
+    injection,
     prefilter::{self, Alphabet},
     seclang::{Transformation, Variable},
     transform::Triggers,
@@ -61,7 +62,9 @@ fn screen(
 ) -> ScreenPlan {
     let mut builder = prefilter::Builder::default();
     let mut chosen = Vec::new();
-    for step in phases.into_iter().flatten() {
+    let mut turns = Vec::new();
+    let steps = phases.into_iter().flat_map(|steps| steps.iter_mut().enumerate());
+    for (turn, step) in steps {
         let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
         let Some(rule) = rules.get_mut(index) else {
             continue;
@@ -76,6 +79,7 @@ fn screen(
         let tree = compiler.finish(&mut link.op, &rule.place);
         if let Some(number) = add(&mut builder, compiler, link, tree.as_ref()) {
             step.test = u32::try_from(number).ok();
+            turns.push((index_of(rule.phase), turn));
             chosen.push(index);
         }
     }
@@ -120,8 +124,10 @@ fn screen(
         .collect();
     ScreenPlan {
         prefilter: builder.build(),
+        shared: shared(&sites, tests.len()),
         sites,
         fields,
+        turns,
         attacks,
         sqli,
         xss,
@@ -166,7 +172,8 @@ fn add(
         Op::ByteRange(ranges) => Some(builder.bytes(ByteSet::ALL.minus(ranges.allowed()))),
         Op::UrlEncoding => Some(builder.bytes(ByteSet::of(b"%"))),
         Op::Utf8 => Some(builder.bytes(ByteSet::range(0x80, 0xFF))),
-        Op::Sqli | Op::Xss => Some(builder.always()),
+        Op::Sqli => Some(builder.judged(injection::sqli::possible)),
+        Op::Xss => Some(builder.judged(injection::xss::possible)),
         Op::Card(_) | Op::Ssn(_) | Op::Cpf(_) | Op::Svnr(_) => {
             Some(builder.bytes(ByteSet::range(b'0', b'9')))
         }
@@ -203,12 +210,7 @@ fn without_case(chains: &mut Chains, node: Node) -> Node {
 
 /// What is looked for in a bucket, or in the header fields with one name.
 fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>) -> SitePlan {
-    let mut site = SitePlan {
-        all: Bits::new(tests.len()),
-        nodes: Vec::new(),
-        triggers: Alphabet::default(),
-        shortest: usize::MAX,
-    };
+    let mut site = nothing(tests.len());
     for (index, test) in tests.iter().enumerate() {
         let wanted = test
             .link
@@ -225,6 +227,7 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
         if !wanted || is_late {
             continue;
         }
+        site.tests.set(index);
         for node in &test.nodes {
             if !site.nodes.iter().any(|known| known.node == *node) {
                 site.nodes.push(node_plan(chains, *node, tests.len()));
@@ -232,6 +235,13 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
             for plan in site.nodes.iter_mut().filter(|known| known.node == *node) {
                 plan.tests.set(index);
                 plan.least = plan.least.min(least(test.link));
+            }
+        }
+    }
+    for plan in &mut site.nodes {
+        for test in plan.tests.iter_ones() {
+            if tests.get(test).is_some_and(|test| test.nodes.len() == 1) {
+                plan.only.set(test);
             }
         }
     }
@@ -256,7 +266,64 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
         }
     }
     site.triggers = Alphabet::mask(triggers);
-    site
+    let (always, nodes) = site.nodes.into_iter().partition(|plan| plan.always.is_some());
+    SitePlan {
+        nodes,
+        always,
+        ..site
+    }
+}
+
+/// What is looked for where nothing is.
+fn nothing(tests: usize) -> SitePlan {
+    SitePlan {
+        tests: Bits::new(tests),
+        all: Bits::new(tests),
+        nodes: Vec::new(),
+        always: Vec::new(),
+        triggers: Alphabet::default(),
+        shortest: usize::MAX,
+    }
+}
+
+/// What is looked for in a value of the first two of the buckets that are often one text, and of all.
+fn shared(sites: &[SitePlan], tests: usize) -> Vec<SharedPlan> {
+    let all = Bucket::SHARED;
+    let some = [all, all.get(..2).unwrap_or_default()];
+    let plans = some.map(|buckets| {
+        let own = |bucket: &Bucket| sites.get(bucket.index());
+        let site = buckets.iter().filter_map(own).fold(nothing(tests), together);
+        SharedPlan { buckets, site }
+    });
+    plans.into()
+}
+
+/// What is looked for in a value that is of two sites.
+fn together(mut all: SitePlan, other: &SitePlan) -> SitePlan {
+    all.tests.or(&other.tests);
+    all.all.or(&other.all);
+    all.triggers = all.triggers.union(other.triggers);
+    all.shortest = all.shortest.min(other.shortest);
+    join(&mut all.nodes, &other.nodes);
+    join(&mut all.always, &other.always);
+    all
+}
+
+fn join(all: &mut Vec<NodePlan>, others: &[NodePlan]) {
+    for plan in others {
+        let mut known = all.iter_mut();
+        match known.find(|known| known.node == plan.node) {
+            None => all.push(plan.clone()),
+            Some(known) => {
+                known.tests.or(&plan.tests);
+                known.only.or(&plan.only);
+                known.least = known.least.min(plan.least);
+                if let (Some(always), Some(other)) = (&mut known.always, plan.always) {
+                    always.shortest = always.shortest.min(other.shortest);
+                }
+            }
+        }
+    }
 }
 
 fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
@@ -264,6 +331,7 @@ fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
     NodePlan {
         node,
         tests: Bits::new(tests),
+        only: Bits::new(tests),
         triggers: Alphabet::mask(triggers.unwrap_or(ByteSet::ALL)),
         always: triggers.is_none().then_some(Always {
             shortest: 0,

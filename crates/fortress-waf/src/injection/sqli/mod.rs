@@ -25,6 +25,9 @@ use crate::ByteSet;
 /// The fingerprint of the value, if it is one of SQL.
 #[must_use]
 pub fn detect(text: &[u8]) -> Option<Fingerprint> {
+    if words::is_single(text) {
+        return None;
+    }
     detect_in(text, Context::Bare).or_else(|| {
         [b'\'', b'"']
             .into_iter()
