@@ -3,8 +3,6 @@
 //! It allocates when it is made and never again. Bits beyond the length are never set. Words come in
 //! blocks of eight, so that what is done to all of them is a few vector instructions.
 
-use std::cmp::Ordering;
-
 /// A set of the numbers below a fixed length.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Bits {
@@ -73,13 +71,17 @@ impl Bits {
 
     /// Puts every number in, or takes every one out.
     pub(crate) fn fill(&mut self, present: bool) {
+        self.words.fill(0);
+        if !present {
+            return;
+        }
         let (full, rest) = (self.length / WORD, self.length % WORD);
-        for (index, word) in self.words.iter_mut().enumerate() {
-            *word = match index.cmp(&full) {
-                Ordering::Less if present => u64::MAX,
-                Ordering::Equal if present => (1 << rest) - 1,
-                Ordering::Less | Ordering::Equal | Ordering::Greater => 0,
-            };
+        self.words
+            .iter_mut()
+            .take(full)
+            .for_each(|word| *word = u64::MAX);
+        if let Some(last) = self.words.get_mut(full).filter(|_| rest > 0) {
+            *last = (1 << rest) - 1;
         }
     }
 

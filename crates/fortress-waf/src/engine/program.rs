@@ -61,7 +61,7 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) struct Turns {
     pub(super) always: Bits,
-    /// By the numbers of header fields.
+    /// By the numbers of header fields; without room where there are none.
     pub(super) fields: Vec<Bits>,
     /// By the indices of buckets.
     pub(super) buckets: Vec<Bits>,

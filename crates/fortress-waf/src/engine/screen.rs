@@ -6,8 +6,14 @@
 //! hits an operator is asked. Changes of letter case are left out of the chains where they cannot
 //! matter, since the prefilter does not regard case.
 //!
+//! A chain is left out altogether where all that could come of a value, by the groups of its bytes and
+//! by what the steps add and take, would match none of its tests. What is the same but for case is
+//! looked at once. And where the target, the URI and the path are one text, one look serves all three.
+//!
 //! INVARIANT: a value that an operator would match is a hit (the prefilter's argument is in
-//! `prefilter`; that case may be left out is `Transformation::commutes_with_lowercase`).
+//! `prefilter`; that case may be left out is `Transformation::commutes_with_lowercase`; what steps add
+//! and take are `Transformation::made` and `taken`). A test with several chains stays a candidate of
+//! the value as it is whatever becomes of one of them: too many hits cost time, never a match.
 
 use super::{
     memo::Memo,
@@ -80,6 +86,11 @@ pub(super) struct NodePlan {
     pub(super) only: Bits,
     /// A value without a byte of these groups is the same after the chain, but for letter case.
     pub(super) triggers: Alphabet,
+    /// What comes of a value has no groups but its own and these, and of its own none that are taken;
+    /// unless one of them is decoded: then it may have any.
+    pub(super) makes: Alphabet,
+    pub(super) takes: Alphabet,
+    pub(super) opens: Alphabet,
     /// The chain changes every value.
     pub(super) always: Option<Always>,
     /// A shorter result matches no test.
@@ -295,10 +306,19 @@ impl Screener {
         self.candidates.copy_from(&site.all);
         let of = (text, alphabet);
         if is_dot || alphabet.intersects(site.triggers) {
-            for plan in &site.nodes {
-                if is_dot || alphabet.intersects(plan.triggers) {
-                    self.changed(plan, of, tools);
+            for node in &site.nodes {
+                if !is_dot && !alphabet.intersects(node.triggers) {
+                    continue;
                 }
+                let reach = alphabet.minus(node.takes).union(node.makes);
+                let opens = alphabet.union(node.makes).intersects(node.opens);
+                let scratch = &mut self.scratch;
+                if !opens && !plan.prefilter.leaves(&node.tests, reach, scratch) {
+                    // Whatever comes of it matches none of them, be it another value or the same.
+                    self.candidates.and_not(&node.only);
+                    continue;
+                }
+                self.changed(node, of, tools);
             }
         }
         if text.len() >= site.shortest {
@@ -391,8 +411,13 @@ impl Screener {
         plan.prefilter
             .narrow(bytes, alphabet, &mut self.candidates, &mut self.scratch);
         let mut set = None;
+        let mut single = None;
         for test in self.candidates.iter_ones() {
             let is_sqli = plan.sqli.contains(test);
+            // Names are what it is asked about most.
+            if is_sqli && *single.get_or_insert_with(|| injection::sqli::is_single(bytes)) {
+                continue;
+            }
             // Reading a short value costs less than finding out that it need not be read.
             if bytes.len() > SHORT && (is_sqli || plan.xss.contains(test)) {
                 let set = set.get_or_insert_with(|| ByteSet::from_text(bytes));

@@ -77,6 +77,7 @@ const REMEMBERED: usize = 512;
 /// Places of the memory that an alphabet may have: with one alone, two that everyday requests have
 /// would drive each other out for ever.
 const WAYS: usize = 4;
+const SETS: usize = REMEMBERED / WAYS;
 
 /// Says whether a text of these bytes alone could match.
 pub(crate) type Judge = fn(&ByteSet) -> bool;
@@ -249,7 +250,9 @@ impl Prefilter {
         let (row, planes) = scratch.row(self, alphabet);
         let (possible, row) = row.split_at_checked(width).unwrap_or_default();
         let (open, gates) = row.split_at_checked(width).unwrap_or_default();
-        each(candidates.words_mut(), possible, |own, possible| own & possible);
+        each(candidates.words_mut(), possible, |own, possible| {
+            own & possible
+        });
         let words = candidates.words().iter().zip(open);
         if words.fold(0, |waiting, (word, open)| waiting | word & !open) == 0 {
             return;
@@ -265,9 +268,23 @@ impl Prefilter {
         }
         planes.copy_from_slice(gates);
         self.scanner.scan(text, planes);
-        for plane in planes.chunks_exact(width) {
-            each(candidates.words_mut(), plane, |own, held| own & held);
+        for (at, word) in candidates.words_mut().iter_mut().enumerate() {
+            let mut place = at;
+            while *word != 0
+                && let Some(held) = planes.get(place)
+            {
+                *word &= held;
+                place += width;
+            }
         }
+    }
+
+    /// Whether one of these tests could match a text whose alphabet is this one or a part of it: more
+    /// groups only ever leave more tests.
+    pub(crate) fn leaves(&self, tests: &Bits, alphabet: Alphabet, scratch: &mut Scratch) -> bool {
+        let (row, _) = scratch.row(self, alphabet);
+        let mut words = tests.words().iter().zip(row);
+        words.any(|(word, possible)| word & possible != 0)
     }
 
     /// Bytes of memory that it holds.
@@ -340,12 +357,12 @@ impl Prefilter {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Whose row it is: the prefilter's number and the alphabet.
-    owners: Vec<(u64, Alphabet)>,
+    owners: Vec<[(u64, Alphabet); WAYS]>,
     rows: Vec<u64>,
     /// The words from one row to the next: those of the longest so far.
     stride: usize,
     planes: Vec<u64>,
-    /// Which of its places the next alphabet takes.
+    /// Which of its places the next alphabet takes: any will do.
     turn: usize,
 }
 
@@ -355,25 +372,23 @@ impl Scratch {
         let length = prefilter.row_length();
         if length > self.stride || self.owners.is_empty() {
             self.stride = length;
-            self.owners = vec![(0, Alphabet::default()); REMEMBERED];
-            self.rows = vec![0; REMEMBERED * length];
+            self.owners = vec![[(0, Alphabet::default()); WAYS]; SETS];
+            self.rows = vec![0; SETS * WAYS * length];
             self.planes = vec![0; length];
         }
-        let first = alphabet.slot(prefilter.number) % (REMEMBERED / WAYS) * WAYS;
+        let set = alphabet.slot(prefilter.number) % SETS;
         let owner = (prefilter.number, alphabet);
-        let places = self.owners.get_mut(first..first + WAYS);
-        let places = places.unwrap_or_default();
-        let known = places.iter().position(|known| *known == owner);
-        let way = known.unwrap_or_else(|| {
-            self.turn = (self.turn + 1) % WAYS;
-            self.turn
-        });
-        let start = (first + way) * self.stride;
+        let mut nobody = [(0, Alphabet::default()); WAYS];
+        let owners = self.owners.get_mut(set).unwrap_or(&mut nobody);
+        let known = owners.iter().position(|known| *known == owner);
+        let way = known.unwrap_or(self.turn % WAYS);
+        let start = (set * WAYS + way) * self.stride;
         let row = self.rows.get_mut(start..start + length).unwrap_or_default();
-        if known.is_none()
-            && let Some(place) = places.get_mut(way)
-        {
-            *place = owner;
+        if known.is_none() {
+            self.turn = self.turn.wrapping_add(1);
+            if let Some(place) = owners.get_mut(way) {
+                *place = owner;
+            }
             prefilter.work_out(alphabet, row);
         }
         let planes = self.planes.get_mut(..prefilter.absent.len());

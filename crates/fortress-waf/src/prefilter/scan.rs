@@ -1,11 +1,11 @@
 //! Finds strings of a large set in texts, in any ASCII case, overlaps included.
 //!
 //! A text is read as *classes* of bytes: letters without case, digits, each punctuation mark. Each
-//! string is found by a *gram* of it: the three bytes of it that are rarest in traffic, or both if it
-//! has no more. At each position of a text one bit is asked, that of the three classes that end
-//! there, in a table of 32 KiB of which everyday texts touch a fifth. Only behind a bit that is set
-//! is a bucket of strings, whose neighbours are compared before any string is. An automaton would need
-//! megabytes for these strings, and each of its steps waits for the one before.
+//! string is found by a *gram* of it: three bytes that are rare in traffic, or both if it has no
+//! more. At each position of a text one bit is asked, that of the three classes that end there, in a
+//! table of 32 KiB of which everyday texts touch a fifth. Only behind a bit that is set is a bucket of
+//! strings, and of a string the eight bytes about its gram are compared before all. An automaton
+//! would need megabytes for these strings, and each of its steps waits for the one before.
 //!
 //! INVARIANT: a gram of two bytes sets the bits of all classes that may follow it, and its string is
 //! looked for one position later: at the end of a text there is one more, that of its border.
@@ -112,7 +112,10 @@ impl Sides {
     }
 }
 
-/// The strings of a gram.
+/// Strings of a bucket that are compared one by one.
+const FEW: usize = 96;
+
+/// The strings of a gram, in the order of what they have about it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     sides: Sides,
@@ -164,17 +167,26 @@ impl Near {
     /// of a string is taken for without being compared.
     #[inline]
     fn window(text: &[u8], end: usize) -> u64 {
-        let start = end.checked_sub(BEFORE);
-        let whole = start.and_then(|start| text.get(start..)?.first_chunk::<8>());
-        if let Some(bytes) = whole {
-            return u64::from_le_bytes(*bytes) | CASE;
-        }
-        let mut window = 0;
-        for place in 0..8 {
+        // Eight bytes that the text has, shifted to where they belong.
+        let first = text.len().saturating_sub(8).min(end.saturating_sub(BEFORE));
+        let Some(bytes) = text.get(first..).and_then(<[u8]>::first_chunk::<8>) else {
+            return Self::short_window(text, end);
+        };
+        let bytes = u64::from_le_bytes(*bytes);
+        let bits = |bytes: usize| u32::try_from(8 * bytes).unwrap_or(u32::MAX);
+        let window = match end.checked_sub(BEFORE) {
+            Some(start) => bytes.checked_shr(bits(start - first)),
+            None => bytes.checked_shl(bits(BEFORE - end)),
+        };
+        window.unwrap_or_default() | CASE
+    }
+
+    fn short_window(text: &[u8], end: usize) -> u64 {
+        let window = (0..8).fold(0, |window, place| {
             let at = (end + place).checked_sub(BEFORE);
             let byte = at.and_then(|at| text.get(at)).copied().unwrap_or_default();
-            window |= u64::from(byte) << (8 * place);
-        }
+            window | u64::from(byte) << (8 * place)
+        });
         window | CASE
     }
 
@@ -362,7 +374,23 @@ impl Scanner {
             return;
         }
         let window = Near::window(text, end);
-        for anchor in part(&self.anchors, bucket.first, bucket.count) {
+        let mut anchors = part(&self.anchors, bucket.first, bucket.count);
+        // Where a pattern spells out digits there are a thousand.
+        while anchors.len() > FEW
+            && let Some(first) = anchors.first()
+        {
+            let mask = first.near.mask;
+            let length = anchors.partition_point(|anchor| anchor.near.mask <= mask);
+            let (alike, others) = anchors.split_at_checked(length).unwrap_or_default();
+            let wanted = window & mask;
+            let from = alike.partition_point(|anchor| anchor.near.bytes < wanted);
+            let alike = alike.get(from..).unwrap_or_default().iter();
+            for anchor in alike.take_while(|anchor| anchor.near.bytes == wanted) {
+                self.compare(text, end, anchor, planes);
+            }
+            anchors = others;
+        }
+        for anchor in anchors {
             if anchor.near.fits(window) {
                 self.compare(text, end, anchor, planes);
             }
@@ -376,7 +404,8 @@ impl Scanner {
         };
         let end = start + own.len();
         let found = text.get(start..end).unwrap_or_default();
-        if !found.eq_ignore_ascii_case(own) {
+        let mut pairs = found.iter().zip(own);
+        if found.len() < own.len() || pairs.any(|(byte, own)| byte.to_ascii_lowercase() != *own) {
             return;
         }
         let before = start.checked_sub(1).and_then(|at| text.get(at)).copied();
@@ -414,7 +443,10 @@ impl Scanner {
         let (mut bytes, mut outputs, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let mut edges = Numbers::default();
         let mut buckets = BTreeMap::<Gram, (Sides, Vec<Anchor>)>::new();
-        for (string, found) in strings.0 {
+        // Short ones first: they have the least choice.
+        let mut strings: Vec<_> = strings.0.into_iter().collect();
+        strings.sort_by_key(|(string, _)| string.len());
+        for (string, found) in strings {
             let (gram, start) = choose(&string, &buckets);
             let through = start + length_of(&string);
             let (sides, bucket) = buckets.entry(gram).or_default();
@@ -466,7 +498,7 @@ impl Scanner {
     fn fill(&mut self, buckets: BTreeMap<Gram, (Sides, Vec<Anchor>)>) {
         let mut anchors = Vec::new();
         let mut list = Vec::with_capacity(buckets.len());
-        for (gram, (sides, bucket)) in buckets {
+        for (gram, (sides, mut bucket)) in buckets {
             match gram {
                 Gram::Pair(classes) => {
                     let first = widen(classes >> 6);
@@ -484,6 +516,7 @@ impl Scanner {
                 first: narrow(anchors.len()),
                 count: narrow(bucket.len()),
             });
+            bucket.sort_by_key(|anchor| (anchor.near.mask, anchor.near.bytes));
             anchors.extend(bucket);
         }
         self.buckets = list.into();
@@ -528,14 +561,15 @@ impl Scanner {
     }
 }
 
-/// The gram of a string, and where in it it begins: the one that is rarest in traffic, its neighbours
-/// within the string included, and that few strings share.
+/// The gram of a string, and where in it it begins: one that is rare in traffic, best one that others
+/// have already, for every other one opens the gate more often. But not too many should share it.
 fn choose(string: &[u8], buckets: &BTreeMap<Gram, (Sides, Vec<Anchor>)>) -> (Gram, usize) {
+    const SHARED: f32 = 0.3;
     let length = length_of(string);
     let cost = |gram: Gram, window: &[u8]| {
-        let shared = buckets.get(&gram).map_or(0, |(_, bucket)| bucket.len());
-        let shared = f32::from(u16::try_from(shared).unwrap_or(u16::MAX));
-        rarity::classes(window) * (1.0 + shared)
+        let shared = buckets.get(&gram).map(|(_, bucket)| bucket.len());
+        let shared = shared.map(|shared| f32::from(u16::try_from(shared).unwrap_or(u16::MAX)));
+        rarity::classes(window) * shared.map_or(1.0, |shared| SHARED * (1.0 + shared))
     };
     string
         .windows(length)

@@ -134,12 +134,15 @@ pub(super) fn command_line(input: &[u8], out: &mut Vec<u8>) -> bool {
     let mut changed = false;
     while !rest.is_empty() {
         let plain = rest.iter().position(|byte| SPECIAL.contains(*byte));
-        let (plain, special) = rest.split_at_checked(plain.unwrap_or(rest.len())).unwrap_or_default();
+        let (plain, special) = rest
+            .split_at_checked(plain.unwrap_or(rest.len()))
+            .unwrap_or_default();
         out.extend(plain.iter().map(u8::to_ascii_lowercase));
         // What is ignored does not end a gap: `a ' /b` is `a/b`.
         let run = special.iter().take_while(|byte| SPECIAL.contains(**byte));
         let (run, after) = special.split_at_checked(run.count()).unwrap_or_default();
-        let gap = run.iter().any(|byte| GAPS.contains(*byte)) && !matches!(after, [b'/' | b'(', ..]);
+        let gap =
+            run.iter().any(|byte| GAPS.contains(*byte)) && !matches!(after, [b'/' | b'(', ..]);
         if gap {
             out.push(b' ');
         }

@@ -52,7 +52,9 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
     let slot_names = names.map(|name| compiler.constants.add(name)).collect();
     let processor_names = ["", "URLENCODED", "MULTIPART", "JSON", "XML"]
         .map(|name| compiler.constants.add(name.as_bytes()));
-    let turns = phases.each_ref().map(|steps| turns(&compiler, &rules, steps));
+    let turns = phases
+        .each_ref()
+        .map(|steps| turns(&compiler, &rules, steps));
     Ok(Program {
         turns,
         slot_names,
@@ -78,13 +80,15 @@ fn turns(compiler: &Compiler, rules: &[RulePlan], steps: &[Step]) -> Turns {
     let none = Bits::new(steps.len());
     let mut turns = Turns {
         always: none.clone(),
-        fields: vec![none.clone(); compiler.fields.len()],
-        buckets: vec![none; Bucket::COUNT],
+        fields: vec![Bits::default(); compiler.fields.len()],
+        buckets: vec![Bits::default(); Bucket::COUNT],
     };
     let untested = steps.iter().enumerate();
     for (turn, step) in untested.filter(|(_, step)| step.test.is_none()) {
         let rule = rules.get(usize::try_from(step.rule).unwrap_or(usize::MAX));
-        let targets = rule.and_then(|rule| rule.links.first()).map(|link| &link.targets);
+        let targets = rule
+            .and_then(|rule| rule.links.first())
+            .map(|link| &link.targets);
         let is_value = |target: &TargetPlan| {
             !target.counted && !Bucket::of(target.variable, &target.selector).is_empty()
         };
@@ -104,6 +108,9 @@ fn turns(compiler: &Compiler, rules: &[RulePlan], steps: &[Step]) -> Turns {
             };
             for index in indices {
                 if let Some(steps) = places.get_mut(index) {
+                    if steps.length() == 0 {
+                        *steps = none.clone();
+                    }
                     steps.set(turn);
                 }
             }

@@ -22,7 +22,7 @@ use crate::{
     injection,
     prefilter::{self, Alphabet},
     seclang::{Transformation, Variable},
-    transform::Triggers,
+    transform::{Made, Triggers},
 };
 
 /// The screens of the request and of the response.
@@ -61,31 +61,10 @@ fn screen(
     screening: Screening,
 ) -> ScreenPlan {
     let mut builder = prefilter::Builder::default();
-    let mut chosen = Vec::new();
-    let mut turns = Vec::new();
-    let steps = phases.into_iter().flat_map(|steps| steps.iter_mut().enumerate());
-    for (turn, step) in steps {
-        let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
-        let Some(rule) = rules.get_mut(index) else {
-            continue;
-        };
-        let Some(link) = rule.links.first_mut() else {
-            continue;
-        };
-        if screening == Screening::Exhaustive || !is_screened(link, buckets) {
-            continue;
-        }
-        // The tree is large: it is read here and gone.
-        let tree = compiler.finish(&mut link.op, &rule.place);
-        if let Some(number) = add(&mut builder, compiler, link, tree.as_ref()) {
-            step.test = u32::try_from(number).ok();
-            turns.push((index_of(rule.phase), turn));
-            chosen.push(index);
-        }
-    }
+    let chosen = choose(&mut builder, compiler, rules, phases, (buckets, screening));
     let mut tests: Vec<Test<'_>> = Vec::new();
-    for index in chosen {
-        let rule = rules.get(index);
+    for (index, _) in &chosen {
+        let rule = rules.get(*index);
         let Some((rule, link)) = rule.and_then(|rule| Some((rule, rule.links.first()?))) else {
             continue;
         };
@@ -127,11 +106,45 @@ fn screen(
         shared: shared(&sites, tests.len()),
         sites,
         fields,
-        turns,
+        turns: chosen.into_iter().map(|(_, turn)| turn).collect(),
         attacks,
         sqli,
         xss,
     }
+}
+
+/// Adds the rules that become tests to the builder; gives of each its index, and its turn: the phase and
+/// the step.
+fn choose(
+    builder: &mut prefilter::Builder,
+    compiler: &mut Compiler,
+    rules: &mut [RulePlan],
+    phases: [&mut Vec<Step>; 2],
+    (buckets, screening): (&[Bucket], Screening),
+) -> Vec<(usize, (usize, usize))> {
+    let mut chosen = Vec::new();
+    let steps = phases
+        .into_iter()
+        .flat_map(|steps| steps.iter_mut().enumerate());
+    for (turn, step) in steps {
+        let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
+        let Some(rule) = rules.get_mut(index) else {
+            continue;
+        };
+        let Some(link) = rule.links.first_mut() else {
+            continue;
+        };
+        if screening == Screening::Exhaustive || !is_screened(link, buckets) {
+            continue;
+        }
+        // The tree is large: it is read here and gone.
+        let tree = compiler.finish(&mut link.op, &rule.place);
+        if let Some(number) = add(builder, compiler, link, tree.as_ref()) {
+            step.test = u32::try_from(number).ok();
+            chosen.push((index, (index_of(rule.phase), turn)));
+        }
+    }
+    chosen
 }
 
 /// Whether a link looks at nothing but values of these buckets.
@@ -266,7 +279,10 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
         }
     }
     site.triggers = Alphabet::mask(triggers);
-    let (always, nodes) = site.nodes.into_iter().partition(|plan| plan.always.is_some());
+    let (always, nodes) = site
+        .nodes
+        .into_iter()
+        .partition(|plan| plan.always.is_some());
     SitePlan {
         nodes,
         always,
@@ -292,7 +308,10 @@ fn shared(sites: &[SitePlan], tests: usize) -> Vec<SharedPlan> {
     let some = [all, all.get(..2).unwrap_or_default()];
     let plans = some.map(|buckets| {
         let own = |bucket: &Bucket| sites.get(bucket.index());
-        let site = buckets.iter().filter_map(own).fold(nothing(tests), together);
+        let site = buckets
+            .iter()
+            .filter_map(own)
+            .fold(nothing(tests), together);
         SharedPlan { buckets, site }
     });
     plans.into()
@@ -328,11 +347,24 @@ fn join(all: &mut Vec<NodePlan>, others: &[NodePlan]) {
 
 fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
     let triggers = trigger_bytes(chains, node);
+    let (mut makes, mut takes, mut opens) = (ByteSet::EMPTY, ByteSet::EMPTY, ByteSet::EMPTY);
+    for step in chains.chain(node) {
+        makes = makes.minus(step.taken());
+        takes = takes.union(step.taken());
+        match (step.made(), step.triggers()) {
+            (Made::Bytes(bytes), _) => makes = makes.union(bytes),
+            (Made::Any, Triggers::Bytes(bytes)) => opens = opens.union(bytes),
+            (Made::Any, Triggers::Always) => opens = ByteSet::ALL,
+        }
+    }
     NodePlan {
         node,
         tests: Bits::new(tests),
         only: Bits::new(tests),
         triggers: Alphabet::mask(triggers.unwrap_or(ByteSet::ALL)),
+        makes: Alphabet::mask(makes),
+        takes: Alphabet::within(takes),
+        opens: Alphabet::mask(opens),
         always: triggers.is_none().then_some(Always {
             shortest: 0,
             decodes: None,

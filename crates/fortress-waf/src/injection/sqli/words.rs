@@ -267,3 +267,39 @@ fn bucket(text: &[u8]) -> usize {
     .fold(at(0), |sum, next| sum.wrapping_mul(37).wrapping_add(next));
     (sum ^ sum >> 12) & (BUCKETS - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{all, is_single};
+    use crate::injection::sqli::{Context, detect, detect_in};
+
+    #[test]
+    fn what_is_taken_for_a_single_name_is_never_an_attack() {
+        let (mut single, mut several) = (0, 0);
+        let ends = ["", ".a", "x", ".select", ".1", "1.union", "_.", "..a"];
+        let beginnings = ["", "a", "json.", "_", "1", "n", "x."];
+        for word in all() {
+            for (before, after) in beginnings
+                .iter()
+                .flat_map(|before| ends.iter().map(move |after| (before, after)))
+            {
+                let text = format!("{before}{}{after}", word.text.replace(' ', "_"));
+                if is_single(text.as_bytes()) {
+                    single += 1;
+                    assert_eq!(detect_in(text.as_bytes(), Context::Bare), None, "{text}");
+                } else {
+                    several += 1;
+                }
+            }
+        }
+        assert!(single > 10_000 && several > 10_000, "{single}, {several}");
+    }
+
+    #[test]
+    fn a_word_before_a_dot_is_a_token_of_its_own() {
+        assert!(is_single(b"json.lines.0.a") && is_single(b"a1") && is_single(b"selected.x"));
+        assert!(!is_single(b"select.a") && !is_single(b"SELECT.a") && !is_single(b"x.select a"));
+        assert!(!is_single(b"1a") && !is_single(b"a") && !is_single(b".ab") && !is_single(b"a'b"));
+        assert!(detect(b"1 union select 2").is_some());
+    }
+}
