@@ -179,8 +179,14 @@ pub(super) fn schemes(
         .iter()
         .map(|(name, scheme)| {
             let wanted = (name.as_str(), scheme);
-            let identity =
-                identity_for(config, api, wanted, configured(name), identities, diagnostics);
+            let identity = identity_for(
+                config,
+                api,
+                wanted,
+                configured(name),
+                identities,
+                diagnostics,
+            );
             let plan = identity.and_then(|identity| {
                 let place = place(name, scheme, &identity).map_err(Unusable::Scheme)?;
                 Ok(CredentialPlan { identity, place })

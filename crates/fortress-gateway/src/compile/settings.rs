@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned,
-        WafSettings,
+        self, Api, Config, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
+        Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};

@@ -55,13 +55,7 @@ impl Caller {
     /// For the journal.
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {
-            Proof::Token(verified) => (
-                match verified.shown_key_id() {
-                    Some(key) => format!("{}, key {key}", verified.algorithm),
-                    None => verified.algorithm.to_string(),
-                },
-                Some(verified.expires),
-            ),
+            Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),

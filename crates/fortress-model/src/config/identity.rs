@@ -17,8 +17,21 @@ use crate::{diagnostic::did_you_mean, document::read::shorten, secret::Secret};
 const LEEWAY: Duration = Duration::from_secs(30);
 
 const ALGORITHMS: &[&str] = &[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "ES256K",
-    "EdDSA", "Ed25519",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "ES256K",
+    "EdDSA",
+    "Ed25519",
+    "ML-DSA-44",
+    "ML-DSA-65",
+    "ML-DSA-87",
 ];
 
 /// Only with `secret` (RFC 7518, section 3.2).
