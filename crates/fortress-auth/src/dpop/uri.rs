@@ -45,8 +45,11 @@ fn host_and_port(authority: &str) -> Option<(&str, &str)> {
         None => (authority, ""),
     };
     let ours = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
-    let port = port.trim_start_matches('0');
-    let is_port = port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit());
+    let given = port;
+    let port = given.trim_start_matches('0');
+    // Port 0 is none, and must not be taken for a port that is left out.
+    let is_zero = port.is_empty() && !given.is_empty();
+    let is_port = port.len() <= 5 && !is_zero && port.bytes().all(|byte| byte.is_ascii_digit());
     (!host.is_empty() && host.bytes().all(ours) && is_port).then_some((host, port))
 }
 
@@ -158,6 +161,8 @@ mod tests {
         refused("https://user@h/a");
         refused("https://user:secret@h/a");
         refused("https://h:port/a");
+        refused("https://h:0/a");
+        refused("https://h:000/a");
         refused("https://h:443443/a");
         refused("https://h\\evil/a");
         refused("https://h/a b");
