@@ -115,6 +115,7 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
         Kind::Url => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::SecretFile => pattern("^(file:|env:).+$"),
         Kind::Secret => pattern("^(file:|env:|vault:|exec:).+$"),
+        Kind::HttpsUrl => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::Block(inner) => block(inner),
         Kind::List(inner) => array(inner, "1"),
         Kind::Items(inner) => array(inner, "0"),

@@ -16,7 +16,7 @@ use super::{
     Spanned,
     keys::{Block, Kind, owners},
     references::References,
-    scalar::{self, Bad},
+    scalar::{self, Bad, BadUrl},
     secrets::VaultSettings,
 };
 use crate::{
@@ -260,6 +260,30 @@ impl Reader<'_> {
         nodes.iter().enumerate().map(item).collect()
     }
 
+    /// The entry as its long form, if it is written so.
+    pub(super) fn long_form<'n>(&self, entry: &Entry<'n>) -> Option<Entry<'n>> {
+        let Kind::Either(_, long) = entry.kind else {
+            return None;
+        };
+        matches!(entry.node.value, Value::Object(_)).then(|| Entry {
+            kind: long,
+            ..entry.clone()
+        })
+    }
+
+    /// The entry as its short form.
+    pub(super) fn short_form<'n>(&self, entry: &Entry<'n>) -> Entry<'n> {
+        let kind = if let Kind::Either(short, _) = entry.kind {
+            short
+        } else {
+            entry.kind
+        };
+        Entry {
+            kind,
+            ..entry.clone()
+        }
+    }
+
     /// The members of an object whose keys are names.
     pub(super) fn entries<'n>(&mut self, entry: &Entry<'n>) -> Vec<(Spanned<String>, Entry<'n>)> {
         let Kind::Map(_, kind) = entry.kind else {
@@ -389,6 +413,26 @@ impl Reader<'_> {
         })
     }
 
+    /// Texts, each once.
+    pub(super) fn texts(&mut self, entry: &Entry<'_>) -> Vec<String> {
+        let texts = self.spanned_texts(entry);
+        texts.into_iter().map(|text| text.value).collect()
+    }
+
+    /// Texts with their places, each once.
+    pub(super) fn spanned_texts(&mut self, entry: &Entry<'_>) -> Vec<Spanned<String>> {
+        let mut seen = BTreeSet::new();
+        let mut texts = Vec::new();
+        for item in self.items(entry) {
+            if let Some(text) = self.text(&item)
+                && self.once(&mut seen, &text.value, text.span, &entry.path)
+            {
+                texts.push(text);
+            }
+        }
+        texts
+    }
+
     /// A secret: only as a reference, and never shown.
     pub(super) fn secret(&mut self, entry: &Entry<'_>) -> Option<Spanned<Secret<String>>> {
         let is_scalar = !matches!(
@@ -416,6 +460,22 @@ impl Reader<'_> {
             value: secret,
             span: entry.node.span,
         })
+    }
+
+    /// An https URL, or http on loopback, without a fragment.
+    pub(super) fn https_url(&mut self, entry: &Entry<'_>) -> Option<Spanned<String>> {
+        self.parsed(entry, |text| {
+            {
+                scalar::https_url(text)
+                    .map(|()| text.to_owned())
+                    .map_err(BadUrl::help)
+            }
+        })
+    }
+
+    /// The name of a header field, in lower case.
+    pub(super) fn field_name(&mut self, entry: &Entry<'_>) -> Option<Spanned<String>> {
+        self.parsed(entry, scalar::field_name)
     }
 
     /// A text that a function of `scalar.rs` understands.
