@@ -40,7 +40,7 @@ pub(crate) fn check(
         Proof::Token(verified) => verified,
     });
     if plan.require.dpop == Some(true)
-        && !token.is_some_and(|token| token.confirmation.key_thumbprint.is_some())
+        && token.is_none_or(|token| token.confirmation.key_thumbprint.is_none())
     {
         let detail = "the operation demands a token that is bound to a key".to_owned();
         refuse(

@@ -40,20 +40,21 @@ impl Hint {
 
 /// A denial with its challenges.
 pub(crate) fn refused(plan: &OperationPlan, denial: Denial, hint: Hint) -> Refused {
-    let error = match denial.reason {
-        Reason::CredentialMissing => String::new(),
-        Reason::ScopeInsufficient => {
-            let scopes = plan.demanded_scopes().join(" ");
-            format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
-        }
-        Reason::AuthenticationInsufficient => match &plan.step_up {
-            Some(step_up) => format!(", {}", step_up.challenge()),
-            None => String::new(),
-        },
-        reason if reason.status() == StatusCode::UNAUTHORIZED => {
-            ", error=\"invalid_token\"".to_owned()
-        }
-        _ => return denial.into(),
+    let reason = denial.reason;
+    let error = if reason == Reason::CredentialMissing {
+        String::new()
+    } else if reason == Reason::ScopeInsufficient {
+        let scopes = plan.demanded_scopes().join(" ");
+        format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
+    } else if hint == Hint::StepUp {
+        let step_up = plan.step_up.as_ref();
+        step_up.map_or(String::new(), |step_up| {
+            format!(", {}", step_up.challenge())
+        })
+    } else if reason.status() == StatusCode::UNAUTHORIZED {
+        ", error=\"invalid_token\"".to_owned()
+    } else {
+        return denial.into();
     };
     let mut refused = Refused::from(denial);
     for challenge in challenges(plan, &error, &hint) {

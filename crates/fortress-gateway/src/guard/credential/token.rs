@@ -108,11 +108,10 @@ fn check_binding(
     let certificate = shown.certificate_sha256();
     bind(confirmation, proof.as_ref(), certificate.as_ref(), scheme).map_err(|error| {
         let refusal = unbound(&error.to_string());
-        match error {
-            BindError::ProofMissing | BindError::ProofKey => {
-                refusal.hint(Hint::dpop("invalid_dpop_proof", None))
-            }
-            _ => refusal,
+        if matches!(error, BindError::ProofMissing | BindError::ProofKey) {
+            refusal.hint(Hint::dpop("invalid_dpop_proof", None))
+        } else {
+            refusal
         }
     })?;
     if plan.certificate_bound && confirmation.certificate_sha256.is_none() {
@@ -161,16 +160,15 @@ fn proof(
 }
 
 fn refused_proof(plan: &TokenPlan, error: &DpopError, now: Timestamp) -> Refusal {
-    let reason = match error {
-        DpopError::Replayed | DpopError::ReplayCacheFull => Reason::CredentialReplayed,
-        _ => error.reason(),
+    let replayed = matches!(error, DpopError::Replayed | DpopError::ReplayCacheFull);
+    let reason = if replayed {
+        Reason::CredentialReplayed
+    } else {
+        error.reason()
     };
-    let nonce = match error {
-        DpopError::NonceMissing | DpopError::Nonce => {
-            http::HeaderValue::from_str(&plan.memory.nonces.issue(now)).ok()
-        }
-        _ => None,
-    };
+    let wants_nonce = matches!(error, DpopError::NonceMissing | DpopError::Nonce);
+    let nonce = wants_nonce.then(|| plan.memory.nonces.issue(now));
+    let nonce = nonce.and_then(|nonce| http::HeaderValue::from_str(&nonce).ok());
     Refusal::new(reason, error.to_string()).hint(Hint::dpop(error.code(), nonce))
 }
 
