@@ -149,13 +149,7 @@ impl Reader<'_> {
             path: String::new(),
         };
         let fields = self.fields(&root)?;
-        if let Some(entry) = fields.get("version") {
-            self.version(&entry);
-        }
-        // INVARIANT: before all that may hold a reference by `vault:`.
-        self.vault = fields
-            .get("secrets")
-            .and_then(|entry| self.vault_settings(&entry));
+        self.first(&fields);
         let listen = fields
             .get("listen")
             .map(|entry| self.listen(&entry))
@@ -204,6 +198,17 @@ impl Reader<'_> {
             vault: self.vault.take(),
             files: std::mem::take(&mut self.files),
         })
+    }
+
+    /// What says how the rest is read.
+    fn first(&mut self, fields: &Fields<'_>) {
+        if let Some(entry) = fields.get("version") {
+            self.version(&entry);
+        }
+        // INVARIANT: before all that may hold a reference by `vault:`.
+        self.vault = fields
+            .get("secrets")
+            .and_then(|entry| self.vault_settings(&entry));
     }
 
     fn version(&mut self, entry: &Entry<'_>) {
