@@ -18,6 +18,7 @@ mod load;
 mod reader;
 mod scalar;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod waf;
@@ -32,6 +33,7 @@ pub use caller::{
 pub use json_schema::json_schema;
 pub use load::{load, load_partly};
 pub use settings::settings;
+pub use store::{SecretSource, StorePlace, StoreSettings};
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
 use crate::{decision::Mode, document::Span};
@@ -58,6 +60,8 @@ pub struct Config {
     pub identity: Vec<Identity>,
     /// How the gateway signs what it says to upstreams.
     pub internal_tokens: InternalTokens,
+    /// Where API keys are kept.
+    pub store: Option<StoreSettings>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
