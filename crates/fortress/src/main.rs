@@ -12,9 +12,11 @@ mod environment;
 mod explain;
 mod exposure;
 mod init;
+mod keys;
 mod private;
 mod run;
 mod screen;
+mod store;
 mod waf;
 
 use std::process::ExitCode;
