@@ -14,9 +14,11 @@ mod exposure;
 mod init;
 mod keys;
 mod private;
+mod references;
 mod run;
 mod screen;
 mod store;
+mod vault;
 mod waf;
 
 use std::process::ExitCode;

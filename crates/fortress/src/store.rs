@@ -29,7 +29,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   fortress store rotate-key
 
 The configuration says where it is:
-  store: { embedded: fortress.db, key: file:store.key, pepper: file:pepper.key }";
+  store: { embedded: a.db, key: file:store.key, pepper: file:pepper.key }";
 
 /// Rows that a store of ours has at least: its own key.
 const NONE_BUT_ITS_KEY: u64 = 1;

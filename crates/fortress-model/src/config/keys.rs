@@ -243,6 +243,11 @@ pub(super) static ROOT: Block = Block {
             "Where API keys and what else outlives the process are kept.",
         ),
         Key::new(
+            "secrets",
+            Kind::Block(&super::secrets::SECRETS),
+            "Where secrets are kept outside of files.",
+        ),
+        Key::new(
             "defaults",
             Kind::Block(&DEFAULTS),
             "What holds where nothing nearer is said.",

@@ -16,7 +16,9 @@ mod keys;
 mod listen;
 mod load;
 mod reader;
+mod references;
 mod scalar;
+mod secrets;
 mod settings;
 mod store;
 #[cfg(test)]
@@ -31,7 +33,9 @@ pub use caller::{
     WebhookPreset, WhichTokens,
 };
 pub use json_schema::json_schema;
-pub use load::{load, load_partly};
+pub use load::{load, load_partly, load_partly_with, load_with};
+pub use references::{References, VaultReference};
+pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
 pub use store::{SecretSource, StorePlace, StoreSettings};
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
@@ -68,6 +72,10 @@ pub struct Config {
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
     pub directory: PathBuf,
+    /// A hash of what commands and the vault gave, to see by whether it changed.
+    pub asked: u64,
+    /// The vault that `vault:` references are asked of.
+    pub vault: Option<VaultSettings>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }
