@@ -10,7 +10,7 @@ use fortress_model::{
 use fortress_spec::{
     ApiDescription, KeyLocation, Operation, Requirement, Security, SecurityScheme,
 };
-use http::HeaderName;
+use http::{HeaderName, header};
 
 use super::{
     Effective,
@@ -365,6 +365,18 @@ fn fits(scheme: &SecurityScheme, kind: &CredentialKind, choice: Choice) -> bool 
             written && other.eq_ignore_ascii_case("dpop")
         }
         (SecurityScheme::Basic | SecurityScheme::MutualTls, CredentialKind::Token(_)) => false,
+        (SecurityScheme::ApiKey { .. }, CredentialKind::ApiKey(_)) => true,
+        (
+            SecurityScheme::Bearer { .. } | SecurityScheme::HttpOther(_),
+            CredentialKind::ApiKey(_),
+        ) => written,
+        (
+            SecurityScheme::OAuth2 { .. }
+            | SecurityScheme::OpenIdConnect { .. }
+            | SecurityScheme::Basic
+            | SecurityScheme::MutualTls,
+            CredentialKind::ApiKey(_),
+        ) => false,
     }
 }
 
@@ -419,6 +431,10 @@ fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result
 fn usual_place(identity: &IdentityPlan) -> Place {
     match &identity.kind {
         CredentialKind::Token(_) => Place::Authorization,
+        CredentialKind::ApiKey(keys) if keys.header == header::AUTHORIZATION => {
+            Place::Authorization
+        }
+        CredentialKind::ApiKey(keys) => Place::Header(keys.header.clone()),
     }
 }
 

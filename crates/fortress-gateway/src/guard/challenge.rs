@@ -101,8 +101,11 @@ fn challenges(plan: &OperationPlan, error: &str, hint: &Hint) -> SmallVec<[Heade
                     }
                 }
             }
+            CredentialKind::ApiKey(_) => format!("ApiKey realm=\"{}\"", plan.api.name),
         };
-        if let Some(metadata) = &plan.api.metadata {
+        if let (Some(metadata), CredentialKind::Token(_)) =
+            (&plan.api.metadata, &credential.identity.kind)
+        {
             // An error of formatting into a text is none.
             let written = write!(text, ", resource_metadata=\"{}\"", metadata.url);
             debug_assert!(written.is_ok());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fortress_auth::{Value, Verified};
+use fortress_auth::{Value, Verified, api_key::KeyHolder};
 use fortress_model::decision::PrincipalRecord;
 
 use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
@@ -23,6 +23,8 @@ pub(crate) struct Caller {
 pub(crate) enum Proof {
     /// A token.
     Token(Arc<Verified>),
+    /// A key of the store.
+    ApiKey(Arc<KeyHolder>),
 }
 
 impl Caller {
@@ -30,18 +32,22 @@ impl Caller {
     pub(crate) fn has_scope(&self, scope: &str) -> bool {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
+            Proof::ApiKey(holder) => holder.access.has_scope(scope),
         }
     }
 
     /// It has this role.
     pub(crate) fn has_role(&self, role: &str) -> bool {
         match &self.proof {
-            Proof::Token(verified) => match &self.identity.kind {
-                CredentialKind::Token(plan) => {
-                    let path = plan.claims.roles.as_deref().unwrap_or("roles");
-                    names(verified.claims.get(path)).any(|held| held == role)
-                }
-            },
+            Proof::Token(verified) => {
+                let configured = match &self.identity.kind {
+                    CredentialKind::Token(plan) => plan.claims.roles.as_deref(),
+                    CredentialKind::ApiKey(_) => None,
+                };
+                let path = configured.unwrap_or("roles");
+                names(verified.claims.get(path)).any(|held| held == role)
+            }
+            Proof::ApiKey(holder) => holder.access.has_role(role),
         }
     }
 
@@ -49,6 +55,15 @@ impl Caller {
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
         match &self.proof {
             Proof::Token(verified) => verified.claims.get(path),
+            Proof::ApiKey(_) => None,
+        }
+    }
+
+    /// The token, if it showed one.
+    pub(crate) fn token(&self) -> Option<&Verified> {
+        match &self.proof {
+            Proof::Token(verified) => Some(verified),
+            Proof::ApiKey(_) => None,
         }
     }
 
@@ -56,6 +71,7 @@ impl Caller {
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
+            Proof::ApiKey(holder) => (format!("API key {}", holder.id), None),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),
