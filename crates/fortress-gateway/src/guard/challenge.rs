@@ -21,7 +21,7 @@ pub(crate) enum Hint {
 /// A denial with its challenges.
 pub(crate) fn refused(plan: &OperationPlan, denial: Denial, hint: Hint) -> Refused {
     let error = match denial.reason {
-        Reason::CredentialMissing => String::new(),
+        Reason::CredentialMissing | Reason::CertificateMissing => String::new(),
         Reason::ScopeInsufficient => {
             let scopes = plan.demanded_scopes().join(" ");
             format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
@@ -54,6 +54,9 @@ fn challenges(plan: &OperationPlan, error: &str) -> SmallVec<[HeaderValue; 1]> {
             CredentialKind::Token(_) => {
                 format!("Bearer realm=\"{}\"{error}", plan.api.name)
             }
+            // No scheme is registered for certificates: a name of its own, since a 401 needs a
+            // challenge (RFC 9110, section 15.5.2) and one for tokens would mislead.
+            CredentialKind::Certificate(_) => format!("Certificate realm=\"{}\"", plan.api.name),
         };
         if !texts.contains(&text) {
             texts.push(text);

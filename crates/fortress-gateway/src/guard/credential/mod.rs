@@ -3,6 +3,7 @@
 //! Deliberately not here: which kinds an operation accepts (`authenticate`), and the cryptography
 //! (`fortress-auth`).
 
+mod certificate;
 mod token;
 
 use std::{net::IpAddr, sync::Arc};
@@ -12,6 +13,7 @@ use http::{HeaderMap, Method, header};
 
 use super::{challenge::Hint, principal::Caller};
 use crate::{
+    client_certificate::ShownCertificate,
     compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
     cookie,
     path::NormalizedPath,
@@ -31,7 +33,18 @@ pub(crate) struct Shown<'r> {
     /// As it came.
     pub(crate) query: Option<&'r str>,
     pub(crate) headers: &'r HeaderMap,
+    /// The client's certificate that counts for this request.
+    pub(crate) certificate: &'r ShownCertificate,
     pub(crate) now: Timestamp,
+}
+
+impl Shown<'_> {
+    /// SHA-256 of the client's certificate in DER, if it showed one that its listener trusts, or a
+    /// trusted proxy passes one on: what certificate-bound tokens are compared with (RFC 8705).
+    pub(crate) fn certificate_sha256(&self) -> Option<[u8; 32]> {
+        let certificate = self.certificate.good()?;
+        Some(certificate.sha256())
+    }
 }
 
 /// Why a credential was not accepted.
@@ -87,6 +100,7 @@ pub(super) async fn judge(
     let identity: &Arc<IdentityPlan> = &credential.identity;
     match &identity.kind {
         CredentialKind::Token(plan) => token::judge(identity, plan, &credential.place, shown).await,
+        CredentialKind::Certificate(plan) => certificate::judge(identity, plan, shown),
     }
 }
 
