@@ -2,11 +2,15 @@
 //!
 //! Deliberately not here: which operation accepts which entry (`access`).
 
+mod certificate;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
+pub(crate) use certificate::CertificatePlan;
+pub(super) use certificate::{any_could_come, field as certificate_field};
 use fortress_auth::{
     Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, SymmetricKey,
     Verifier, client_authorization,
@@ -40,6 +44,8 @@ pub(crate) enum CredentialKind {
     Token(Box<TokenPlan>),
     /// Keys of the store.
     ApiKey(ApiKeyPlan),
+    /// Client certificates.
+    Certificate(CertificatePlan),
 }
 
 /// API keys.
@@ -102,6 +108,7 @@ impl CredentialKind {
         match self {
             Self::Token(_) => "tokens",
             Self::ApiKey(_) => "API keys",
+            Self::Certificate(_) => "client certificates",
         }
     }
 }
@@ -136,7 +143,10 @@ fn kind(
         IdentityKind::ApiKey(api_keys) => {
             return api_key(config, identity, api_keys, keys, diagnostics);
         }
-        IdentityKind::Certificate(_) => "client certificates",
+        IdentityKind::Certificate(certificates) => {
+            let plan = certificate::compile(config, identity, certificates, diagnostics)?;
+            return Some(CredentialKind::Certificate(plan));
+        }
         IdentityKind::Basic(_) => "passwords",
         IdentityKind::Signature(_) => "message signatures",
         IdentityKind::Webhook(_) => "signed webhooks",
