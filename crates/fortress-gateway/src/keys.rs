@@ -15,7 +15,9 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, Revocations};
+use fortress_auth::{
+    Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, Revocations, replay::Replays,
+};
 use fortress_model::Secret;
 use http::Uri;
 use tokio::{
@@ -26,6 +28,7 @@ use tokio::{
 use crate::{
     compile,
     fetch::{self, Fetcher},
+    hashers::Hashers,
 };
 
 /// How often a set is fetched anew.
@@ -55,6 +58,9 @@ pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
     revocations: Arc<ArcSwap<Revocations>>,
+    /// Signed requests that came already, by the entry of `identity`.
+    replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
+    hashers: Hashers,
 }
 
 /// Where a key set comes from.
@@ -253,6 +259,21 @@ impl KeyRing {
         });
         memories.insert(name, Arc::clone(&memory));
         Ok(memory)
+    }
+
+    /// The signed requests of an identity that came already.
+    pub(crate) fn replays(&self, identity: &str) -> Arc<Replays> {
+        let mut known = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, replays| Arc::strong_count(replays) > 1);
+        let replays = known
+            .entry(identity.to_owned())
+            .or_insert_with(|| Arc::new(Replays::new(compile::SIGNED_REQUESTS)));
+        Arc::clone(replays)
+    }
+
+    /// What computes passwords' hashes, for all identities.
+    pub(crate) fn hashers(&self) -> Hashers {
+        self.hashers.clone()
     }
 
     /// Which tokens were revoked; shared by all who hold the ring.

@@ -334,6 +334,30 @@ fn fits(scheme: &SecurityScheme, kind: &CredentialKind, choice: Choice) -> bool 
     match kind {
         CredentialKind::Token(_) => may_mean_token(scheme, choice),
         CredentialKind::Certificate(_) => matches!(scheme, SecurityScheme::MutualTls),
+        CredentialKind::Basic(_) => matches!(scheme, SecurityScheme::Basic),
+        CredentialKind::Signature(_) => is_signature(scheme, "signature", choice),
+        CredentialKind::Webhook(_) => is_signature(scheme, "hmac", choice),
+    }
+}
+
+/// OpenAPI has no words for signatures: they are described as a key in a header field, or by the
+/// name of a scheme that is not registered.
+fn is_signature(scheme: &SecurityScheme, name: &str, choice: Choice) -> bool {
+    match scheme {
+        SecurityScheme::HttpOther(other) => other.eq_ignore_ascii_case(name),
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Header,
+            ..
+        } => choice == Choice::Written,
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Cookie | KeyLocation::Query,
+            ..
+        }
+        | SecurityScheme::Bearer { .. }
+        | SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. }
+        | SecurityScheme::Basic
+        | SecurityScheme::MutualTls => false,
     }
 }
 
@@ -374,6 +398,30 @@ fn scheme_name(scheme: &SecurityScheme) -> String {
 
 /// Where the credential of a scheme stands.
 fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result<Place, String> {
+    let read = match &identity.kind {
+        CredentialKind::Signature(_) => Some("signature"),
+        CredentialKind::Webhook(plan) => Some(plan.header.as_str()),
+        CredentialKind::Token(_) | CredentialKind::Certificate(_) | CredentialKind::Basic(_) => {
+            None
+        }
+    };
+    if let Some(read) = read {
+        return match scheme {
+            SecurityScheme::ApiKey { name: header, .. } if !header.eq_ignore_ascii_case(read) => {
+                Err(format!(
+                    "the security scheme `{name}` names the header `{header}`, and `{}` reads `{read}`",
+                    identity.name
+                ))
+            }
+            SecurityScheme::ApiKey { .. }
+            | SecurityScheme::HttpOther(_)
+            | SecurityScheme::Bearer { .. }
+            | SecurityScheme::OAuth2 { .. }
+            | SecurityScheme::OpenIdConnect { .. }
+            | SecurityScheme::Basic
+            | SecurityScheme::MutualTls => Ok(Place::Message),
+        };
+    }
     match scheme {
         SecurityScheme::Bearer { .. }
         | SecurityScheme::OAuth2 { .. }
@@ -406,7 +454,9 @@ fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result
 fn usual_place(identity: &IdentityPlan) -> Place {
     match &identity.kind {
         CredentialKind::Token(_) => Place::Authorization,
+        CredentialKind::Basic(_) => Place::Authorization,
         CredentialKind::Certificate(_) => Place::Connection,
+        CredentialKind::Signature(_) | CredentialKind::Webhook(_) => Place::Message,
     }
 }
 

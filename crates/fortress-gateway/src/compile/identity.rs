@@ -2,7 +2,9 @@
 //!
 //! Deliberately not here: which operation accepts which entry (`access`).
 
+mod basic;
 mod certificate;
+mod signature;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -10,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+pub(crate) use basic::BasicPlan;
 pub(crate) use certificate::CertificatePlan;
 pub(super) use certificate::{any_could_come, field as certificate_field};
 use fortress_auth::{
@@ -23,6 +26,7 @@ use fortress_model::{
         KeySource, Spanned, WhichTokens,
     },
 };
+pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
 use tokio::sync::Semaphore;
 
 use crate::keys::{KeyRing, Keys, Memory, Source, Spans};
@@ -44,6 +48,12 @@ pub(crate) enum CredentialKind {
     Token(Box<TokenPlan>),
     /// Client certificates.
     Certificate(CertificatePlan),
+    /// User names and passwords.
+    Basic(BasicPlan),
+    /// HTTP message signatures.
+    Signature(Box<SignaturePlan>),
+    /// Calls signed with a shared secret.
+    Webhook(Box<WebhookPlan>),
 }
 
 /// An issuer of tokens.
@@ -95,6 +105,9 @@ impl CredentialKind {
         match self {
             Self::Token(_) => "tokens",
             Self::Certificate(_) => "client certificates",
+            Self::Basic(_) => "passwords",
+            Self::Signature(_) => "message signatures",
+            Self::Webhook(_) => "signed webhooks",
         }
     }
 }
@@ -131,9 +144,18 @@ fn kind(
             let plan = certificate::compile(config, identity, certificates, diagnostics)?;
             return Some(CredentialKind::Certificate(plan));
         }
-        IdentityKind::Basic(_) => "passwords",
-        IdentityKind::Signature(_) => "message signatures",
-        IdentityKind::Webhook(_) => "signed webhooks",
+        IdentityKind::Basic(basic) => {
+            let plan = basic::compile(config, identity, basic, keys, diagnostics)?;
+            return Some(CredentialKind::Basic(plan));
+        }
+        IdentityKind::Signature(signatures) => {
+            let plan = signature::signature(identity, signatures, keys, diagnostics)?;
+            return Some(CredentialKind::Signature(Box::new(plan)));
+        }
+        IdentityKind::Webhook(webhook) => {
+            let plan = signature::webhook(identity, webhook, keys, diagnostics)?;
+            return Some(CredentialKind::Webhook(Box::new(plan)));
+        }
     };
     let message = format!("{what} are not available in this version");
     diagnostics.push(Diagnostic::error(identity.name.span, message));

@@ -38,7 +38,7 @@ pub(crate) fn check(
     }
     let token = caller.and_then(|caller| match &caller.proof {
         Proof::Token(verified) => Some(verified),
-        Proof::Certificate(_) => None,
+        Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => None,
     });
     if plan.require.dpop == Some(true)
         && token.is_none_or(|token| token.confirmation.key_thumbprint.is_none())

@@ -26,6 +26,12 @@ pub(crate) enum Proof {
     Token(Arc<Verified>),
     /// A client certificate.
     Certificate(Arc<PeerCertificate>),
+    /// A user's name and password.
+    Password,
+    /// A message's signature; the caller's id is the key's.
+    Signature,
+    /// A signed call, by which of the shared secrets, from 0.
+    Webhook { secret: usize },
 }
 
 impl Caller {
@@ -34,7 +40,9 @@ impl Caller {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
             // Nobody granted it any.
-            Proof::Certificate(_) => false,
+            Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
+                false
+            }
         }
     }
 
@@ -45,7 +53,11 @@ impl Caller {
                 let path = plan.claims.roles.as_deref().unwrap_or("roles");
                 names(verified.claims.get(path)).any(|held| held == role)
             }
-            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => false,
+            (Proof::Token(_), _)
+            | (
+                Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. },
+                _,
+            ) => false,
         }
     }
 
@@ -53,7 +65,9 @@ impl Caller {
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
         match &self.proof {
             Proof::Token(verified) => verified.claims.get(path),
-            Proof::Certificate(_) => None,
+            Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
+                None
+            }
         }
     }
 
@@ -62,6 +76,9 @@ impl Caller {
         let (method, expires) = match &self.proof {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
             Proof::Certificate(certificate) => (certificate.to_string(), None),
+            Proof::Password => ("password".to_owned(), None),
+            Proof::Signature => ("message signature".to_owned(), None),
+            Proof::Webhook { secret } => (format!("webhook, secret {}", secret + 1), None),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),
