@@ -9,6 +9,7 @@
 
 use std::{fs, path::Path};
 
+use super::signers;
 use super::support::{EMPTY, Gateway, Received, Response, Tokens, Upstream, send};
 
 #[test]
@@ -271,7 +272,8 @@ fn fault(
     }
 }
 
-/// Lines become CRLF lines; `{{token …}}` becomes a token; a body gets its length.
+/// Lines become CRLF lines; `{{token …}}` becomes a token, `{{sign …}}`, `{{stripe …}}` and
+/// `{{certificate …}}` what `signers` makes; a body gets its length.
 fn request(text: &str) -> Vec<u8> {
     let text = tokens(text);
     let (head, body) = text
@@ -320,6 +322,9 @@ fn tokens(text: &str) -> String {
                 let (count, what) = what.split_once(' ').unwrap();
                 out.push_str(&what.repeat(count.parse().unwrap()));
             }
+            Some(("sign", wish)) => out.push_str(&signers::sign(wish.trim_end())),
+            Some(("stripe", wish)) => out.push_str(&signers::stripe(wish.trim_end())),
+            Some(("certificate", uri)) => out.push_str(&signers::certificate(uri)),
             _ => out.push_str(&Tokens::shared().make(wish.strip_prefix("token").unwrap())),
         }
         rest = after;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod h2;
@@ -13,6 +15,8 @@ mod http1;
 mod idp;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod signers;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
