@@ -32,7 +32,7 @@ pub enum ReplayError {
 impl ReplayError {
     /// The refusal that this is.
     pub fn reason(self) -> Reason {
-        Reason::CredentialInvalid
+        Reason::CredentialReplayed
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache};
+use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, replay::Replays};
 use fortress_model::{Secret, SystemClock, config::StoreSettings};
 use fortress_store::{Feed, StoreError};
 use http::Uri;
@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     compile,
     fetch::{self, Fetcher},
+    hashers::Hashers,
 };
 
 /// How often a set is fetched anew.
@@ -56,6 +57,9 @@ pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
     store: StoreFeed,
+    /// Signed requests that came already, by the entry of `identity`.
+    replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
+    hashers: Hashers,
 }
 
 /// What the store tells of API keys and revocations, once it is open; living, like key sets.
@@ -287,6 +291,21 @@ impl KeyRing {
         }
         self.store.0.store(Some(Arc::new(feed)));
         Ok(())
+    }
+
+    /// The signed requests of an identity that came already.
+    pub(crate) fn replays(&self, identity: &str) -> Arc<Replays> {
+        let mut known = self.replays.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, replays| Arc::strong_count(replays) > 1);
+        let replays = known
+            .entry(identity.to_owned())
+            .or_insert_with(|| Arc::new(Replays::new(compile::SIGNED_REQUESTS)));
+        Arc::clone(replays)
+    }
+
+    /// What computes passwords' hashes, for all identities.
+    pub(crate) fn hashers(&self) -> Hashers {
+        self.hashers.clone()
     }
 
     /// Fetches the sets that come from URLs, for ever. Runs outside the request path.

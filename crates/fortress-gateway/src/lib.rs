@@ -12,6 +12,7 @@ mod decode;
 pub mod fetch;
 mod guard;
 pub mod h1;
+mod hashers;
 pub mod journal;
 pub mod keys;
 mod listen;

@@ -91,6 +91,8 @@ pub(crate) struct Request {
     pub(crate) path: NormalizedPath,
     /// As it came.
     pub(crate) query: Option<Box<str>>,
+    /// Path and query as they came, for signatures of them.
+    pub(crate) target: Box<str>,
     pub(crate) headers: HeaderMap,
     /// Fields that end here, for rules alone: what a client says in them can be an attack on whoever
     /// reads them, or tell that it is none of the usual clients.
@@ -117,6 +119,7 @@ pub(crate) fn parse(decision: &mut Decision, head: Head) -> Result<(Request, Box
             method: head.method,
             path,
             query,
+            target: head.target,
             headers,
             ended,
         },
@@ -358,6 +361,55 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     Some(IpAddr::to_canonical(&address))
 }
 
+/// What a client speaks to whom it calls.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What the client spoke: of the connection, or what a trusted proxy says in `X-Forwarded-Proto` or
+/// `Forwarded` (RFC 7239, section 5.4). Where several are named, one of them in plain text is enough
+/// for `http`: what was read on one stretch was read.
+pub(crate) fn client_scheme(
+    tls: bool,
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+) -> Scheme {
+    let own = if tls { Scheme::Https } else { Scheme::Http };
+    if trusted.is_empty() || !is_trusted(peer, trusted) {
+        return own;
+    }
+    let x_forwarded = HeaderName::from_static("x-forwarded-proto");
+    let named = list(headers, &x_forwarded);
+    let forwarded = list(headers, &header::FORWARDED)
+        .flat_map(|element| element.split(';'))
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"))
+        .map(|(_, value)| value.trim().trim_matches('"'));
+    let said: SmallVec<[bool; 4]> = named
+        .chain(forwarded)
+        .map(|scheme| scheme.eq_ignore_ascii_case("https"))
+        .collect();
+    if said.is_empty() {
+        own
+    } else if said.iter().all(|https| *https) {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    }
+}
+
 /// Tells the upstream who called, in the fields that it expects from a proxy.
 pub(crate) fn add_forwarding(headers: &mut HeaderMap, decision: &Decision, id: &HeaderValue) {
     headers.reserve(4);
@@ -436,6 +488,38 @@ mod tests {
             client_address(peer.parse().unwrap(), &headers, &trusted),
             expect.parse::<IpAddr>().unwrap()
         );
+    }
+
+    #[track_caller]
+    fn scheme(tls: bool, fields: &[(&'static str, &'static str)], expect: Scheme) {
+        let trusted = [Network {
+            address: "10.0.0.0".parse().unwrap(),
+            prefix: 8,
+        }];
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let of = |peer: &str| client_scheme(tls, peer.parse().unwrap(), &headers, &trusted);
+        assert_eq!(of("10.0.0.1"), expect);
+        let own = if tls { Scheme::Https } else { Scheme::Http };
+        assert_eq!(of("192.0.2.1"), own, "nobody believes a stranger");
+    }
+
+    #[test]
+    fn what_the_client_spoke_is_told_by_trusted_proxies_alone() {
+        scheme(false, &[], Scheme::Http);
+        scheme(true, &[], Scheme::Https);
+        scheme(false, &[("x-forwarded-proto", "https")], Scheme::Https);
+        scheme(true, &[("x-forwarded-proto", "http")], Scheme::Http);
+        scheme(false, &[("x-forwarded-proto", "https, http")], Scheme::Http);
+        scheme(
+            false,
+            &[("forwarded", "for=1.1.1.1;proto=https")],
+            Scheme::Https,
+        );
+        let both = [("forwarded", "proto=http"), ("x-forwarded-proto", "https")];
+        scheme(false, &both, Scheme::Http);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     guard::{
         authenticate,
         authorize::{self, Permit},
+        body::LateBody,
         challenge,
         credential::Shown,
         inspect::{self, Inspected},
@@ -59,6 +60,7 @@ impl Cleared {
                 path,
                 query,
                 headers,
+                target: _,
                 ended: _,
             },
             body,
@@ -274,6 +276,12 @@ async fn guard(
     examination: &mut Examination,
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
+    let scheme = request::client_scheme(
+        arrival.tls,
+        arrival.peer_address(),
+        &head.headers,
+        gateway.trusted_proxies(),
+    );
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
@@ -287,17 +295,20 @@ async fn guard(
         host: &host,
         path: &request.path,
         query: request.query.as_deref(),
+        target: &request.target,
+        scheme,
         proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
         headers: &request.headers,
         certificate: &certificate,
         now: decision.received,
     };
-    let principal = authenticate::check(decision, plan, &shown).await?;
+    let mut body = LateBody::new(body);
+    let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
-    let inspected = inspect::check(decision, &routed, request, body, examination).await?;
+    let inspected = inspect::check(decision, &routed, request, &mut body, examination).await?;
     Ok(Cleared {
         routed,
         principal,

@@ -174,6 +174,11 @@ reasons! {
     CertificateMissing = "certificate.missing", UNAUTHORIZED, Api2;
     /// The issuer could not be asked about the token, so the token cannot be judged.
     IntrospectionUnavailable = "introspection.unavailable", SERVICE_UNAVAILABLE, Api2;
+    /// So many passwords wait to be checked that there is no room for this one.
+    ///
+    /// Checking one takes long on purpose. Who sends so many? Passwords that were right a moment ago
+    /// pass meanwhile.
+    PasswordsExhausted = "passwords.exhausted", SERVICE_UNAVAILABLE, Api4;
     /// The keys of the token's issuer cannot be had, so the token cannot be judged.
     KeysUnavailable = "keys.unavailable", SERVICE_UNAVAILABLE, Api2;
 

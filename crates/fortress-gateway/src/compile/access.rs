@@ -335,6 +335,9 @@ fn fits(scheme: &SecurityScheme, kind: &CredentialKind, choice: Choice) -> bool 
         CredentialKind::Token(_) => may_mean_token(scheme, choice),
         CredentialKind::Certificate(_) => matches!(scheme, SecurityScheme::MutualTls),
         CredentialKind::ApiKey(_) => may_mean_key(scheme, choice),
+        CredentialKind::Basic(_) => matches!(scheme, SecurityScheme::Basic),
+        CredentialKind::Signature(_) => is_signature(scheme, "signature", choice),
+        CredentialKind::Webhook(_) => is_signature(scheme, "hmac", choice),
     }
 }
 
@@ -343,6 +346,27 @@ fn may_mean_key(scheme: &SecurityScheme, choice: Choice) -> bool {
         SecurityScheme::ApiKey { .. } => true,
         SecurityScheme::Bearer { .. } | SecurityScheme::HttpOther(_) => choice == Choice::Written,
         SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. }
+        | SecurityScheme::Basic
+        | SecurityScheme::MutualTls => false,
+    }
+}
+
+/// OpenAPI has no words for signatures: they are described as a key in a header field, or by the
+/// name of a scheme that is not registered.
+fn is_signature(scheme: &SecurityScheme, name: &str, choice: Choice) -> bool {
+    match scheme {
+        SecurityScheme::HttpOther(other) => other.eq_ignore_ascii_case(name),
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Header,
+            ..
+        } => choice == Choice::Written,
+        SecurityScheme::ApiKey {
+            location: KeyLocation::Cookie | KeyLocation::Query,
+            ..
+        }
+        | SecurityScheme::Bearer { .. }
+        | SecurityScheme::OAuth2 { .. }
         | SecurityScheme::OpenIdConnect { .. }
         | SecurityScheme::Basic
         | SecurityScheme::MutualTls => false,
@@ -386,6 +410,31 @@ fn scheme_name(scheme: &SecurityScheme) -> String {
 
 /// Where the credential of a scheme stands.
 fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result<Place, String> {
+    let read = match &identity.kind {
+        CredentialKind::Signature(_) => Some("signature"),
+        CredentialKind::Webhook(plan) => Some(plan.header.as_str()),
+        CredentialKind::Token(_)
+        | CredentialKind::ApiKey(_)
+        | CredentialKind::Certificate(_)
+        | CredentialKind::Basic(_) => None,
+    };
+    if let Some(read) = read {
+        return match scheme {
+            SecurityScheme::ApiKey { name: header, .. } if !header.eq_ignore_ascii_case(read) => {
+                Err(format!(
+                    "the security scheme `{name}` names the header `{header}`, and `{}` reads `{read}`",
+                    identity.name
+                ))
+            }
+            SecurityScheme::ApiKey { .. }
+            | SecurityScheme::HttpOther(_)
+            | SecurityScheme::Bearer { .. }
+            | SecurityScheme::OAuth2 { .. }
+            | SecurityScheme::OpenIdConnect { .. }
+            | SecurityScheme::Basic
+            | SecurityScheme::MutualTls => Ok(Place::Message),
+        };
+    }
     match scheme {
         SecurityScheme::Bearer { .. }
         | SecurityScheme::OAuth2 { .. }
@@ -422,7 +471,9 @@ fn usual_place(identity: &IdentityPlan) -> Place {
             Place::Authorization
         }
         CredentialKind::ApiKey(keys) => Place::Header(keys.header.clone()),
+        CredentialKind::Basic(_) => Place::Authorization,
         CredentialKind::Certificate(_) => Place::Connection,
+        CredentialKind::Signature(_) | CredentialKind::Webhook(_) => Place::Message,
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Deliberately not here: which operation accepts which entry (`access`).
 
+mod basic;
 mod certificate;
+mod signature;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
+pub(crate) use basic::BasicPlan;
 pub(crate) use certificate::CertificatePlan;
 pub(super) use certificate::{any_could_come, field as certificate_field};
 use fortress_auth::{
@@ -23,6 +26,7 @@ use fortress_model::{
     },
 };
 use http::HeaderName;
+pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
 use tokio::sync::Semaphore;
 
 use crate::keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed};
@@ -46,6 +50,12 @@ pub(crate) enum CredentialKind {
     ApiKey(ApiKeyPlan),
     /// Client certificates.
     Certificate(CertificatePlan),
+    /// User names and passwords.
+    Basic(BasicPlan),
+    /// HTTP message signatures.
+    Signature(Box<SignaturePlan>),
+    /// Calls signed with a shared secret.
+    Webhook(Box<WebhookPlan>),
 }
 
 /// API keys.
@@ -109,6 +119,9 @@ impl CredentialKind {
             Self::Token(_) => "tokens",
             Self::ApiKey(_) => "API keys",
             Self::Certificate(_) => "client certificates",
+            Self::Basic(_) => "passwords",
+            Self::Signature(_) => "message signatures",
+            Self::Webhook(_) => "signed webhooks",
         }
     }
 }
@@ -138,22 +151,26 @@ fn kind(
     keys: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CredentialKind> {
-    let what = match &identity.kind {
-        IdentityKind::Issuer(issuer) => return token(identity, issuer, keys, diagnostics),
-        IdentityKind::ApiKey(api_keys) => {
-            return api_key(config, identity, api_keys, keys, diagnostics);
-        }
+    match &identity.kind {
+        IdentityKind::Issuer(issuer) => token(identity, issuer, keys, diagnostics),
+        IdentityKind::ApiKey(api_keys) => api_key(config, identity, api_keys, keys, diagnostics),
         IdentityKind::Certificate(certificates) => {
             let plan = certificate::compile(config, identity, certificates, diagnostics)?;
-            return Some(CredentialKind::Certificate(plan));
+            Some(CredentialKind::Certificate(plan))
         }
-        IdentityKind::Basic(_) => "passwords",
-        IdentityKind::Signature(_) => "message signatures",
-        IdentityKind::Webhook(_) => "signed webhooks",
-    };
-    let message = format!("{what} are not available in this version");
-    diagnostics.push(Diagnostic::error(identity.name.span, message));
-    None
+        IdentityKind::Basic(basic) => {
+            let plan = basic::compile(config, identity, basic, keys, diagnostics)?;
+            Some(CredentialKind::Basic(plan))
+        }
+        IdentityKind::Signature(signatures) => {
+            let plan = signature::signature(identity, signatures, keys, diagnostics)?;
+            Some(CredentialKind::Signature(Box::new(plan)))
+        }
+        IdentityKind::Webhook(webhook) => {
+            let plan = signature::webhook(identity, webhook, keys, diagnostics)?;
+            Some(CredentialKind::Webhook(Box::new(plan)))
+        }
+    }
 }
 
 fn api_key(

@@ -24,8 +24,8 @@ use http::{HeaderName, HeaderValue};
 pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
 pub(crate) use identity::{
-    ApiKeyPlan, CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan,
-    TokenPlan,
+    ApiKeyPlan, BasicPlan, CertificatePlan, CredentialKind, DpopPlan, IdentityPlan,
+    IntrospectionPlan, SIGNED_REQUESTS, SignaturePlan, TokenPlan, WebhookPlan,
 };
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, roots_of, server as server_tls};

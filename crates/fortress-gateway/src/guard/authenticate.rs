@@ -4,17 +4,19 @@
 //! Deliberately not here: how each kind of credential is judged (`credential`), whether the principal
 //! may do it (`authorize`), and getting hold of keys (`keys`).
 
-use fortress_model::{Decision, Reason};
+use fortress_model::{Bounds, Decision, Reason};
 use http::header;
 
 use super::{
+    body::LateBody,
     challenge::{self, Hint},
-    credential::{self, Refusal, Shown},
+    credential::{self, Refusal, Shown, Stop},
     principal::{Caller, Principal},
 };
 use crate::{
     client_certificate::ShownCertificate,
     compile::{Access, Alternative, OperationPlan},
+    request::RequestBody,
     serve::Refused,
 };
 
@@ -27,6 +29,7 @@ pub(crate) async fn check(
     decision: &mut Decision,
     plan: &OperationPlan,
     shown: &Shown<'_>,
+    body: &mut LateBody<'_, impl RequestBody>,
 ) -> Result<Principal, Refused> {
     demand_certificate(decision, plan, shown)?;
     let alternatives = match &plan.access {
@@ -35,7 +38,7 @@ pub(crate) async fn check(
     };
     let mut nearest: Option<Refusal> = None;
     for (index, alternative) in alternatives.iter().enumerate() {
-        match satisfy(alternative, shown).await {
+        match satisfy(alternative, shown, (&mut *decision, &plan.bounds), body).await {
             Ok(caller) => {
                 decision.principal = caller.as_ref().map(Caller::record);
                 return Ok(Principal {
@@ -43,7 +46,8 @@ pub(crate) async fn check(
                     alternative: Some(index),
                 });
             }
-            Err(refusal) => {
+            Err(Stop::Denied(denial)) => return Err(denial.into()),
+            Err(Stop::Refused(refusal)) => {
                 let nearer = nearest
                     .as_ref()
                     .is_none_or(|best| refusal.rank() > best.rank());
@@ -83,22 +87,27 @@ fn demand_certificate(
 }
 
 /// All credentials of the alternative; `None` if it demands none and none was shown.
-async fn satisfy(alternative: &Alternative, shown: &Shown<'_>) -> Result<Option<Caller>, Refusal> {
+async fn satisfy<B: RequestBody>(
+    alternative: &Alternative,
+    shown: &Shown<'_>,
+    (decision, bounds): (&mut Decision, &Bounds),
+    body: &mut LateBody<'_, B>,
+) -> Result<Option<Caller>, Stop> {
     let mut satisfied: Option<Caller> = None;
     if alternative.credentials.is_empty() && shown.headers.contains_key(header::AUTHORIZATION) {
         return Err(Refusal::new(
             Reason::CredentialInvalid,
             "a credential was shown that no alternative accepts",
-        ));
+        )
+        .into());
     }
     for credential in &alternative.credentials {
-        let caller = credential::judge(credential, shown).await?;
+        let caller = credential::judge(credential, shown, (&mut *decision, bounds), body).await?;
         if let Some(earlier) = &satisfied
             && earlier.id != caller.id
         {
-            return Err(Refusal::invalid(
-                "two credentials name different principals",
-            ));
+            let detail = "two credentials name different principals";
+            return Err(Refusal::invalid(detail).into());
         }
         satisfied = Some(caller);
     }

@@ -108,6 +108,14 @@ fn challenges(plan: &OperationPlan, error: &str, hint: &Hint) -> SmallVec<[Heade
             // No scheme is registered for certificates: a name of its own, since a 401 needs a
             // challenge (RFC 9110, section 15.5.2) and one for tokens would mislead.
             CredentialKind::Certificate(_) => format!("Certificate realm=\"{}\"", plan.api.name),
+            // RFC 7617, section 2.1.
+            CredentialKind::Basic(_) => {
+                format!("Basic realm=\"{}\", charset=\"UTF-8\"", plan.api.name)
+            }
+            // Nor for these.
+            CredentialKind::Signature(_) | CredentialKind::Webhook(_) => {
+                format!("Signature realm=\"{}\"", plan.api.name)
+            }
         };
         let is_token = matches!(credential.identity.kind, CredentialKind::Token(_));
         if let Some(metadata) = plan.api.metadata.as_ref().filter(|_| is_token) {

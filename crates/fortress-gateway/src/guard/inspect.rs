@@ -12,6 +12,7 @@ use fortress_spec::check::{RequestParts, Violation};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
+use super::body::LateBody;
 use crate::{
     compile::OperationPlan,
     decode::{self, Coding},
@@ -42,7 +43,7 @@ pub(crate) async fn check(
     decision: &mut Decision,
     routed: &Routed,
     mut request: Request,
-    wire: &mut impl RequestBody,
+    wire: &mut LateBody<'_, impl RequestBody>,
     examination: &mut Examination,
 ) -> Result<Inspected, Denial> {
     let plan = routed.plan();
@@ -63,7 +64,7 @@ pub(crate) async fn check(
         }
         run.head(decision, &request, length, operation, &proven)?;
     }
-    let raw = read(decision, &plan.bounds, wire).await?;
+    let raw = wire.whole(decision, &plan.bounds).await?;
     let (body, is_plain) = decoded(decision, plan, &mut request.headers, packing, raw)?;
     let proven = if is_plain {
         described(decision, plan, &request.headers, &body)?
@@ -165,7 +166,7 @@ fn single_content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Reads the body whole. What cannot be read cannot be forwarded: these refusals hold in any mode.
-async fn read(
+pub(super) async fn read(
     decision: &mut Decision,
     bounds: &Bounds,
     wire: &mut impl RequestBody,
@@ -279,6 +280,8 @@ fn decoded(
     let (reason, detail) = match decode::decode(coding, &raw, bounds) {
         Ok(body) => {
             headers.remove(header::CONTENT_ENCODING);
+            // It is that of the bytes as they came (RFC 9530, section 2).
+            headers.remove("content-digest");
             return Ok((Bytes::from(body), true));
         }
         Err(decode::DecodeError::TooLarge) => (

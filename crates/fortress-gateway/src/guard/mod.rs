@@ -4,6 +4,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
+pub(crate) mod body;
 pub(crate) mod challenge;
 pub(crate) mod credential;
 pub(crate) mod inspect;

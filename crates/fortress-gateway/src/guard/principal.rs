@@ -28,6 +28,12 @@ pub(crate) enum Proof {
     ApiKey(Arc<KeyHolder>),
     /// A client certificate.
     Certificate(Arc<PeerCertificate>),
+    /// A user's name and password.
+    Password,
+    /// A message's signature; the caller's id is the key's.
+    Signature,
+    /// A signed call, by which of the shared secrets, from 0.
+    Webhook { secret: usize },
 }
 
 impl Caller {
@@ -37,7 +43,9 @@ impl Caller {
             Proof::Token(verified) => verified.has_scope(scope),
             Proof::ApiKey(holder) => holder.access.has_scope(scope),
             // Nobody granted it any.
-            Proof::Certificate(_) => false,
+            Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
+                false
+            }
         }
     }
 
@@ -47,14 +55,20 @@ impl Caller {
             Proof::Token(verified) => {
                 let configured = match &self.identity.kind {
                     CredentialKind::Token(plan) => plan.claims.roles.as_deref(),
-                    CredentialKind::ApiKey(_) | CredentialKind::Certificate(_) => None,
+                    CredentialKind::ApiKey(_)
+                    | CredentialKind::Certificate(_)
+                    | CredentialKind::Basic(_)
+                    | CredentialKind::Signature(_)
+                    | CredentialKind::Webhook(_) => None,
                 };
                 let path = configured.unwrap_or("roles");
                 names(verified.claims.get(path)).any(|held| held == role)
             }
             Proof::ApiKey(holder) => holder.access.has_role(role),
             // Nobody gave it any.
-            Proof::Certificate(_) => false,
+            Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
+                false
+            }
         }
     }
 
@@ -67,7 +81,11 @@ impl Caller {
     pub(crate) fn token(&self) -> Option<&Verified> {
         match &self.proof {
             Proof::Token(verified) => Some(verified),
-            Proof::ApiKey(_) | Proof::Certificate(_) => None,
+            Proof::ApiKey(_)
+            | Proof::Certificate(_)
+            | Proof::Password
+            | Proof::Signature
+            | Proof::Webhook { .. } => None,
         }
     }
 
@@ -77,6 +95,9 @@ impl Caller {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
             Proof::ApiKey(holder) => (format!("API key {}", holder.id), None),
             Proof::Certificate(certificate) => (certificate.to_string(), None),
+            Proof::Password => ("password".to_owned(), None),
+            Proof::Signature => ("message signature".to_owned(), None),
+            Proof::Webhook { secret } => (format!("webhook, secret {}", secret + 1), None),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),

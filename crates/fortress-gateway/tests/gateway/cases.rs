@@ -16,6 +16,7 @@ use fortress_model::Timestamp;
 
 use super::{
     api_keys::Place,
+    signers,
     support::{EMPTY, Gateway, Received, Response, Tokens, Upstream, send},
 };
 
@@ -330,7 +331,8 @@ fn fault(
     }
 }
 
-/// Lines become CRLF lines; `{{token …}}` becomes a token; a body gets its length.
+/// Lines become CRLF lines; `{{token …}}` becomes a token, `{{sign …}}`, `{{stripe …}}` and
+/// `{{certificate …}}` what `signers` makes; a body gets its length.
 fn request(text: &str) -> Vec<u8> {
     let text = tokens(text);
     let (head, body) = text
@@ -379,6 +381,9 @@ fn tokens(text: &str) -> String {
                 let (count, what) = what.split_once(' ').unwrap();
                 out.push_str(&what.repeat(count.parse().unwrap()));
             }
+            Some(("sign", wish)) => out.push_str(&signers::sign(wish.trim_end())),
+            Some(("stripe", wish)) => out.push_str(&signers::stripe(wish.trim_end())),
+            Some(("certificate", uri)) => out.push_str(&signers::certificate(uri)),
             _ => out.push_str(&Tokens::shared().make(wish.strip_prefix("token").unwrap())),
         }
         rest = after;

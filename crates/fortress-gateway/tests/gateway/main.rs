@@ -6,6 +6,8 @@ mod api_keys;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod h2;
@@ -15,6 +17,8 @@ mod http1;
 mod idp;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
+mod signers;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]

@@ -19,17 +19,24 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::support::{DESCRIPTION, Gateway, Upstream};
 
 /// An authority of our own, and what it signed.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(pub(super) CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::named("an authority")
+    }
+
+    pub(super) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     /// Chain and key in PEM.
-    fn sign(&self, names: &[&str]) -> (String, String) {
+    pub(super) fn sign(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(names)
@@ -39,7 +46,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
 

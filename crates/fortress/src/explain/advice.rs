@@ -100,6 +100,10 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "the person has to log in anew, as the challenge says",
             Some("OP.require.max_age: 1h"),
         ),
+        Reason::PasswordsExhausted => (
+            "find out who sends so many passwords; a longer `cache` checks right ones less often",
+            Some("identity.NAME.basic.cache: 10min"),
+        ),
         Reason::KeysUnavailable => (
             "see that the issuer's keys can be fetched from here, or keep them in a file",
             Some("identity.NAME.jwks: file:jwks.json"),

@@ -4,21 +4,24 @@
 //! (`fortress-auth`).
 
 mod api_key;
+mod basic;
 mod certificate;
+mod signature;
 mod token;
+mod webhook;
 
 use std::{net::IpAddr, sync::Arc};
 
-use fortress_model::{Reason, Timestamp};
+use fortress_model::{Bounds, Decision, Denial, Reason, Timestamp};
 use http::{HeaderMap, Method, header};
 
-use super::{challenge::Hint, principal::Caller};
+use super::{body::LateBody, challenge::Hint, principal::Caller};
 use crate::{
     client_certificate::ShownCertificate,
     compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
     cookie,
     path::NormalizedPath,
-    request::Arrival,
+    request::{Arrival, RequestBody, Scheme},
 };
 
 /// Everything of a request that a credential may be judged by, before its body is read.
@@ -33,6 +36,10 @@ pub(crate) struct Shown<'r> {
     pub(crate) path: &'r NormalizedPath,
     /// As it came.
     pub(crate) query: Option<&'r str>,
+    /// The target as it came.
+    pub(crate) target: &'r str,
+    /// What the client spoke, as far as anybody knows who is believed.
+    pub(crate) scheme: Scheme,
     /// A trusted proxy sent it on.
     pub(crate) proxied: bool,
     pub(crate) headers: &'r HeaderMap,
@@ -122,17 +129,48 @@ impl Refusal {
     }
 }
 
+/// Why a credential gives no caller.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It is not accepted; another one may be.
+    Refused(Refusal),
+    /// The body that it signs could not be read, so the request is over.
+    Denied(Denial),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Denial> for Stop {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
 /// Judges the credential that a request shows at the plan's place.
-pub(super) async fn judge(
+pub(super) async fn judge<B: RequestBody>(
     credential: &CredentialPlan,
     shown: &Shown<'_>,
-) -> Result<Caller, Refusal> {
+    reading: (&mut Decision, &Bounds),
+    body: &mut LateBody<'_, B>,
+) -> Result<Caller, Stop> {
     let identity: &Arc<IdentityPlan> = &credential.identity;
-    match &identity.kind {
-        CredentialKind::Token(plan) => token::judge(identity, plan, &credential.place, shown).await,
-        CredentialKind::ApiKey(plan) => api_key::judge(identity, plan, &credential.place, shown),
-        CredentialKind::Certificate(plan) => certificate::judge(identity, plan, shown),
-    }
+    let place = &credential.place;
+    Ok(match &identity.kind {
+        CredentialKind::Token(plan) => token::judge(identity, plan, place, shown).await?,
+        CredentialKind::ApiKey(plan) => api_key::judge(identity, plan, place, shown)?,
+        CredentialKind::Certificate(plan) => certificate::judge(identity, plan, shown)?,
+        CredentialKind::Basic(plan) => basic::judge(identity, plan, place, shown).await?,
+        CredentialKind::Signature(plan) => {
+            signature::judge(identity, plan, shown, reading, body).await?
+        }
+        CredentialKind::Webhook(plan) => {
+            webhook::judge(identity, plan, shown, reading, body).await?
+        }
+    })
 }
 
 /// A credential's text, and the scheme before it where it stands in `Authorization`.
