@@ -22,6 +22,7 @@ mod route;
 pub mod rules;
 mod serve;
 pub mod server;
+mod told;
 mod upstream;
 mod worker;
 

@@ -28,6 +28,7 @@ use crate::{
     request::{self, Arrival, Head, Request, RequestBody},
     route::{self, Routed},
     rules::Examination,
+    told::{self, Told},
     upstream::Outgoing,
     worker::{Recorder, Worker},
 };
@@ -40,6 +41,7 @@ pub(crate) struct Cleared {
     principal: Principal,
     permit: Permit,
     inspected: Inspected,
+    told: Told,
 }
 
 impl Cleared {
@@ -50,6 +52,7 @@ impl Cleared {
             principal,
             permit,
             inspected,
+            told,
         } = self;
         drop((routed, principal, permit));
         let (
@@ -57,11 +60,12 @@ impl Cleared {
                 method,
                 path,
                 query,
-                headers,
+                mut headers,
                 ended: _,
             },
             body,
         ) = inspected.into_parts();
+        told.write(&mut headers);
         Outgoing {
             method,
             path,
@@ -287,14 +291,17 @@ async fn guard(
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)
         .map_err(|denial| challenge::refused(plan, denial, Hint::None))?;
+    let prepared = told::prepare(decision, plan, &principal, &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
     let inspected = inspect::check(decision, &routed, request, body, examination).await?;
+    let told = told::finish(decision, plan, &principal, prepared).await?;
     Ok(Cleared {
         routed,
         principal,
         permit,
         inspected,
+        told,
     })
 }
 

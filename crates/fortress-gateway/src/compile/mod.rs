@@ -8,6 +8,7 @@ mod access;
 mod identity;
 mod settings;
 mod tls;
+mod told;
 mod waf;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -24,6 +25,7 @@ pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
 pub(crate) use identity::{CredentialKind, IdentityPlan, TokenPlan};
 pub(crate) use settings::Effective;
+pub(crate) use told::Voices;
 pub(crate) use tls::{machine_roots, server as server_tls};
 pub(crate) use waf::{Engines, RuleSets};
 
@@ -33,6 +35,7 @@ use crate::{
     request::OVERRIDES,
     route::{Conflict, Router},
     rules::Rules,
+    told::Telling,
     upstream::UpstreamPlan,
 };
 
@@ -53,6 +56,8 @@ pub struct Gateway {
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
     engines: Engines,
+    /// What speaks to upstreams.
+    pub(crate) voices: Voices,
 }
 
 impl Gateway {
@@ -76,6 +81,7 @@ pub(crate) struct ApiPlan {
     pub(crate) name: Arc<str>,
     pub(crate) description: Option<Arc<ApiDescription>>,
     pub(crate) upstream: UpstreamPlan,
+    pub(crate) telling: Telling,
 }
 
 /// Everything that is to be done for an operation.
@@ -91,6 +97,8 @@ pub(crate) struct OperationPlan {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) access: Access,
     pub(crate) require: Require,
+    /// Where its requests may show a credential, beside `Authorization`.
+    pub(crate) credentials: Vec<Place>,
     /// A path parameter is written with `;`.
     pub(crate) semicolons: bool,
     pub(crate) declared_overrides: Vec<HeaderName>,
@@ -108,6 +116,7 @@ impl OperationPlan {
             name: "test".into(),
             description: None,
             upstream: UpstreamPlan::default(),
+            telling: Telling::default(),
         });
         let effective = Effective::of(&[]);
         Arc::new(operation_plan(
@@ -187,6 +196,7 @@ pub(crate) fn compile_after(
         files: config.files.clone(),
         plans: Vec::new(),
         rule_sets: waf::RuleSets::new(&config.directory, engines),
+        voicing: told::Voicing::new(config, before),
     };
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
@@ -210,6 +220,7 @@ pub(crate) fn compile_after(
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         engines: compiler.rule_sets.into_engines(),
+        voices: compiler.voicing.into_voices(),
     });
     Compiled {
         gateway,
@@ -230,11 +241,13 @@ struct Compiler<'a> {
     files: Vec<PathBuf>,
     plans: Vec<Arc<OperationPlan>>,
     rule_sets: waf::RuleSets,
+    voicing: told::Voicing<'a>,
 }
 
 impl Compiler<'_> {
     fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
         let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let telling = self.voicing.telling(api, &mut self.diagnostics);
         let description = match &api.spec {
             None => None,
             Some(path) => match self.describe(path) {
@@ -250,6 +263,7 @@ impl Compiler<'_> {
             name: api.name.value.as_str().into(),
             description: description.clone(),
             upstream: upstream.unwrap_or_default(),
+            telling,
         });
         match description {
             None => self.undescribed(api, &plan, identities),
@@ -279,7 +293,9 @@ impl Compiler<'_> {
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
         self.exposures.push(exposure);
         let access = access.unwrap_or(Access::Public);
+        let credentials = told::credentials(&access, None, None);
         let mut any = operation_plan(plan, "any".into(), None, effective, access);
+        any.credentials = credentials;
         any.rules = rules;
         let plan = Arc::new(any);
         self.plans.push(Arc::clone(&plan));
@@ -318,7 +334,9 @@ impl Compiler<'_> {
             self.exposures.push(exposure);
             let id = Arc::clone(&operation.id);
             let access = access.unwrap_or(Access::Public);
+            let credentials = told::credentials(&access, Some(&schemes), Some(operation));
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
+            operation_plan.credentials = credentials;
             operation_plan.rules = rules;
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
@@ -327,7 +345,7 @@ impl Compiler<'_> {
             self.route(api, description, operation, &operation_plan);
             self.plans.push(operation_plan);
         }
-        self.unlisted(api, plan, description);
+        self.unlisted(api, plan, description, &schemes);
     }
 
     /// The rules that run for an operation. Where none do, none are read.
@@ -349,7 +367,13 @@ impl Compiler<'_> {
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
     /// Fortress out must not lose a request to it.
-    fn unlisted(&mut self, api: &Api, plan: &Arc<ApiPlan>, description: &ApiDescription) {
+    fn unlisted(
+        &mut self,
+        api: &Api,
+        plan: &Arc<ApiPlan>,
+        description: &ApiDescription,
+        schemes: &access::Schemes,
+    ) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
         if effective.mode == Mode::Enforce {
             return;
@@ -358,6 +382,7 @@ impl Compiler<'_> {
         let mut undeclared =
             operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
         undeclared.rules = rules;
+        undeclared.credentials = told::credentials(&Access::Public, Some(schemes), None);
         let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
@@ -466,6 +491,7 @@ fn operation_plan(
         access,
         rules: None,
         require: effective.require,
+        credentials: Vec::new(),
         semicolons: false,
         declared_overrides: Vec::new(),
         ranges: index.is_none(),

@@ -35,13 +35,39 @@ impl Caller {
 
     /// It has this role.
     pub(crate) fn has_role(&self, role: &str) -> bool {
+        self.roles().any(|held| held == role)
+    }
+
+    /// What it may do.
+    pub(crate) fn scopes(&self) -> &[Box<str>] {
         match &self.proof {
-            Proof::Token(verified) => match &self.identity.kind {
-                CredentialKind::Token(plan) => {
-                    let path = plan.claims.roles.as_deref().unwrap_or("roles");
-                    names(verified.claims.get(path)).any(|held| held == role)
-                }
-            },
+            Proof::Token(verified) => &verified.scopes,
+        }
+    }
+
+    /// Its roles.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
+        match (&self.proof, &self.identity.kind) {
+            (Proof::Token(verified), CredentialKind::Token(plan)) => {
+                let path = plan.claims.roles.as_deref().unwrap_or("roles");
+                names(verified.claims.get(path))
+            }
+        }
+    }
+
+    /// Its tenant, if its identity has tenants.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        match (&self.proof, &self.identity.kind) {
+            (Proof::Token(verified), CredentialKind::Token(plan)) => {
+                verified.claims.text(plan.claims.tenant.as_deref()?)
+            }
+        }
+    }
+
+    /// When its credential expires, in seconds since the epoch.
+    pub(crate) fn expires(&self) -> Option<u64> {
+        match &self.proof {
+            Proof::Token(verified) => verified.expires,
         }
     }
 
