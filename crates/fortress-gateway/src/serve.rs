@@ -13,11 +13,12 @@ use http::{HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
+    client_certificate,
     compile::Gateway,
     guard::{
         authenticate,
         authorize::{self, Permit},
-        challenge::{self, Hint},
+        challenge,
         credential::Shown,
         inspect::{self, Inspected},
         principal::Principal,
@@ -230,6 +231,10 @@ async fn answer(
     examination: &mut Examination,
 ) -> Result<Reply, End> {
     let method = head.method.clone();
+    if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
+        decision.outcome = Outcome::Answered;
+        return Ok(reply);
+    }
     let cleared = guard(
         (gateway, arrival),
         decision,
@@ -268,15 +273,17 @@ async fn guard(
     (gateway, arrival): (&Gateway, &Arrival),
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
-    (head, id): (Head, &HeaderValue),
+    (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
     examination: &mut Examination,
 ) -> Result<Cleared, Refused> {
+    let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Authenticate);
+    let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
         arrival,
         client: decision.client,
@@ -284,14 +291,16 @@ async fn guard(
         host: &host,
         path: &request.path,
         query: request.query.as_deref(),
+        proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
         headers: &request.headers,
+        certificate: &certificate,
         now: decision.received,
     };
     let principal = authenticate::check(decision, plan, &shown).await?;
     stopwatch.enter(decision, Stage::Authorize);
-    let permit = authorize::check(decision, plan, &principal)
-        .map_err(|denial| challenge::refused(plan, denial, Hint::None))?;
-    let prepared = told::prepare(decision, plan, &principal, &mut request)?;
+    let permit = authorize::check(decision, plan, &principal)?;
+    let certificate = certificate.good().map(|certificate| certificate.der());
+    let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
     let inspected = inspect::check(decision, &routed, request, body, examination).await?;

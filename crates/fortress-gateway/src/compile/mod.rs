@@ -13,6 +13,7 @@ mod waf;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use fortress_auth::StepUp;
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
     config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
@@ -23,13 +24,16 @@ use http::{HeaderName, HeaderValue};
 
 pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
-pub(crate) use identity::{CredentialKind, IdentityPlan, TokenPlan};
+pub(crate) use identity::{
+    CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan,
+};
 pub(crate) use settings::Effective;
 pub(crate) use told::Voices;
-pub(crate) use tls::{machine_roots, server as server_tls};
+pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
+    client_certificate::ClientTrust,
     keys::KeyRing,
     listen::ListenerPlan,
     request::OVERRIDES,
@@ -37,6 +41,7 @@ use crate::{
     rules::Rules,
     told::Telling,
     upstream::UpstreamPlan,
+    well_known::{Documents, Metadata},
 };
 
 /// One immutable compilation of the configuration. A request takes it once and keeps it to its end,
@@ -52,17 +57,36 @@ pub struct Gateway {
     pub(crate) bounds: Bounds,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
+    certificate_field: Option<HeaderName>,
     files: Vec<PathBuf>,
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
     engines: Engines,
     /// What speaks to upstreams.
     pub(crate) voices: Voices,
+    /// What the gateway says of its APIs.
+    pub(crate) documents: Documents,
 }
 
 impl Gateway {
     pub(crate) fn trusted_proxies(&self) -> &[Network] {
         &self.trusted
+    }
+
+    /// The peer is one of `trusted_proxies`.
+    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
+    /// Whose certificates a listener trusts, if it asks clients for one.
+    pub(crate) fn clients(&self, listener: &str) -> Option<&Arc<ClientTrust>> {
+        let plan = self.listeners.iter().find(|plan| &*plan.name == listener)?;
+        plan.clients()
+    }
+
+    /// The field in which trusted proxies pass certificates on.
+    pub(crate) fn certificate_field(&self) -> Option<&HeaderName> {
+        self.certificate_field.as_ref()
     }
 
     pub(crate) fn hsts(&self, listener: &str) -> Option<&HeaderValue> {
@@ -82,6 +106,8 @@ pub(crate) struct ApiPlan {
     pub(crate) description: Option<Arc<ApiDescription>>,
     pub(crate) upstream: UpstreamPlan,
     pub(crate) telling: Telling,
+    /// Where OAuth clients find what they need to know of it.
+    pub(crate) metadata: Option<Metadata>,
 }
 
 /// Everything that is to be done for an operation.
@@ -99,6 +125,8 @@ pub(crate) struct OperationPlan {
     pub(crate) require: Require,
     /// Where its requests may show a credential, beside `Authorization`.
     pub(crate) credentials: Vec<Place>,
+    /// How, and how lately, the person must have logged in.
+    pub(crate) step_up: Option<StepUp>,
     /// A path parameter is written with `;`.
     pub(crate) semicolons: bool,
     pub(crate) declared_overrides: Vec<HeaderName>,
@@ -117,6 +145,7 @@ impl OperationPlan {
             description: None,
             upstream: UpstreamPlan::default(),
             telling: Telling::default(),
+            metadata: None,
         });
         let effective = Effective::of(&[]);
         Arc::new(operation_plan(
@@ -197,6 +226,7 @@ pub(crate) fn compile_after(
         plans: Vec::new(),
         rule_sets: waf::RuleSets::new(&config.directory, engines),
         voicing: told::Voicing::new(config, before),
+        documents: Documents::default(),
     };
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
@@ -205,6 +235,7 @@ pub(crate) fn compile_after(
     let (listeners, hsts) = compiler.listeners();
     compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
+    let certificate_field = identity::certificate_field(config, &mut compiler.diagnostics);
     let sound = compiler
         .diagnostics
         .iter()
@@ -217,8 +248,10 @@ pub(crate) fn compile_after(
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
+        certificate_field,
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
+        documents: std::mem::take(&mut compiler.documents),
         engines: compiler.rule_sets.into_engines(),
         voices: compiler.voicing.into_voices(),
     });
@@ -242,6 +275,7 @@ struct Compiler<'a> {
     plans: Vec<Arc<OperationPlan>>,
     rule_sets: waf::RuleSets,
     voicing: told::Voicing<'a>,
+    documents: Documents,
 }
 
 impl Compiler<'_> {
@@ -259,15 +293,22 @@ impl Compiler<'_> {
                 None => return,
             },
         };
+        let resource = resource(api, description.as_deref());
         let plan = Arc::new(ApiPlan {
             name: api.name.value.as_str().into(),
             description: description.clone(),
             upstream: upstream.unwrap_or_default(),
             telling,
+            metadata: resource.as_deref().and_then(Metadata::of),
         });
+        let before = self.plans.len();
         match description {
             None => self.undescribed(api, &plan, identities),
             Some(description) => self.operations(api, &plan, &description, identities),
+        }
+        if let (Some(metadata), Some(resource)) = (&plan.metadata, &resource) {
+            let plans = self.plans.get(before..).unwrap_or_default();
+            self.documents.add(metadata, resource, plans);
         }
     }
 
@@ -287,6 +328,7 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        self.certificates_can_come(api, &effective);
         let rules = self.rules_of(&effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
@@ -327,6 +369,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
+            self.certificates_can_come(api, &effective);
             let rules = self.rules_of(&effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
@@ -346,6 +389,22 @@ impl Compiler<'_> {
             self.plans.push(operation_plan);
         }
         self.unlisted(api, plan, description, &schemes);
+    }
+
+    /// What demands a certificate where none can come would refuse everybody.
+    fn certificates_can_come(&mut self, api: &Api, effective: &Effective) {
+        if effective.require.certificate != Some(true) || identity::any_could_come(self.config) {
+            return;
+        }
+        let message = format!(
+            "operations of API `{}` demand a client certificate, and no listener asks for one",
+            api.name.value
+        );
+        let help = "add `tls.clients: { ca: file:… }` to a listener";
+        access::once(
+            Diagnostic::error(api.name.span, message).help(help),
+            &mut self.diagnostics,
+        );
     }
 
     /// The rules that run for an operation. Where none do, none are read.
@@ -490,12 +549,25 @@ fn operation_plan(
         },
         access,
         rules: None,
+        step_up: step_up(&effective.require),
         require: effective.require,
         credentials: Vec::new(),
         semicolons: false,
         declared_overrides: Vec::new(),
         ranges: index.is_none(),
     }
+}
+
+/// What `require` says of how the person must have logged in. The configuration has no `acr` that
+/// could not stand in a challenge.
+fn step_up(require: &Require) -> Option<StepUp> {
+    /// As for `exp`: clocks that are kept by NTP differ by less.
+    const LEEWAY: std::time::Duration = std::time::Duration::from_secs(30);
+    let acr = require.acr.clone().unwrap_or_default();
+    if acr.is_empty() && require.max_age.is_none() {
+        return None;
+    }
+    StepUp::new(acr, require.max_age, LEEWAY).ok()
 }
 
 /// Whether a path parameter is written as `;name=value` (RFC 6570, section 3.2.7).
@@ -537,6 +609,18 @@ fn base_paths<'a>(api: &'a Api, described: &'a [String]) -> &'a [String] {
         Some(path) => std::slice::from_ref(&path.value),
         None => described,
     }
+}
+
+/// The URL of an API as clients know it: as configured, else by its first host.
+fn resource(api: &Api, description: Option<&ApiDescription>) -> Option<String> {
+    if let Some(resource) = &api.resource {
+        return Some(resource.value.clone());
+    }
+    let host = api.hosts.first().filter(|host| !host.starts_with('*'))?;
+    let described = description.map_or(&[][..], |description| &description.base_paths);
+    let base_path = base_paths(api, described).first();
+    let base_path = base_path.map_or("", String::as_str);
+    Some(format!("https://{host}{base_path}"))
 }
 
 /// The hosts of an API; `None` stands for any.

@@ -88,6 +88,7 @@ impl<'a> Voicing<'a> {
             fields: headers
                 .filter_map(|(name, what)| Some((field_of(name)?, what.clone())))
                 .collect(),
+            certificate: identity.certificate,
             ours: ours(self.config, identity),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fortress_auth::{Value, Verified};
 use fortress_model::decision::PrincipalRecord;
 
+use crate::client_certificate::PeerCertificate;
 use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
 
 /// A caller whose credential was checked.
@@ -23,6 +24,8 @@ pub(crate) struct Caller {
 pub(crate) enum Proof {
     /// A token.
     Token(Arc<Verified>),
+    /// A client certificate.
+    Certificate(Arc<PeerCertificate>),
 }
 
 impl Caller {
@@ -30,6 +33,8 @@ impl Caller {
     pub(crate) fn has_scope(&self, scope: &str) -> bool {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
+            // Nobody granted it any.
+            Proof::Certificate(_) => false,
         }
     }
 
@@ -42,17 +47,21 @@ impl Caller {
     pub(crate) fn scopes(&self) -> &[Box<str>] {
         match &self.proof {
             Proof::Token(verified) => &verified.scopes,
+            // Nobody granted it any.
+            Proof::Certificate(_) => &[],
         }
     }
 
     /// Its roles.
     pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
-        match (&self.proof, &self.identity.kind) {
+        let claim = match (&self.proof, &self.identity.kind) {
             (Proof::Token(verified), CredentialKind::Token(plan)) => {
                 let path = plan.claims.roles.as_deref().unwrap_or("roles");
-                names(verified.claims.get(path))
+                verified.claims.get(path)
             }
-        }
+            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => None,
+        };
+        names(claim)
     }
 
     /// Its tenant, if its identity has tenants.
@@ -61,6 +70,7 @@ impl Caller {
             (Proof::Token(verified), CredentialKind::Token(plan)) => {
                 verified.claims.text(plan.claims.tenant.as_deref()?)
             }
+            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => None,
         }
     }
 
@@ -68,6 +78,7 @@ impl Caller {
     pub(crate) fn expires(&self) -> Option<u64> {
         match &self.proof {
             Proof::Token(verified) => verified.expires,
+            Proof::Certificate(_) => None,
         }
     }
 
@@ -75,6 +86,7 @@ impl Caller {
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
         match &self.proof {
             Proof::Token(verified) => verified.claims.get(path),
+            Proof::Certificate(_) => None,
         }
     }
 
@@ -82,6 +94,7 @@ impl Caller {
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
+            Proof::Certificate(certificate) => (certificate.to_string(), None),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),

@@ -3,6 +3,7 @@
 //! All that is not visible ASCII is percent-encoded, and `%` itself, so that no claim can end the
 //! field, begin another, or be cut by who reads it; decoding gives back what the issuer said.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fortress_auth::Value;
 use fortress_model::config::PrincipalField;
 use http::HeaderValue;
@@ -34,6 +35,14 @@ pub(super) fn value(
     }
     // INVARIANT: `encoded` gives visible ASCII and single spaces between words alone.
     HeaderValue::from_str(&text).map(Some).map_err(|_| TooLong)
+}
+
+/// A certificate (DER) as `Client-Cert` says it (RFC 9440, section 2.2).
+pub(super) fn certificate(der: &[u8]) -> Option<HeaderValue> {
+    let mut text = String::from(":");
+    STANDARD.encode_string(der, &mut text);
+    text.push(':');
+    HeaderValue::from_str(&text).ok()
 }
 
 /// A list of scalars with commas between them, an object or a list of lists as JSON.

@@ -36,6 +36,8 @@ pub(crate) struct Telling {
     pub(crate) way: Way,
     /// Field → what it says.
     pub(crate) fields: Vec<(HeaderName, PrincipalField)>,
+    /// The client's certificate goes on in `Client-Cert`.
+    pub(crate) certificate: bool,
     /// Names that no client may use, beside those of certificates, in lower case.
     pub(crate) ours: Vec<Box<str>>,
 }
@@ -113,14 +115,15 @@ impl Told {
 }
 
 /// Takes away what only the gateway may say, and the credential unless it passes on; sets the header
-/// fields that are configured.
+/// fields that are configured. With the principal comes the client's certificate (DER), if it showed
+/// one that counts.
 ///
 /// # Errors
 /// `identity.too_large`.
 pub(crate) fn prepare(
     decision: &mut Decision,
     plan: &OperationPlan,
-    principal: &Principal,
+    (principal, certificate): (&Principal, Option<&[u8]>),
     request: &mut Request,
 ) -> Result<Prepared, Denial> {
     let telling = &plan.api.telling;
@@ -147,6 +150,11 @@ pub(crate) fn prepare(
                 request.headers.insert(name.clone(), value);
             }
         }
+    }
+    let certificate = certificate.filter(|_| telling.certificate && principal.caller().is_some());
+    if let Some(value) = certificate.and_then(field::certificate) {
+        let name = HeaderName::from_static("client-cert");
+        request.headers.insert(name, value);
     }
     Ok(Prepared { token })
 }

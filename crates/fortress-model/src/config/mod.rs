@@ -16,8 +16,11 @@ mod keys;
 mod listen;
 mod load;
 mod reader;
+mod references;
 mod scalar;
+mod secrets;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod waf;
@@ -30,8 +33,11 @@ pub use caller::{
     WebhookPreset, WhichTokens,
 };
 pub use json_schema::json_schema;
-pub use load::{load, load_partly};
+pub use load::{load, load_partly, load_partly_with, load_with};
+pub use references::{References, VaultReference};
+pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
+pub use store::{SecretSource, StorePlace, StoreSettings};
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
 use crate::{decision::Mode, document::Span};
@@ -58,12 +64,18 @@ pub struct Config {
     pub identity: Vec<Identity>,
     /// How the gateway signs what it says to upstreams.
     pub internal_tokens: InternalTokens,
+    /// Where API keys are kept.
+    pub store: Option<StoreSettings>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
     pub directory: PathBuf,
+    /// A hash of what commands and the vault gave, to see by whether it changed.
+    pub asked: u64,
+    /// The vault that `vault:` references are asked of.
+    pub vault: Option<VaultSettings>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }
@@ -201,6 +213,8 @@ pub struct Api {
     pub base_path: Option<Spanned<String>>,
     /// Where its requests go.
     pub upstream: Upstream,
+    /// Its URL as clients know it (RFC 9728, section 1.2).
+    pub resource: Option<Spanned<String>>,
     /// Security scheme of the description → entry of `identity`.
     pub security: Vec<(Spanned<String>, Spanned<String>)>,
     /// What is said of the whole API.

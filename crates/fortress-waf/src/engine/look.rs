@@ -169,6 +169,39 @@ impl<'a> Runner<'a> {
         items.first().map_or(Val::None, |item| item.value)
     }
 
+    /// The one value of a target that is a score or a count, which need no list; nothing of others.
+    pub(super) fn only_item(&self, target: &TargetPlan) -> Option<Option<Item>> {
+        if !target.counted {
+            let SelectorPlan::Slot(slot) = &target.selector else {
+                return None;
+            };
+            return (target.variable == Variable::Tx).then(|| self.slot_item(*slot));
+        }
+        let buckets = Bucket::of(target.variable, &target.selector);
+        let mut all = 0;
+        for bucket in buckets {
+            let count = self.state.count(*bucket);
+            all += match &target.selector {
+                SelectorPlan::All => count,
+                SelectorPlan::Field(number) => {
+                    let numbers = (0..count).map(|at| self.state.field_number(*bucket, at));
+                    numbers.filter(|of| of == number).count()
+                }
+                SelectorPlan::Key(_)
+                | SelectorPlan::Slot(_)
+                | SelectorPlan::Regex(_)
+                | SelectorPlan::Keys(..) => return None,
+            };
+        }
+        (!buckets.is_empty()).then(|| {
+            Some(Item {
+                value: Val::Int(i64::try_from(all).unwrap_or(i64::MAX)),
+                variable: target.variable,
+                key: Val::None,
+            })
+        })
+    }
+
     /// The values of a target whose variable is no list of parts of the message.
     pub(super) fn computed(
         &mut self,
@@ -320,6 +353,16 @@ impl<'a> Runner<'a> {
         Val::Text(self.state.store.add(&name))
     }
 
+    /// What a key of `TX` that has a slot holds, if it holds anything.
+    pub(super) fn slot_item(&self, slot: u32) -> Option<Item> {
+        let value = self.slot(slot);
+        (value != Val::None).then(|| Item {
+            value,
+            variable: Variable::Tx,
+            key: self.program.slot_name(slot),
+        })
+    }
+
     fn tx_members(&self, selector: &SelectorPlan, items: &mut Vec<Item>) {
         let item = |value: Val, key: Val| Item {
             value,
@@ -327,20 +370,11 @@ impl<'a> Runner<'a> {
             key,
         };
         if let SelectorPlan::Slot(slot) = selector {
-            let value = self.slot(*slot);
-            if value != Val::None {
-                let name = self.program.slot_name(*slot);
-                items.push(item(value, name));
-            }
+            items.extend(self.slot_item(*slot));
             return;
         }
         if let SelectorPlan::Keys(_, slots) = selector {
-            for slot in slots {
-                let value = self.slot(*slot);
-                if value != Val::None {
-                    items.push(item(value, self.program.slot_name(*slot)));
-                }
-            }
+            items.extend(slots.iter().filter_map(|slot| self.slot_item(*slot)));
         }
         let is_known = matches!(selector, SelectorPlan::Keys(..));
         for (slot, value) in (0_u32..).zip(&self.state.tx).filter(|_| !is_known) {

@@ -3,6 +3,7 @@
 //! Deliberately not here: which kinds an operation accepts (`authenticate`), and the cryptography
 //! (`fortress-auth`).
 
+mod certificate;
 mod token;
 
 use std::{net::IpAddr, sync::Arc};
@@ -12,6 +13,7 @@ use http::{HeaderMap, Method, header};
 
 use super::{challenge::Hint, principal::Caller};
 use crate::{
+    client_certificate::ShownCertificate,
     compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
     cookie,
     path::NormalizedPath,
@@ -30,8 +32,35 @@ pub(crate) struct Shown<'r> {
     pub(crate) path: &'r NormalizedPath,
     /// As it came.
     pub(crate) query: Option<&'r str>,
+    /// A trusted proxy sent it on.
+    pub(crate) proxied: bool,
     pub(crate) headers: &'r HeaderMap,
+    /// The client's certificate that counts for this request.
+    pub(crate) certificate: &'r ShownCertificate,
     pub(crate) now: Timestamp,
+}
+
+impl Shown<'_> {
+    /// SHA-256 of the client's certificate in DER, if it showed one that its listener trusts, or a
+    /// trusted proxy passes one on: what certificate-bound tokens are compared with (RFC 8705).
+    pub(crate) fn certificate_sha256(&self) -> Option<[u8; 32]> {
+        let certificate = self.certificate.good()?;
+        Some(certificate.sha256())
+    }
+
+    /// What the client may have called this request, without its query. A proxy in front may have
+    /// spoken https where it does not speak it to us.
+    pub(super) fn uris(&self) -> impl Iterator<Item = String> {
+        let schemes: &[&str] = match (self.arrival.tls, self.proxied) {
+            (true, _) => &["https"],
+            (false, true) => &["https", "http"],
+            (false, false) => &["http"],
+        };
+        let rest = format!("{}{}", self.host, self.path.as_str());
+        schemes
+            .iter()
+            .map(move |scheme| format!("{scheme}://{rest}"))
+    }
 }
 
 /// Why a credential was not accepted.
@@ -64,6 +93,19 @@ impl Refusal {
         Self::new(Reason::CredentialInvalid, detail)
     }
 
+    /// With what the client is told beside the reason.
+    pub(super) fn hint(self, hint: Hint) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// The credential was shown under the scheme `DPoP`, so the challenge is one of that scheme.
+    pub(super) fn under_dpop(self) -> Self {
+        match self.hint {
+            Hint::None => self.hint(Hint::dpop("invalid_token", None)),
+            Hint::Dpop { .. } | Hint::StepUp => self,
+        }
+    }
+
     /// How near the credential came: a missing one tells the least.
     pub(super) fn rank(&self) -> usize {
         const FARTHEST_FIRST: [Reason; 4] = [
@@ -87,6 +129,7 @@ pub(super) async fn judge(
     let identity: &Arc<IdentityPlan> = &credential.identity;
     match &identity.kind {
         CredentialKind::Token(plan) => token::judge(identity, plan, &credential.place, shown).await,
+        CredentialKind::Certificate(plan) => certificate::judge(identity, plan, shown),
     }
 }
 
