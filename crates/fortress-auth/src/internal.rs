@@ -90,7 +90,10 @@ impl InternalKeys {
         for key in [Some(&current), published.as_ref()].into_iter().flatten() {
             check_algorithm(key)?;
         }
-        if published.as_ref().is_some_and(|key| key.id() == current.id()) {
+        if published
+            .as_ref()
+            .is_some_and(|key| key.id() == current.id())
+        {
             return Err("two keys of internal tokens have one name");
         }
         Ok(Self {

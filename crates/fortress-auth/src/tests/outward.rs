@@ -9,7 +9,8 @@ use crate::{
     Algorithm, Expectations, TokenError, Value, Verifier,
     exchange::{ExchangeCache, ExchangeError, ExchangeFor, Exchanged, MAX_ANSWER, read_answer},
     internal::{
-        ClaimSource, InternalCache, InternalError, InternalIssuer, InternalKeys, InternalSubject, NoClaims,
+        ClaimSource, InternalCache, InternalError, InternalIssuer, InternalKeys, InternalSubject,
+        NoClaims,
     },
     json::{Object, read_object},
     sign::SigningKey,
@@ -75,8 +76,14 @@ fn an_upstream_can_verify_that_the_gateway_spoke() {
         scopes: &scopes,
         claims: &claims,
     };
-    let token = issue(&issuer(&["tenant", "roles", "absent"]), &keys, &of, [7; 16], at(NOW))
-        .expect("a token");
+    let token = issue(
+        &issuer(&["tenant", "roles", "absent"]),
+        &keys,
+        &of,
+        [7; 16],
+        at(NOW),
+    )
+    .expect("a token");
     let verified = verifier()
         .verify(&token, &set(&keys.key_set()), at(NOW + 59))
         .expect("a valid token");
@@ -115,8 +122,7 @@ fn a_subject_cannot_write_claims() {
         scopes: &scopes,
         claims: &NoClaims,
     };
-    let token = issue(&issuer(&["tenant"]), &keys, &of, [0; 16], at(NOW))
-        .expect("a token");
+    let token = issue(&issuer(&["tenant"]), &keys, &of, [0; 16], at(NOW)).expect("a token");
     let verified = verifier()
         .verify(&token, &set(&keys.key_set()), at(NOW))
         .expect("a valid token");

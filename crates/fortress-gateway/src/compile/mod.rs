@@ -28,8 +28,8 @@ pub(crate) use identity::{
     CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan,
 };
 pub(crate) use settings::Effective;
-pub(crate) use told::Voices;
 pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
+pub(crate) use told::Voices;
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{

@@ -13,7 +13,10 @@ use fortress_auth::{
 };
 use fortress_model::{
     Clock as _, Diagnostic, SystemClock, Timestamp,
-    config::{Api, Config, Exchange, Forward, IdentityKind, InternalTokens, Serve, Spanned, UpstreamIdentity},
+    config::{
+        Api, Config, Exchange, Forward, IdentityKind, InternalTokens, Serve, Spanned,
+        UpstreamIdentity,
+    },
 };
 use fortress_spec::{Operation, parameter::Location};
 use http::HeaderName;
@@ -105,7 +108,11 @@ impl<'a> Voicing<'a> {
             &self.config.internal_tokens.issuer,
             identity.audience.as_deref().unwrap_or(name),
             identity.lifetime.unwrap_or(LIFETIME),
-            identity.claims.iter().map(|claim| claim.as_str().into()).collect(),
+            identity
+                .claims
+                .iter()
+                .map(|claim| claim.as_str().into())
+                .collect(),
         );
         let issuer = issuer
             .map_err(|why| {
@@ -114,12 +121,16 @@ impl<'a> Voicing<'a> {
             })
             .ok()?;
         let served = self.config.listen.iter();
-        if !served.into_iter().any(|listener| listener.serve == Serve::Operations) {
-            let message = format!("nothing serves the keys that the upstream of API `{name}` verifies internal tokens by");
-            diagnostics.push(
-                Diagnostic::warning(api.name.span, message)
-                    .help("add a listener: `listen: [{ address: 127.0.0.1:9090, serve: operations }]`"),
+        if !served
+            .into_iter()
+            .any(|listener| matches!(listener.serve, Serve::Operations))
+        {
+            let message = format!(
+                "nothing serves the keys that the upstream of API `{name}` verifies internal tokens by"
             );
+            diagnostics.push(Diagnostic::warning(api.name.span, message).help(
+                "add a listener: `listen: [{ address: 127.0.0.1:9090, serve: operations }]`",
+            ));
         }
         let speaker = self.speaker(diagnostics)?;
         Some(Way::Internal {
@@ -227,9 +238,7 @@ fn signing_key(file: &Spanned<PathBuf>) -> Result<SigningKey, String> {
     // `EdDSA` is what libraries know; the name of RFC 9864 is young.
     [Algorithm::Es256, Algorithm::EdDsa]
         .into_iter()
-        .find_map(|algorithm| {
-            SigningKey::from_pkcs8(algorithm, "", der.secret_pkcs8_der()).ok()
-        })
+        .find_map(|algorithm| SigningKey::from_pkcs8(algorithm, "", der.secret_pkcs8_der()).ok())
         .and_then(|key| key.named_by_thumbprint().ok())
         .ok_or_else(unfit)
 }
@@ -238,16 +247,19 @@ fn signing_key(file: &Spanned<PathBuf>) -> Result<SigningKey, String> {
 fn ours(config: &Config, identity: &UpstreamIdentity) -> Vec<Box<str>> {
     let told = identity.headers.iter().map(|(name, _)| name.value.as_str());
     let header = identity.header.as_ref().map(|name| name.value.as_str());
-    let proxied = config.identity.iter().filter_map(|identity| match &identity.kind {
-        IdentityKind::Certificate(certificates) => {
-            Some(certificates.header.as_ref()?.value.as_str())
-        }
-        IdentityKind::Issuer(_)
-        | IdentityKind::ApiKey(_)
-        | IdentityKind::Basic(_)
-        | IdentityKind::Signature(_)
-        | IdentityKind::Webhook(_) => None,
-    });
+    let proxied = config
+        .identity
+        .iter()
+        .filter_map(|identity| match &identity.kind {
+            IdentityKind::Certificate(certificates) => {
+                Some(certificates.header.as_ref()?.value.as_str())
+            }
+            IdentityKind::Issuer(_)
+            | IdentityKind::ApiKey(_)
+            | IdentityKind::Basic(_)
+            | IdentityKind::Signature(_)
+            | IdentityKind::Webhook(_) => None,
+        });
     let names = told.chain(header).chain(proxied);
     // A client may send `Authorization`: what becomes of it is decided with the credential.
     let names = names.filter(|name| !name.eq_ignore_ascii_case("authorization"));

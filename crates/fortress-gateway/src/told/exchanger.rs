@@ -235,7 +235,9 @@ impl Exchanger {
         let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         let of_status = || {
             let status = status.as_u16();
-            unavailable(format!("the answer of the token exchange has status {status}"))
+            unavailable(format!(
+                "the answer of the token exchange has status {status}"
+            ))
         };
         if failed {
             return Err(of_status());

@@ -138,7 +138,10 @@ mod tests {
     fn only_the_cookie_leaves_the_cookies() {
         check_cookies(&[b"sid=1"], &[]);
         check_cookies(&[b"a=1; sid=2; b=3"], &[b"a=1; b=3"]);
-        check_cookies(&[b"a=1;sid =2", b"sid=3; sid=4", b"c=\xff"], &[b"a=1", b"c=\xff"]);
+        check_cookies(
+            &[b"a=1;sid =2", b"sid=3; sid=4", b"c=\xff"],
+            &[b"a=1", b"c=\xff"],
+        );
         check_cookies(&[b"sids=1;  SID=2"], &[b"sids=1;  SID=2"]);
         check_cookies(&[b"sid; a=sid"], &[b"a=sid"]);
     }

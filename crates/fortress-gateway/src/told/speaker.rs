@@ -73,11 +73,16 @@ impl Speaker {
             .and_then(|fresh| keys.rotated(fresh, now).map_err(str::to_owned));
         match rotated {
             Ok(rotated) => {
-                tracing::info!(key = rotated.current().id(), "another key signs internal tokens");
+                tracing::info!(
+                    key = rotated.current().id(),
+                    "another key signs internal tokens"
+                );
                 self.keys.store(Arc::new(rotated));
             }
             // The old one signs on, and the next attempt comes soon.
-            Err(error) => tracing::error!(error, "the key of internal tokens could not be replaced"),
+            Err(error) => {
+                tracing::error!(error, "the key of internal tokens could not be replaced")
+            }
         }
     }
 
@@ -108,7 +113,8 @@ impl Speaker {
             }
         };
         let keys = self.keys.load();
-        self.cache.get_or_issue(issuer, &keys, statement, random, now)
+        self.cache
+            .get_or_issue(issuer, &keys, statement, random, now)
     }
 }
 

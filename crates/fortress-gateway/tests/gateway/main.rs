@@ -20,9 +20,9 @@ mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
-mod told;
-#[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

@@ -40,9 +40,13 @@ fn start(upstream: &Upstream, told: &str) -> Gateway {
 }
 
 fn ask(gateway: &Gateway, path: &str, token: &str) -> Response {
+    ask_at(gateway.addresses[0], path, token)
+}
+
+fn ask_at(address: SocketAddr, path: &str, token: &str) -> Response {
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
-    send(gateway.addresses[0], request.as_bytes()).remove(0)
+    send(address, request.as_bytes()).remove(0)
 }
 
 fn outcome(response: &Response) -> (u16, String) {
@@ -132,7 +136,11 @@ fn an_upstream_verifies_that_the_gateway_spoke() {
     assert!(verify(&key_set(&other), &token).is_err());
 
     check(&ask(&gateway, "/open", "forged"), GOOD);
-    assert_eq!(seen(&upstream, "authorization"), "", "of nobody nothing is said");
+    assert_eq!(
+        seen(&upstream, "authorization"),
+        "",
+        "of nobody nothing is said"
+    );
 }
 
 #[test]
@@ -149,7 +157,10 @@ fn a_token_never_outlives_the_callers() {
 fn rotation_never_surprises_an_upstream() {
     let upstream = Upstream::start();
     let config = config_of(upstream.address, "forward: internal_jwt", "");
-    let files = [("fortress.yaml", config.as_str()), ("openapi.yaml", DESCRIPTION)];
+    let files = [
+        ("fortress.yaml", config.as_str()),
+        ("openapi.yaml", DESCRIPTION),
+    ];
     let gateway = Gateway::start_with(&files, |config| {
         config.internal_tokens.rotate = Duration::from_secs(2);
     });
@@ -163,9 +174,15 @@ fn rotation_never_surprises_an_upstream() {
         assert!(Instant::now() < deadline, "{} keys", keys.len());
         let token = internal(&gateway, &upstream, &alice);
         // The set of a moment ago knows the key of now, and the set of now knows the last token's.
-        assert!(verify(&known, &token).is_ok(), "a key that was not known before");
+        assert!(
+            verify(&known, &token).is_ok(),
+            "a key that was not known before"
+        );
         known = key_set(&gateway);
-        assert!(verify(&known, &last).is_ok(), "a token that is not known any more");
+        assert!(
+            verify(&known, &last).is_ok(),
+            "a token that is not known any more"
+        );
         keys.insert(key_of(&token));
         last = token;
     }
@@ -227,7 +244,10 @@ fn keys_that_cannot_sign_are_told_with_their_place() {
         let compiled = fortress_gateway::compile(&config.unwrap(), &mut sources, &keys, 1);
         assert!(compiled.gateway.is_none());
         let told = render(&compiled.diagnostics, &sources);
-        assert!(told.contains("a.pem` holds no private key of EC P-256 or Ed25519"), "{told}");
+        assert!(
+            told.contains("a.pem` holds no private key of EC P-256 or Ed25519"),
+            "{told}"
+        );
         assert!(told.contains("openssl genpkey"), "{told}");
     }
 }
@@ -283,7 +303,10 @@ fn a_token_is_exchanged_once_for_the_upstreams_own() {
     };
     assert!(asked.head.starts_with("POST /token HTTP/1.1\r\n"));
     // `a+b:gw-secret`, form-encoded before it is put together.
-    assert_eq!(asked.header("authorization"), Some("Basic YStiOmd3LXNlY3JldA=="));
+    assert_eq!(
+        asked.header("authorization"),
+        Some("Basic YStiOmd3LXNlY3JldA==")
+    );
     let form = String::from_utf8_lossy(&asked.body).into_owned();
     for part in [
         "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange",
@@ -291,7 +314,10 @@ fn a_token_is_exchanged_once_for_the_upstreams_own() {
         "audience=orders",
         "scope=orders",
     ] {
-        assert!(form.split('&').any(|found| found == part), "{part} in {form}");
+        assert!(
+            form.split('&').any(|found| found == part),
+            "{part} in {form}"
+        );
     }
 
     // What was got survives a reload; another caller's token is another question.
@@ -300,9 +326,12 @@ fn a_token_is_exchanged_once_for_the_upstreams_own() {
     assert!(issuer.received().is_empty());
     issuer.answers(&exchanged("for-bob", 300));
     check(&ask(&gateway, "/a", &Tokens::shared().make("bob")), GOOD);
-    assert!(upstream.received().iter().any(|request| {
-        request.header("authorization") == Some("Bearer for-bob")
-    }));
+    assert!(
+        upstream
+            .received()
+            .iter()
+            .any(|request| { request.header("authorization") == Some("Bearer for-bob") })
+    );
     // One that is over in no time is not kept.
     issuer.answers(&exchanged("brief", 5));
     issuer.received();
@@ -335,15 +364,33 @@ fn an_issuer_in_any_mood_is_told_from_a_refusal() {
     let (refused, unavailable) = ((403, "exchange.refused"), (503, "exchange.unavailable"));
     let huge = json("200 OK", &format!("{{\"a\":\"{}\"}}", "x".repeat(10 << 20)));
     let moods: [(Vec<u8>, _); 11] = [
-        (json("400 Bad Request", r#"{"error":"invalid_target"}"#), refused),
-        (json("400 Bad Request", r#"{"error":"invalid_request"}"#), refused),
-        (json("401 Unauthorized", r#"{"error":"invalid_client"}"#), unavailable),
-        (json("500 Oops", r#"{"error":"invalid_target"}"#), unavailable),
+        (
+            json("400 Bad Request", r#"{"error":"invalid_target"}"#),
+            refused,
+        ),
+        (
+            json("400 Bad Request", r#"{"error":"invalid_request"}"#),
+            refused,
+        ),
+        (
+            json("401 Unauthorized", r#"{"error":"invalid_client"}"#),
+            unavailable,
+        ),
+        (
+            json("500 Oops", r#"{"error":"invalid_target"}"#),
+            unavailable,
+        ),
         (json("200 OK", r#"{"access_token":"#), unavailable),
         (json("200 OK", "[]"), unavailable),
         (exchanged(r"a\r\nX-Admin: 1", 300), unavailable),
-        (b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".to_vec(), unavailable),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\n{".to_vec(), unavailable),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            unavailable,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\n{".to_vec(),
+            unavailable,
+        ),
         (b"garbage\r\n\r\n".to_vec(), unavailable),
         (huge, unavailable),
     ];
@@ -354,8 +401,13 @@ fn an_issuer_in_any_mood_is_told_from_a_refusal() {
         let response = ask(&gateway, "/a", &token);
         let (status, code) = outcome(&response);
         assert_eq!((status, code.as_str()), expect, "{shown}");
-        let event = gateway.event(response.header("x-request-id").unwrap()).to_string();
-        assert!(!event.contains("eyJ") && !event.contains("gw-secret"), "{event}");
+        let event = gateway
+            .event(response.header("x-request-id").unwrap())
+            .to_string();
+        assert!(
+            !event.contains("eyJ") && !event.contains("gw-secret"),
+            "{event}"
+        );
         // A refusal holds for a while; anything else may be over the next moment.
         issuer.received();
         issuer.answers(&exchanged("for-orders", 300));
@@ -397,12 +449,13 @@ fn slow_issuer(pause: Option<Duration>) -> (SocketAddr, Arc<AtomicUsize>) {
 fn many_requests_with_one_token_ask_once() {
     let upstream = Upstream::start();
     let (issuer, asked) = slow_issuer(Some(Duration::from_millis(700)));
-    let gateway = Arc::new(start(&upstream, &exchange_at(issuer, "")));
+    let gateway = start(&upstream, &exchange_at(issuer, ""));
+    let address = gateway.addresses[0];
     let alice = Tokens::shared().make("alice");
     let asking: Vec<_> = (0..8)
         .map(|_| {
-            let (gateway, alice) = (Arc::clone(&gateway), alice.clone());
-            thread::spawn(move || outcome(&ask(&gateway, "/a", &alice)))
+            let alice = alice.clone();
+            thread::spawn(move || outcome(&ask_at(address, "/a", &alice)))
         })
         .collect();
     for asking in asking {
@@ -415,15 +468,13 @@ fn many_requests_with_one_token_ask_once() {
 fn an_issuer_that_hangs_holds_up_those_alone_who_need_it() {
     let upstream = Upstream::start();
     let (issuer, _) = slow_issuer(None);
-    let gateway = Arc::new(start(&upstream, &exchange_at(issuer, "")));
-    let waiting = {
-        let gateway = Arc::clone(&gateway);
-        thread::spawn(move || {
-            let began = Instant::now();
-            let response = ask(&gateway, "/a", &Tokens::shared().make("alice"));
-            (outcome(&response), began.elapsed())
-        })
-    };
+    let gateway = start(&upstream, &exchange_at(issuer, ""));
+    let address = gateway.addresses[0];
+    let waiting = thread::spawn(move || {
+        let began = Instant::now();
+        let response = ask_at(address, "/a", &Tokens::shared().make("alice"));
+        (outcome(&response), began.elapsed())
+    });
     let mut others = 0;
     while !waiting.is_finished() {
         check(&ask(&gateway, "/open", "x"), GOOD);
@@ -438,17 +489,23 @@ fn an_issuer_that_hangs_holds_up_those_alone_who_need_it() {
 /// Printed, not judged: `cargo test --release … -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
-#[expect(clippy::print_stdout, reason = "what it measures is for whoever runs it")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what it measures is for whoever runs it"
+)]
 fn cost_of_an_internal_token() {
     use fortress_auth::{
         Algorithm,
-        internal::{InternalCache, InternalError, InternalIssuer, InternalKeys, InternalSubject, NoClaims},
+        internal::{
+            InternalCache, InternalError, InternalIssuer, InternalKeys, InternalSubject, NoClaims,
+        },
         sign::SigningKey,
     };
     let key = |id| SigningKey::generate(Algorithm::Es256, id).unwrap();
     let now = SystemClock.now();
     let keys = InternalKeys::new(key("a"), key("b"), now).unwrap();
-    let issuer = InternalIssuer::new("fortress", "orders", Duration::from_secs(60), vec![]).unwrap();
+    let issuer =
+        InternalIssuer::new("fortress", "orders", Duration::from_secs(60), vec![]).unwrap();
     let cache = InternalCache::new();
     let scopes = ["orders.read".into(), "orders.write".into()];
     let token = |subject: &str| {
@@ -462,7 +519,9 @@ fn cost_of_an_internal_token() {
             })
             .unwrap();
         let random = || Ok::<_, InternalError>([7; 16]);
-        cache.get_or_issue(&issuer, &keys, statement, random, now).unwrap()
+        cache
+            .get_or_issue(&issuer, &keys, statement, random, now)
+            .unwrap()
     };
     let rounds = 10_000_u32;
     let began = Instant::now();

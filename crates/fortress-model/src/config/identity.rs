@@ -649,7 +649,11 @@ impl Reader<'_> {
             let field = self.field_name(&entry)?;
             if field.value != "authorization" && is_owned(&field.value) {
                 let message = format!("`{}` is not free for what upstreams are told", field.value);
-                self.error(field.span, message, "take a name such as `X-Internal-Token`");
+                self.error(
+                    field.span,
+                    message,
+                    "take a name such as `X-Internal-Token`",
+                );
                 return None;
             }
             Some(field)
