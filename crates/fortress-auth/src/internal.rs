@@ -7,7 +7,8 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use fortress_model::Timestamp;
+use fortress_model::{Secret, Timestamp};
+use quick_cache::{Weighter, sync};
 
 use crate::{
     Algorithm, Value,
@@ -24,8 +25,8 @@ pub const MAX_CLAIMS: usize = 32;
 pub const MAX_PAYLOAD: usize = 6 << 10;
 
 /// What the gateway says itself, and no caller's claim may.
-const OWN: [&str; 9] = [
-    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "cnf",
+const OWN: [&str; 10] = [
+    "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "identity", "cnf",
 ];
 
 /// Why there is no token.
@@ -44,7 +45,8 @@ pub enum InternalError {
 #[derive(Clone)]
 pub struct InternalKeys {
     current: Arc<SigningKey>,
-    next: Arc<SigningKey>,
+    /// None where the operator decides when another key signs.
+    next: Option<Arc<SigningKey>>,
     previous: Option<Arc<SigningKey>>,
     /// When `current` began to sign.
     since: Timestamp,
@@ -69,33 +71,62 @@ impl InternalKeys {
         }
         Ok(Self {
             current: Arc::new(current),
-            next: Arc::new(next),
+            next: Some(Arc::new(next)),
             previous: None,
+            since: now,
+        })
+    }
+
+    /// Takes the operator's key, and perhaps another that is published beside it: the one before,
+    /// or the one to come. These are never due.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn fixed(
+        current: SigningKey,
+        published: Option<SigningKey>,
+        now: Timestamp,
+    ) -> Result<Self, &'static str> {
+        for key in [Some(&current), published.as_ref()].into_iter().flatten() {
+            check_algorithm(key)?;
+        }
+        if published
+            .as_ref()
+            .is_some_and(|key| key.id() == current.id())
+        {
+            return Err("two keys of internal tokens have one name");
+        }
+        Ok(Self {
+            current: Arc::new(current),
+            next: None,
+            previous: published.map(Arc::new),
             since: now,
         })
     }
 
     /// Whether the key that signs has done so for this long.
     pub fn is_due(&self, every: Duration, now: Timestamp) -> bool {
-        now.since(self.since) >= every
+        self.next.is_some() && now.since(self.since) >= every
     }
 
     /// The next key signs, the one that signed is published a while longer, and a fresh one is
     /// published to be the next. Rotate no faster than upstreams fetch the key set.
     ///
     /// # Errors
-    /// As [`Self::new`].
+    /// As [`Self::new`]; also for keys that are the operator's.
     pub fn rotated(&self, fresh: SigningKey, now: Timestamp) -> Result<Self, &'static str> {
         check_algorithm(&fresh)?;
-        if [&self.current, &self.next]
+        let next = self.next.as_ref();
+        let next = next.ok_or("the keys of internal tokens are the operator's")?;
+        if [&self.current, next]
             .iter()
             .any(|key| key.id() == fresh.id())
         {
             return Err("two keys of internal tokens have one name");
         }
         Ok(Self {
-            current: Arc::clone(&self.next),
-            next: Arc::new(fresh),
+            current: Arc::clone(next),
+            next: Some(Arc::new(fresh)),
             previous: Some(Arc::clone(&self.current)),
             since: now,
         })
@@ -105,7 +136,7 @@ impl InternalKeys {
     pub fn key_set(&self) -> String {
         let keys = [
             Some(&self.current),
-            Some(&self.next),
+            self.next.as_ref(),
             self.previous.as_ref(),
         ];
         let keys: Vec<&SigningKey> = keys.into_iter().flatten().map(|key| &**key).collect();
@@ -124,7 +155,7 @@ impl fmt::Debug for InternalKeys {
             f,
             "InternalKeys({:?}, then {:?})",
             self.current.id(),
-            self.next.id()
+            self.next.as_ref().map(|key| key.id())
         )
     }
 }
@@ -153,8 +184,12 @@ pub struct InternalIssuer {
 pub struct InternalSubject<'a> {
     /// The principal's id.
     pub subject: &'a str,
+    /// The name of what vouched for it: `identity`.
+    pub identity: &'a str,
+    /// When its credential expires, in seconds since the epoch: a token never outlives it.
+    pub expires: Option<u64>,
     /// What the caller may do.
-    pub scopes: &'a [Box<str>],
+    pub scopes: &'a [&'a str],
     /// What is known of the caller beside; only the configured claims of these are passed on.
     pub claims: &'a dyn ClaimSource,
 }
@@ -219,26 +254,20 @@ impl InternalIssuer {
         })
     }
 
-    /// Makes a token. `id` must be random: `jti` is made of it.
+    /// What a token says of a caller, whenever it is made: the beginning of its claims.
     ///
     /// # Errors
-    /// The claims are too long, or the cryptographic library failed.
-    pub fn issue(
-        &self,
-        keys: &InternalKeys,
-        of: &InternalSubject<'_>,
-        id: [u8; 16],
-        now: Timestamp,
-    ) -> Result<String, InternalError> {
-        let issued = now.seconds();
-        let expires = issued.saturating_add(self.lifetime.as_secs());
-        let id = u128::from_be_bytes(id);
-        let mut claims = format!(
-            r#"{{"iss":{},"sub":{},"aud":{},"iat":{issued},"exp":{expires},"jti":"{id:032x}""#,
-            sign::quoted(&self.issuer),
-            sign::quoted(of.subject),
-            sign::quoted(&self.audience),
-        );
+    /// The claims are too long.
+    pub fn statement(&self, of: &InternalSubject<'_>) -> Result<Statement, InternalError> {
+        let mut claims = String::with_capacity(512);
+        claims.push_str(r#"{"iss":"#);
+        claims.push_str(&sign::quoted(&self.issuer));
+        claims.push_str(r#","sub":"#);
+        claims.push_str(&sign::quoted(of.subject));
+        claims.push_str(r#","aud":"#);
+        claims.push_str(&sign::quoted(&self.audience));
+        claims.push_str(r#","identity":"#);
+        claims.push_str(&sign::quoted(of.identity));
         if !of.scopes.is_empty() {
             claims.push_str(r#","scope":"#);
             claims.push_str(&sign::quoted(&of.scopes.join(" ")));
@@ -254,16 +283,166 @@ impl InternalIssuer {
                 return Err(InternalError::TooLarge);
             }
         }
-        claims.push('}');
         if claims.len() > MAX_PAYLOAD {
             return Err(InternalError::TooLarge);
         }
+        Ok(Statement {
+            claims: claims.into(),
+            expires: of.expires,
+        })
+    }
+
+    /// Makes a token that says it. `id` must be random: `jti` is made of it.
+    ///
+    /// # Errors
+    /// The cryptographic library failed.
+    pub fn issue(
+        &self,
+        keys: &InternalKeys,
+        statement: &Statement,
+        id: [u8; 16],
+        now: Timestamp,
+    ) -> Result<String, InternalError> {
+        let issued = now.seconds();
+        let expires = self.expiry(statement, now);
+        let id = u128::from_be_bytes(id);
+        let claims = format!(
+            r#"{},"iat":{issued},"exp":{expires},"jti":"{id:032x}"}}"#,
+            statement.claims
+        );
         let key = keys.current();
         Ok(key.sign_raw(key.header("JWT").as_bytes(), claims.as_bytes())?)
+    }
+
+    fn expiry(&self, statement: &Statement, now: Timestamp) -> u64 {
+        let expires = now.seconds().saturating_add(self.lifetime.as_secs());
+        statement.expires.map_or(expires, |end| end.min(expires))
     }
 
     /// `aud`, as the upstream expects it.
     pub fn audience(&self) -> &str {
         &self.audience
+    }
+}
+
+/// What tokens of one caller for one upstream say, but for when.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Statement {
+    /// The text of an object that is not closed.
+    claims: Box<str>,
+    /// When the caller's credential expires.
+    expires: Option<u64>,
+}
+
+/// Bytes of tokens and statements that are kept.
+pub const MAX_KEPT: u64 = 16 << 20;
+/// About how many tokens that is.
+const KEPT: usize = 16_384;
+
+/// Tokens that were made, each for half of its time. Shared freely between threads.
+///
+/// INVARIANT: what a token is kept under is all that it says, and the key that signed it, so that
+/// nobody is ever given a token that says something else.
+pub struct InternalCache {
+    entries: sync::Cache<Name, Arc<Kept>, Size>,
+}
+
+#[derive(Clone, Eq, Hash, PartialEq)]
+struct Name {
+    statement: Statement,
+    key: Box<str>,
+    lifetime: Duration,
+}
+
+struct Kept {
+    token: Arc<Secret<String>>,
+    /// Then another is made.
+    until: Timestamp,
+}
+
+#[derive(Clone)]
+struct Size;
+
+impl Weighter<Name, Arc<Kept>> for Size {
+    fn weight(&self, name: &Name, kept: &Arc<Kept>) -> u64 {
+        let bytes = [
+            name.statement.claims.len(),
+            name.key.len(),
+            kept.token.expose().len(),
+            128,
+        ];
+        bytes.into_iter().fold(0, |sum, length| {
+            sum.saturating_add(u64::try_from(length).unwrap_or(u64::MAX))
+        })
+    }
+}
+
+impl InternalCache {
+    /// Keeps at most [`MAX_KEPT`] bytes; what was used least goes first.
+    pub fn new() -> Self {
+        Self {
+            entries: sync::Cache::with_weighter(KEPT, MAX_KEPT, Size),
+        }
+    }
+
+    /// A token that says it, made at most half of its time ago. `random` is asked for sixteen bytes
+    /// if one has to be made.
+    ///
+    /// # Errors
+    /// As [`InternalIssuer::issue`].
+    pub fn get_or_issue<E: From<InternalError>>(
+        &self,
+        issuer: &InternalIssuer,
+        keys: &InternalKeys,
+        statement: Statement,
+        random: impl FnOnce() -> Result<[u8; 16], E>,
+        now: Timestamp,
+    ) -> Result<Arc<Secret<String>>, E> {
+        let name = Name {
+            statement,
+            key: keys.current().id().into(),
+            lifetime: issuer.lifetime,
+        };
+        if let Some(kept) = self.entries.get(&name)
+            && now < kept.until
+        {
+            return Ok(Arc::clone(&kept.token));
+        }
+        let token = issuer.issue(keys, &name.statement, random()?, now)?;
+        let token = Arc::new(Secret::new(token));
+        let half = u64::try_from((issuer.lifetime / 2).as_nanos()).unwrap_or(0);
+        let end = issuer.expiry(&name.statement, now);
+        let until = now
+            .0
+            .saturating_add(half)
+            .min(end.saturating_mul(1_000_000_000));
+        let kept = Kept {
+            token: Arc::clone(&token),
+            until: Timestamp(until),
+        };
+        self.entries.insert(name, Arc::new(kept));
+        Ok(token)
+    }
+
+    /// How many tokens are kept.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// No token is kept.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Default for InternalCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for InternalCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InternalCache({} tokens)", self.len())
     }
 }

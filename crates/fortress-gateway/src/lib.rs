@@ -24,6 +24,7 @@ mod route;
 pub mod rules;
 mod serve;
 pub mod server;
+mod told;
 mod upstream;
 mod well_known;
 mod worker;

@@ -30,6 +30,7 @@ use crate::{
     request::{self, Arrival, Head, Request, RequestBody},
     route::{self, Routed},
     rules::Examination,
+    told::{self, Told},
     upstream::Outgoing,
     worker::{Recorder, Worker},
 };
@@ -42,6 +43,7 @@ pub(crate) struct Cleared {
     principal: Principal,
     permit: Permit,
     inspected: Inspected,
+    told: Told,
 }
 
 impl Cleared {
@@ -52,6 +54,7 @@ impl Cleared {
             principal,
             permit,
             inspected,
+            told,
         } = self;
         drop((routed, principal, permit));
         let (
@@ -59,12 +62,13 @@ impl Cleared {
                 method,
                 path,
                 query,
-                headers,
+                mut headers,
                 target: _,
                 ended: _,
             },
             body,
         ) = inspected.into_parts();
+        told.write(&mut headers);
         Outgoing {
             method,
             path,
@@ -290,7 +294,6 @@ async fn guard(
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
         arrival,
-        client: decision.client,
         method: &request.method,
         host: &host,
         path: &request.path,
@@ -306,14 +309,18 @@ async fn guard(
     let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
+    let certificate = certificate.good().map(|certificate| certificate.der());
+    let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
     let inspected = inspect::check(decision, &routed, request, &mut body, examination).await?;
+    let told = told::finish(decision, plan, &principal, prepared).await?;
     Ok(Cleared {
         routed,
         principal,
         permit,
         inspected,
+        told,
     })
 }
 

@@ -244,11 +244,13 @@ impl Server {
 
     fn start_keeper(&mut self) -> Result<(), ServerError> {
         let keys = self.keys.clone();
+        let gateway = Arc::clone(&self.shared.gateway);
         let stopping = self.shared.stopping.clone();
         let thread = start("keys".into(), move |runtime| {
             runtime.block_on(async move {
                 tokio::select! {
                     () = keys.keep_fresh() => {}
+                    () = keep_rotating(&gateway) => {}
                     () = worker::stop(stopping) => {}
                 }
             });
@@ -339,6 +341,17 @@ fn start(
         Ok(Ok(())) => Ok(thread),
         Ok(Err(error)) => Err(ServerError::Worker(error)),
         Err(_) => Err(ServerError::Worker(io::Error::other("the thread ended"))),
+    }
+}
+
+/// Replaces the keys of internal tokens when they are due, for ever.
+async fn keep_rotating(gateway: &ArcSwap<Gateway>) {
+    loop {
+        let voices = gateway.load().voices.clone();
+        if let Some(speaker) = voices.speaker {
+            speaker.tend(voices.rotate, SystemClock.now());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

@@ -254,6 +254,16 @@ reasons! {
     WafRule = "waf.rule", FORBIDDEN, Api8;
 
     // ---- forward
+    /// What the upstream is to be told of the caller is longer than its server would take: claims in
+    /// an internal token beyond 6 KiB, or a header field beyond 4 KiB.
+    IdentityTooLarge = "identity.too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, Api2;
+    /// The issuer does not exchange the caller's token for one that the upstream takes (RFC 8693).
+    ExchangeRefused = "exchange.refused", FORBIDDEN, Api2;
+    /// The issuer could not be asked for a token that the upstream takes, or did not answer as it
+    /// should.
+    ///
+    /// Tokens that were exchanged before are used on until they expire.
+    ExchangeUnavailable = "exchange.unavailable", SERVICE_UNAVAILABLE, Api2;
     /// No connection to the upstream could be made within `timeouts.connect`.
     UpstreamUnreachable = "upstream.unreachable", BAD_GATEWAY, Api8;
     /// The upstream did not answer within its time.

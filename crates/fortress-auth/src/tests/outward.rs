@@ -9,7 +9,8 @@ use crate::{
     Algorithm, Expectations, TokenError, Value, Verifier,
     exchange::{ExchangeCache, ExchangeError, ExchangeFor, Exchanged, MAX_ANSWER, read_answer},
     internal::{
-        ClaimSource, InternalError, InternalIssuer, InternalKeys, InternalSubject, NoClaims,
+        ClaimSource, InternalCache, InternalError, InternalIssuer, InternalKeys, InternalSubject,
+        NoClaims,
     },
     json::{Object, read_object},
     sign::SigningKey,
@@ -28,6 +29,17 @@ fn issuer(claims: &[&str]) -> InternalIssuer {
         claims,
     )
     .expect("an issuer")
+}
+
+/// A token of this moment.
+fn issue(
+    issuer: &InternalIssuer,
+    keys: &InternalKeys,
+    of: &InternalSubject<'_>,
+    id: [u8; 16],
+    now: Timestamp,
+) -> Result<String, InternalError> {
+    issuer.issue(keys, &issuer.statement(of)?, id, now)
 }
 
 fn verifier() -> Verifier {
@@ -56,27 +68,34 @@ fn an_upstream_can_verify_that_the_gateway_spoke() {
     let keys = InternalKeys::new(key("a"), key("b"), at(NOW)).expect("keys");
     let claims =
         given(r#"{"tenant":{"id":"a\"b","n":[1.50,true,null]},"secret":"x","roles":["r"]}"#);
-    let scopes = ["read".into(), "write".into()];
+    let scopes = ["read", "write"];
     let of = InternalSubject {
         subject: "alice",
+        identity: "idp",
+        expires: None,
         scopes: &scopes,
         claims: &claims,
     };
-    let token = issuer(&["tenant", "roles", "absent"])
-        .issue(&keys, &of, [7; 16], at(NOW))
-        .expect("a token");
+    let token = issue(
+        &issuer(&["tenant", "roles", "absent"]),
+        &keys,
+        &of,
+        [7; 16],
+        at(NOW),
+    )
+    .expect("a token");
     let verified = verifier()
         .verify(&token, &set(&keys.key_set()), at(NOW + 59))
         .expect("a valid token");
     assert_eq!(&*verified.subject, "alice");
-    assert_eq!(verified.scopes, scopes);
+    assert_eq!(verified.scopes, scopes.map(Box::from));
     assert_eq!(verified.expires, Some(NOW + 60));
     let all = verified.claims.all();
     let names: Vec<&str> = all.iter().map(|(name, _)| name).collect();
     assert_eq!(
         names,
         [
-            "iss", "sub", "aud", "iat", "exp", "jti", "scope", "tenant", "roles"
+            "iss", "sub", "aud", "identity", "scope", "tenant", "roles", "iat", "exp", "jti"
         ]
     );
     assert_eq!(all.get("tenant"), claims.0.get("tenant"));
@@ -95,15 +114,15 @@ fn an_upstream_can_verify_that_the_gateway_spoke() {
 #[test]
 fn a_subject_cannot_write_claims() {
     let keys = InternalKeys::new(key("a"), key("b"), at(NOW)).expect("keys");
-    let scopes = [r#"x","sub":"root"#.into()];
+    let scopes = [r#"x","sub":"root"#];
     let of = InternalSubject {
         subject: r#"a","sub":"root"#,
+        identity: "idp",
+        expires: None,
         scopes: &scopes,
         claims: &NoClaims,
     };
-    let token = issuer(&["tenant"])
-        .issue(&keys, &of, [0; 16], at(NOW))
-        .expect("a token");
+    let token = issue(&issuer(&["tenant"]), &keys, &of, [0; 16], at(NOW)).expect("a token");
     let verified = verifier()
         .verify(&token, &set(&keys.key_set()), at(NOW))
         .expect("a valid token");
@@ -115,6 +134,8 @@ fn keys_are_published_before_and_after_they_sign() {
     let mut keys = InternalKeys::new(key("k0"), key("k1"), at(NOW)).expect("keys");
     let of = InternalSubject {
         subject: "alice",
+        identity: "idp",
+        expires: None,
         scopes: &[],
         claims: &NoClaims,
     };
@@ -122,7 +143,7 @@ fn keys_are_published_before_and_after_they_sign() {
     let mut published = set(&keys.key_set());
     for round in 0..4_u64 {
         let now = at(NOW + round);
-        let token = issuer.issue(&keys, &of, [1; 16], now).expect("a token");
+        let token = issue(&issuer, &keys, &of, [1; 16], now).expect("a token");
         // With the set of before the last rotation, and with the one of after the next.
         assert!(
             verifier().verify(&token, &published, now).is_ok(),
@@ -170,7 +191,7 @@ fn unfit_keys_and_claims_are_refused() {
     };
     assert!(made(&["tenant"], 60).is_ok());
     for own in [
-        "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "cnf",
+        "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "identity", "cnf",
     ] {
         assert!(made(&[own], 60).is_err(), "{own}");
     }
@@ -182,13 +203,65 @@ fn unfit_keys_and_claims_are_refused() {
     let long = given(&format!(r#"{{"a":"{}"}}"#, "x".repeat(7 << 10)));
     let of = InternalSubject {
         subject: "alice",
+        identity: "idp",
+        expires: None,
         scopes: &[],
         claims: &long,
     };
     assert_eq!(
-        issuer(&["a"]).issue(&keys, &of, [0; 16], at(NOW)),
+        issue(&issuer(&["a"]), &keys, &of, [0; 16], at(NOW)),
         Err(InternalError::TooLarge)
     );
+}
+
+#[test]
+fn keys_of_the_operator_stay() {
+    let keys = InternalKeys::fixed(key("a"), Some(key("b")), at(NOW)).expect("keys");
+    assert_eq!(set(&keys.key_set()).len(), 2);
+    assert_eq!(keys.current().id(), "a");
+    assert!(!keys.is_due(Duration::from_secs(1), at(NOW + 100_000)));
+    assert!(keys.rotated(key("c"), at(NOW)).is_err());
+    let alone = InternalKeys::fixed(key("a"), None, at(NOW)).expect("keys");
+    assert_eq!(set(&alone.key_set()).len(), 1);
+    assert!(InternalKeys::fixed(key("a"), Some(key("a")), at(NOW)).is_err());
+}
+
+#[test]
+fn a_token_is_kept_for_half_of_its_time_and_for_the_same_words_alone() {
+    let keys = InternalKeys::new(key("a"), key("b"), at(NOW)).expect("keys");
+    let cache = InternalCache::new();
+    let issuer = issuer(&[]);
+    let of = |subject, expires| InternalSubject {
+        subject,
+        identity: "idp",
+        expires,
+        scopes: &[],
+        claims: &NoClaims,
+    };
+    let get = |keys: &InternalKeys, subject, expires, now| {
+        let statement = issuer.statement(&of(subject, expires)).expect("short");
+        let random = || {
+            let mut id = [0; 16];
+            aws_lc_rs::rand::fill(&mut id).expect("random bytes");
+            Ok::<_, InternalError>(id)
+        };
+        let token = cache.get_or_issue(&issuer, keys, statement, random, at(now));
+        token.expect("a token").expose().clone()
+    };
+    let first = get(&keys, "alice", None, NOW);
+    assert_eq!(get(&keys, "alice", None, NOW + 29), first);
+    assert_ne!(get(&keys, "bob", None, NOW + 29), first);
+    assert_ne!(get(&keys, "alice", None, NOW + 30), first);
+    let rotated = keys.rotated(key("c"), at(NOW)).expect("keys");
+    assert_ne!(get(&rotated, "alice", None, NOW), first);
+    // It does not outlive the credential.
+    let short = get(&keys, "alice", Some(NOW + 10), NOW);
+    assert_ne!(short, first);
+    let key_set = set(&keys.key_set());
+    let verified = verifier().verify(&short, &key_set, at(NOW)).expect("valid");
+    assert_eq!(verified.expires, Some(NOW + 10));
+    assert_eq!(get(&keys, "alice", Some(NOW + 10), NOW + 9), short);
+    assert_ne!(get(&keys, "alice", Some(NOW + 10), NOW + 10), short);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod access;
 mod identity;
 mod settings;
 mod tls;
+mod told;
 mod waf;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -29,6 +30,7 @@ pub(crate) use identity::{
 };
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
+pub(crate) use told::Voices;
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
@@ -38,6 +40,7 @@ use crate::{
     request::OVERRIDES,
     route::{Conflict, Router},
     rules::Rules,
+    told::Telling,
     upstream::UpstreamPlan,
     well_known::{Documents, Metadata},
 };
@@ -60,6 +63,8 @@ pub struct Gateway {
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
     engines: Engines,
+    /// What speaks to upstreams.
+    pub(crate) voices: Voices,
     /// What the gateway says of its APIs.
     pub(crate) documents: Documents,
 }
@@ -101,6 +106,7 @@ pub(crate) struct ApiPlan {
     pub(crate) name: Arc<str>,
     pub(crate) description: Option<Arc<ApiDescription>>,
     pub(crate) upstream: UpstreamPlan,
+    pub(crate) telling: Telling,
     /// Where OAuth clients find what they need to know of it.
     pub(crate) metadata: Option<Metadata>,
 }
@@ -120,6 +126,8 @@ pub(crate) struct OperationPlan {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) access: Access,
     pub(crate) require: Require,
+    /// Where its requests may show a credential, beside `Authorization`.
+    pub(crate) credentials: Vec<Place>,
     /// How, and how lately, the person must have logged in.
     pub(crate) step_up: Option<StepUp>,
     /// A path parameter is written with `;`.
@@ -139,6 +147,7 @@ impl OperationPlan {
             name: "test".into(),
             description: None,
             upstream: UpstreamPlan::default(),
+            telling: Telling::default(),
             metadata: None,
         });
         let effective = Effective::of(&[]);
@@ -224,6 +233,7 @@ pub(crate) fn compile_after(
         files: config.files.clone(),
         plans: Vec::new(),
         rule_sets: waf::RuleSets::new(&config.directory, engines),
+        voicing: told::Voicing::new(config, before),
         documents: Documents::default(),
     };
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
@@ -251,6 +261,7 @@ pub(crate) fn compile_after(
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
         engines: compiler.rule_sets.into_engines(),
+        voices: compiler.voicing.into_voices(),
     });
     Compiled {
         gateway,
@@ -271,12 +282,14 @@ struct Compiler<'a> {
     files: Vec<PathBuf>,
     plans: Vec<Arc<OperationPlan>>,
     rule_sets: waf::RuleSets,
+    voicing: told::Voicing<'a>,
     documents: Documents,
 }
 
 impl Compiler<'_> {
     fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
         let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let telling = self.voicing.telling(api, &mut self.diagnostics);
         let description = match &api.spec {
             None => None,
             Some(path) => match self.describe(path) {
@@ -293,6 +306,7 @@ impl Compiler<'_> {
             name: api.name.value.as_str().into(),
             description: description.clone(),
             upstream: upstream.unwrap_or_default(),
+            telling,
             metadata: resource.as_deref().and_then(Metadata::of),
         });
         let before = self.plans.len();
@@ -329,7 +343,9 @@ impl Compiler<'_> {
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
         self.exposures.push(exposure);
         let access = access.unwrap_or(Access::Public);
+        let credentials = told::credentials(&access, None, None);
         let mut any = operation_plan(plan, "any".into(), None, effective, access);
+        any.credentials = credentials;
         any.rules = rules;
         let plan = Arc::new(any);
         self.plans.push(Arc::clone(&plan));
@@ -369,7 +385,9 @@ impl Compiler<'_> {
             self.exposures.push(exposure);
             let id = Arc::clone(&operation.id);
             let access = access.unwrap_or(Access::Public);
+            let credentials = told::credentials(&access, Some(&schemes), Some(operation));
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
+            operation_plan.credentials = credentials;
             operation_plan.rules = rules;
             operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
@@ -379,7 +397,7 @@ impl Compiler<'_> {
             self.route(api, description, operation, &operation_plan);
             self.plans.push(operation_plan);
         }
-        self.unlisted(api, plan, description);
+        self.unlisted(api, plan, description, &schemes);
     }
 
     /// What demands a certificate where none can come would refuse everybody.
@@ -417,7 +435,13 @@ impl Compiler<'_> {
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
     /// Fortress out must not lose a request to it.
-    fn unlisted(&mut self, api: &Api, plan: &Arc<ApiPlan>, description: &ApiDescription) {
+    fn unlisted(
+        &mut self,
+        api: &Api,
+        plan: &Arc<ApiPlan>,
+        description: &ApiDescription,
+        schemes: &access::Schemes,
+    ) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
         if effective.mode == Mode::Enforce {
             return;
@@ -426,6 +450,7 @@ impl Compiler<'_> {
         let mut undeclared =
             operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
         undeclared.rules = rules;
+        undeclared.credentials = told::credentials(&Access::Public, Some(schemes), None);
         let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
@@ -536,6 +561,7 @@ fn operation_plan(
         rules: None,
         step_up: step_up(&effective.require),
         require: effective.require,
+        credentials: Vec::new(),
         semicolons: false,
         declared_overrides: Vec::new(),
         ranges: index.is_none(),

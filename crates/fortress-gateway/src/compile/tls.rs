@@ -231,7 +231,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// A file, for messages that say why not.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path)
         .map_err(|error| format!("cannot read `{}`: {}", path.display(), said(&error)))
 }

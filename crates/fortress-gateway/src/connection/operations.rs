@@ -14,7 +14,7 @@ use crate::{
     worker::Worker,
 };
 
-/// `/metrics`, `/livez`, `/readyz`.
+/// `/metrics`, `/livez`, `/readyz`, and `/jwks.json` where upstreams get internal tokens.
 pub(super) fn answer(worker: &Rc<Worker>, head: &Head) -> Reply {
     let plain = "text/plain; charset=utf-8";
     if head.method != Method::GET && head.method != Method::HEAD {
@@ -38,11 +38,19 @@ pub(super) fn answer(worker: &Rc<Worker>, head: &Head) -> Reply {
         "/readyz" if worker.is_stopping() => {
             text(StatusCode::SERVICE_UNAVAILABLE, plain, "stopping\n".into())
         }
+        "/jwks.json" => match &worker.gateway().voices.speaker {
+            Some(speaker) => key_set(speaker.key_set()),
+            None => text(
+                StatusCode::NOT_FOUND,
+                plain,
+                "no upstream gets internal tokens\n".into(),
+            ),
+        },
         "/readyz" => text(StatusCode::OK, plain, "ok\n".into()),
         _ => text(
             StatusCode::NOT_FOUND,
             plain,
-            "there are /metrics, /livez and /readyz\n".into(),
+            "there are /metrics, /livez, /readyz and /jwks.json\n".into(),
         ),
     };
     if head.method == Method::HEAD
@@ -86,6 +94,14 @@ pub(super) fn redirect(head: &Head, port: u16) -> Reply {
             "no such host\n".into(),
         ),
     }
+}
+
+/// Upstreams may keep it for a while: a key is published long before it signs.
+fn key_set(keys: String) -> Reply {
+    let mut reply = text(StatusCode::OK, "application/jwk-set+json", keys);
+    let kept = HeaderValue::from_static("public, max-age=300");
+    reply.headers.insert(header::CACHE_CONTROL, kept);
+    reply
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Reply {

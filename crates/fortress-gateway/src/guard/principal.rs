@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fortress_auth::{Value, Verified, api_key::KeyHolder};
-use fortress_model::decision::PrincipalRecord;
+use fortress_model::{config::ClaimPaths, decision::PrincipalRecord};
 
 use crate::client_certificate::PeerCertificate;
 use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
@@ -52,24 +52,65 @@ impl Caller {
     /// It has this role.
     pub(crate) fn has_role(&self, role: &str) -> bool {
         match &self.proof {
-            Proof::Token(verified) => {
-                let configured = match &self.identity.kind {
-                    CredentialKind::Token(plan) => plan.claims.roles.as_deref(),
-                    CredentialKind::ApiKey(_)
-                    | CredentialKind::Certificate(_)
-                    | CredentialKind::Basic(_)
-                    | CredentialKind::Signature(_)
-                    | CredentialKind::Webhook(_) => None,
-                };
-                let path = configured.unwrap_or("roles");
-                names(verified.claims.get(path)).any(|held| held == role)
-            }
             Proof::ApiKey(holder) => holder.access.has_role(role),
-            // Nobody gave it any.
+            Proof::Token(_)
+            | Proof::Certificate(_)
+            | Proof::Password
+            | Proof::Signature
+            | Proof::Webhook { .. } => self.claimed_roles().any(|held| held == role),
+        }
+    }
+
+    /// What it may do.
+    pub(crate) fn scopes(&self) -> Vec<&str> {
+        match &self.proof {
+            Proof::Token(verified) => verified.scopes.iter().map(|scope| &**scope).collect(),
+            Proof::ApiKey(holder) => holder.access.scopes.iter().map(|scope| &**scope).collect(),
+            // Nobody granted it any.
             Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
-                false
+                Vec::new()
             }
         }
+    }
+
+    /// Its roles.
+    pub(crate) fn roles(&self) -> Vec<&str> {
+        match &self.proof {
+            Proof::ApiKey(holder) => holder.access.roles.iter().map(|role| &**role).collect(),
+            Proof::Token(_)
+            | Proof::Certificate(_)
+            | Proof::Password
+            | Proof::Signature
+            | Proof::Webhook { .. } => self.claimed_roles().collect(),
+        }
+    }
+
+    fn claimed_roles(&self) -> impl Iterator<Item = &str> {
+        let path = self.claims().and_then(|claims| claims.roles.as_deref());
+        names(self.claim(path.unwrap_or("roles")))
+    }
+
+    /// Where claims are, if it showed a token.
+    fn claims(&self) -> Option<&ClaimPaths> {
+        match &self.identity.kind {
+            CredentialKind::Token(plan) => Some(&plan.claims),
+            CredentialKind::ApiKey(_)
+            | CredentialKind::Certificate(_)
+            | CredentialKind::Basic(_)
+            | CredentialKind::Signature(_)
+            | CredentialKind::Webhook(_) => None,
+        }
+    }
+
+    /// Its tenant, if its identity has tenants.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        let path = self.claims()?.tenant.as_deref()?;
+        self.token()?.claims.text(path)
+    }
+
+    /// When its credential expires, in seconds since the epoch.
+    pub(crate) fn expires(&self) -> Option<u64> {
+        self.token()?.expires
     }
 
     /// A claim of its token, as a dotted path; other credentials have none.

@@ -305,6 +305,12 @@ fn fault(
             let found = received.first().and_then(|request| request.header(name));
             (found != Some(value)).then(|| format!("{found:?}"))
         }
+        "upstream-has" => {
+            let (name, part) = rest.split_once(": ").unwrap();
+            let found = received.first().and_then(|request| request.header(name));
+            let has = found.is_some_and(|value| value.starts_with(part));
+            (!has).then(|| format!("{found:?}"))
+        }
         "upstream-lacks" => {
             let found = received.first().and_then(|request| request.header(rest));
             found.map(|value| format!("it is `{value}`"))

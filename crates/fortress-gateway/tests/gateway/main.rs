@@ -28,6 +28,8 @@ mod tls;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod waf;

@@ -145,6 +145,11 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts a gateway from files: `fortress.yaml`, and whatever it names.
     pub(crate) fn start(files: &[(&str, &str)]) -> Self {
+        Self::start_with(files, |_| {})
+    }
+
+    /// As [`Self::start`], with something in the configuration that no file may say.
+    pub(crate) fn start_with(files: &[(&str, &str)], change: impl Fn(&mut config::Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(directory.path().join(name), text).unwrap();
@@ -152,7 +157,8 @@ impl Gateway {
         std::fs::write(directory.path().join("jwks.json"), Tokens::shared().jwks()).unwrap();
         let (config, mut sources, diagnostics) =
             config::load(&directory.path().join("fortress.yaml"), &environment);
-        let config = config.unwrap_or_else(|| panic!("{}", render(&diagnostics, &sources)));
+        let mut config = config.unwrap_or_else(|| panic!("{}", render(&diagnostics, &sources)));
+        change(&mut config);
         let keys = KeyRing::default();
         let compiled = compile(&config, &mut sources, &keys, 1);
         let gateway = compiled

@@ -461,7 +461,7 @@ pub(super) static UPSTREAM_IDENTITY: Block = Block {
         ),
         Key::new(
             "lifetime",
-            Kind::Duration(10 * SECONDS, HOURS),
+            Kind::Duration(10 * SECONDS, 600 * SECONDS),
             "How long an internal token holds (default: 60s).",
         ),
         Key::new(

@@ -40,7 +40,19 @@ impl Reader<'_> {
         let audience = fields.get("audience").map(|entry| self.text(&entry));
         let lifetime = fields.get("lifetime").map(|entry| self.duration(&entry));
         let claims = fields.get("claims").map(|entry| self.texts(&entry));
-        let header = fields.get("header").map(|entry| self.field_name(&entry));
+        let header = fields.get("header").map(|entry| {
+            let field = self.field_name(&entry)?;
+            if field.value != "authorization" && is_owned(&field.value) {
+                let message = format!("`{}` is not free for what upstreams are told", field.value);
+                self.error(
+                    field.span,
+                    message,
+                    "take a name such as `X-Internal-Token`",
+                );
+                return None;
+            }
+            Some(field)
+        });
         let certificate = fields.get("certificate").map(|entry| self.boolean(&entry));
         let exchange = fields.get("exchange").map(|entry| self.exchange(&entry));
         let headers = match headers {
@@ -125,14 +137,23 @@ impl Reader<'_> {
         entry: &Entry<'_>,
     ) -> Option<Vec<(Spanned<String>, PrincipalField)>> {
         let mut headers = Vec::new();
+        let mut told: Vec<String> = Vec::new();
         let mut sound = true;
         for (name, inner) in self.entries(entry) {
             let field = match scalar::field_name(&name.value) {
-                Ok(field) if !OWNED.contains(&field.as_str()) => Some(field),
-                Ok(field) => {
+                Ok(field) if is_owned(&field) => {
                     let message = format!("`{field}` is not free for what upstreams are told");
                     self.error(name.span, message, "take a name such as `X-User-Id`");
                     None
+                }
+                Ok(field) if told.iter().any(|known| reads_as(known, &field)) => {
+                    let message = format!("`{field}` is told twice, for some servers at least");
+                    self.error(name.span, message, "remove one of the two");
+                    None
+                }
+                Ok(field) => {
+                    told.push(field.clone());
+                    Some(field)
                 }
                 Err(help) => {
                     let message = format!("`{}` is not a header field", shorten(&name.value));
@@ -182,15 +203,39 @@ impl Reader<'_> {
 /// Fields with a meaning of their own between HTTP's parties.
 const OWNED: &[&str] = &[
     "authorization",
+    "client-cert",
+    "client-cert-chain",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
     "cookie",
+    "expect",
+    "forwarded",
     "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-request-id",
 ];
+
+/// A field, in lower case, that HTTP or the gateway itself needs.
+fn is_owned(field: &str) -> bool {
+    OWNED.contains(&field) || field.starts_with("x-forwarded-")
+}
+
+/// Whether a server that knows only letters and digits in names would take both for one.
+fn reads_as(one: &str, other: &str) -> bool {
+    let fold = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    fold(one) == fold(other)
+}
 
 fn principal_field(text: &str) -> Result<PrincipalField, String> {
     const HELP: &str = "write `principal.id`, `principal.tenant`, `principal.roles`, `principal.scopes`, `principal.identity` or `principal.claims.NAME`";

@@ -104,6 +104,18 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "find out who sends so many passwords; a longer `cache` checks right ones less often",
             Some("identity.NAME.basic.cache: 10min"),
         ),
+        Reason::IdentityTooLarge => (
+            "pass fewer claims on to the upstream",
+            Some("apis.NAME.upstream.identity.claims: [tenant]"),
+        ),
+        Reason::ExchangeRefused => (
+            "see what the issuer says of the exchange: the journal has its error; it may not know the audience, or not allow it to this client",
+            Some("apis.NAME.upstream.identity.audience: orders"),
+        ),
+        Reason::ExchangeUnavailable => (
+            "see that the issuer's token endpoint answers from here within 3s, and takes the client's credentials",
+            Some("apis.NAME.upstream.identity.exchange.endpoint: https://idp.example.com/token"),
+        ),
         Reason::KeysUnavailable => (
             "see that the issuer's keys can be fetched from here, or keep them in a file",
             Some("identity.NAME.jwks: file:jwks.json"),

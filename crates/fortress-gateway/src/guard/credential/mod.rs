@@ -10,7 +10,7 @@ mod signature;
 mod token;
 mod webhook;
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use fortress_model::{Bounds, Decision, Denial, Reason, Timestamp};
 use http::{HeaderMap, Method, header};
@@ -28,8 +28,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shown<'r> {
     pub(crate) arrival: &'r Arrival,
-    /// Who sent it, proxies seen through.
-    pub(crate) client: IpAddr,
     pub(crate) method: &'r Method,
     /// In lower case, with the port if one was given.
     pub(crate) host: &'r str,
