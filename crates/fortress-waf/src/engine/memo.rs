@@ -1,6 +1,9 @@
 //! Transformed values, each made once: rules share chains, and chains share beginnings.
 
-use super::program::{Chains, Node, ROOT};
+use super::{
+    program::{Chains, Node, ROOT},
+    screen::LARGE,
+};
 use crate::{
     prefilter::Alphabet,
     store::{Store, Text},
@@ -67,6 +70,9 @@ impl Memo {
         let Some((parent, transformation)) = chains.get(node) else {
             return text;
         };
+        if text.len() > LARGE {
+            return self.large(store, chains, text, node, work);
+        }
         // As long as nothing has changed the text, its alphabet says what can.
         if let Some(alphabet) = alphabet
             && !chains.can_change(node, alphabet)
@@ -92,15 +98,56 @@ impl Memo {
         } else {
             input
         };
+        self.remember(slot, node, text, output);
+        output
+    }
+}
+
+impl Memo {
+    /// The same of a large text: nothing is kept of what lies between.
+    fn large(
+        &mut self,
+        store: &mut Store,
+        chains: &Chains,
+        text: Text,
+        node: Node,
+        work: &mut u64,
+    ) -> Text {
+        let slot = slot(text, node);
+        if let Some(entry) = self.entries.get(slot)
+            && entry.stamp == self.stamp
+            && entry.node == node
+            && entry.input == text
+        {
+            return entry.output;
+        }
+        let mut made: Option<Vec<u8>> = None;
+        for step in chains.chain(node) {
+            let input = made.as_deref().unwrap_or_else(|| store.get(text));
+            *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
+            let mut next = Vec::new();
+            next.reserve_exact(step.most(input.len()));
+            if step.apply(input, &mut next) {
+                made = Some(next);
+            }
+        }
+        let output = match made {
+            Some(made) => store.add(&made),
+            None => text,
+        };
+        self.remember(slot, node, text, output);
+        output
+    }
+
+    fn remember(&mut self, slot: usize, node: Node, input: Text, output: Text) {
         if let Some(entry) = self.entries.get_mut(slot) {
             *entry = Entry {
                 stamp: self.stamp,
                 node,
-                input: text,
+                input,
                 output,
             };
         }
-        output
     }
 }
 

@@ -9,6 +9,9 @@
 //! INVARIANT: a value that an operator would match is a hit (the prefilter's argument is in
 //! `prefilter`; that case may be left out is `Transformation::commutes_with_lowercase`).
 
+mod large;
+
+use self::large::Large;
 use super::{
     memo::Memo,
     program::{Chains, Node},
@@ -131,8 +134,11 @@ struct Group {
     tests: Bits,
 }
 
-/// Values beyond this are not kept transformed.
-const LARGE: usize = 64 << 10;
+/// The bucket of a value, and its index there.
+type Place = (Bucket, usize);
+
+/// What is made of values beyond this is not kept.
+pub(super) const LARGE: usize = 64 << 10;
 /// Values up to this are read by libinjection if their alphabet allows.
 const SHORT: usize = 1_024;
 /// What looking at a value costs besides its bytes.
@@ -196,6 +202,13 @@ impl Screener {
 
     /// Looks at all values of these buckets.
     pub(super) fn screen(&mut self, plan: &ScreenPlan, buckets: &[Bucket], tools: &mut Tools<'_>) {
+        // Vectors that double would take half as much again while they move; what is set aside here
+        // and not used costs no memory.
+        let values: usize = buckets
+            .iter()
+            .map(|bucket| tools.state.count(*bucket))
+            .sum();
+        self.hits.reserve(values);
         for bucket in buckets {
             let Some(site) = plan.sites.get(bucket.index()) else {
                 continue;
@@ -244,6 +257,15 @@ impl Screener {
             self.candidates.copy_from(&site.all);
             self.used = 0;
             self.narrow(plan, place, (text, alphabet), false, proven, tools);
+            return;
+        }
+        if text.len() > LARGE {
+            let large = Large {
+                plan,
+                place,
+                proven,
+            };
+            self.large(&large, site, (text, alphabet), tools);
             return;
         }
         let mark = tools.state.store.used();

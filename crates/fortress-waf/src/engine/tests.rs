@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{Engine, Finding, Memory, Opening, RefusalKind, Screening, Transaction, Verdict};
+use super::{
+    Engine, Finding, Limit, Memory, Opening, RefusalKind, Screening, TooLarge, Transaction, Verdict,
+};
 use crate::seclang::{NoFiles, Ruleset};
 
 /// A request, and its answer if there is one.
@@ -550,6 +552,97 @@ fn work_is_bounded() {
 }
 
 #[test]
+fn bodies_over_the_limit_are_refused() {
+    let form = post(FORM, "a=evil&b=2345678901234567890");
+    let within = "SecRequestBodyLimit 28\n";
+    let rules = "SecRule ARGS:a \"@streq evil\" \"id:10,phase:2,pass\"\n\
+        SecRule INBOUND_DATA_ERROR \"@eq 1\" \"id:11,phase:2,pass\"";
+    check(&format!("{within}{rules}"), &form, &[10]);
+    let over = format!("SecRequestBodyLimit 27\n{rules}");
+    let refused = |limit, most, length| {
+        Verdict::TooLarge(TooLarge {
+            limit,
+            most,
+            length,
+        })
+    };
+    let (verdict, findings) = run(&over, &form);
+    assert_eq!(verdict, refused(Limit::Request, 27, 28));
+    assert!(findings.is_empty());
+    // Without access there is no body to refuse.
+    let blind = format!("SecRequestBodyAccess Off\n{over}");
+    check(&blind, &form, &[]);
+    let partial = format!("SecRequestBodyLimitAction ProcessPartial\n{over}");
+    check(&partial, &form, &[10, 11]);
+    let cut = partial.replace("Limit 27", "Limit 5");
+    check(&cut, &form, &[11]);
+}
+
+#[test]
+fn rules_that_only_tell_refuse_no_body() {
+    let rules = "SecRuleEngine DetectionOnly\nSecRequestBodyLimit 5\nSecResponseBodyLimit 5\n\
+        SecResponseBodyMimeType text/plain\n\
+        SecRule INBOUND_DATA_ERROR \"@eq 1\" \"id:11,phase:2,deny\"\n\
+        SecRule OUTBOUND_DATA_ERROR \"@eq 1\" \"id:12,phase:4,deny\"";
+    let case = Case {
+        answer: Some((200, &[("Content-Type", "text/plain")], b"long answer")),
+        ..post(FORM, "a=123456")
+    };
+    check(rules, &case, &[11, 12]);
+    let engine = engine(rules, Screening::Prefiltered);
+    let (verdict, _, transaction) = through(&engine, Box::default(), &case);
+    assert_eq!(verdict, Verdict::Pass);
+    let told = transaction
+        .too_large()
+        .map(|body| (body.limit, body.length));
+    assert_eq!(told, Some((Limit::Response, 11)));
+}
+
+#[test]
+fn files_do_not_count_for_the_limit_without_them() {
+    let fields: &[(&str, &str)] = &[("Content-Type", "multipart/form-data; boundary=b")];
+    let body = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n0123456789\r\n--b--\r\n";
+    let rest = body.len() - 10;
+    let limited = |limit: usize| format!("SecRequestBodyNoFilesLimit {limit}\n");
+    check(&limited(rest), &post(fields, body), &[]);
+    let (verdict, _) = run(&limited(rest - 1), &post(fields, body));
+    assert!(
+        matches!(verdict, Verdict::TooLarge(body) if body.limit == Limit::WithoutFiles && body.length == rest as u64)
+    );
+}
+
+#[test]
+fn answers_over_the_limit_are_refused() {
+    let fields: &[(&str, &str)] = &[("Content-Type", "text/plain")];
+    let rules = "SecResponseBodyMimeType text/plain\nSecResponseBodyLimit 5\n\
+        SecRule RESPONSE_BODY \"@contains leak\" \"id:10,phase:4,pass\"\n\
+        SecRule OUTBOUND_DATA_ERROR \"@eq 1\" \"id:11,phase:4,pass\"";
+    let answered = |body| Case {
+        answer: Some((200, fields, body)),
+        ..PLAIN
+    };
+    check(rules, &answered(b"leak!"), &[10]);
+    let (verdict, findings) = run(rules, &answered(b"leaked"));
+    assert!(
+        matches!(verdict, Verdict::TooLarge(body) if body.limit == Limit::Response && body.most == 5)
+    );
+    assert!(findings.is_empty());
+    let partial = format!("SecResponseBodyLimitAction ProcessPartial\n{rules}");
+    check(&partial, &answered(b"leaked"), &[10, 11]);
+    check(&partial, &answered(b"a leak"), &[11]);
+}
+
+#[test]
+fn phrases_may_hold_bytes() {
+    rule(r#"ARGS:q "@pm A|42 43|D""#, &get("/?q=xaBcdx"), true);
+    rule(r#"ARGS:q "@pm |66|oo |7c|""#, &get("/?q=a%7Cb"), true);
+    rule(r#"ARGS:q "@pm a|20|b""#, &get("/?q=a%20b"), true);
+    rule(r#"ARGS:q "@pm a|20|b""#, &get("/?q=ab"), false);
+    rule(r#"ARGS:q "@pm |00ff|""#, &get("/?q=%00%FF"), true);
+    rule(r#"ARGS:q "@pm |41 42|""#, &get("/?q=|41"), false);
+}
+
+#[test]
 fn proven_values_are_passed_over_by_rules_that_look_for_attacks() {
     let rules = "SecRule ARGS \"@rx 7\" \"id:10,phase:2,pass,tag:'attack-x'\"\n\
         SecRule ARGS \"@rx 7\" \"id:11,phase:2,pass\"";
@@ -665,6 +758,10 @@ fn mistakes_that_only_compiling_shows() {
         "SecRule ARGS \"@ipMatch 1.2.3\" \"id:1,phase:2,pass\"",
         "`@ipMatch`: `1.2.3` is no IP",
     );
+    for wrong in ["a|4", "|4|", "|4x|", "|41 4|"] {
+        let rule = format!("SecRule ARGS \"@pm {wrong}\" \"id:1,phase:2,pass\"");
+        mistaken(&rule, "pairs of hexadecimal digits");
+    }
     mistaken(
         "SecRule ARGS \"@validateByteRange 300\" \"id:1,phase:2,pass\"",
         "`@validateByteRange`",

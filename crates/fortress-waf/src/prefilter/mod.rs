@@ -79,18 +79,24 @@ impl Builder {
     /// A regular expression (without Unicode, see `pattern`); gives the test's number: 0, 1, 2 …
     pub(crate) fn regex(&mut self, hir: &Hir) -> usize {
         let mut condition = Condition::of_regex(hir);
+        let mut before: Option<(Option<Hir>, Alphabet)> = None;
         for kept in [prune::NAMES, prune::TEXTS] {
-            let (left, cut) = prune::prune(hir, kept);
+            let pruned = prune::prune(hir, kept);
+            // Nothing was cut out, or the same as before: the condition is known.
+            if pruned.1 == Alphabet::default() || before.as_ref() == Some(&pruned) {
+                continue;
+            }
+            let (left, cut) = &*before.insert(pruned);
             // Each demand of what is left, or a byte that was cut out.
             let Some(left) = left else {
-                condition.groups.push(cut);
+                condition.groups.push(*cut);
                 continue;
             };
-            let left = Condition::of_regex(&left);
-            let groups = left.groups.into_iter().map(|mask| mask.union(cut));
+            let left = Condition::of_regex(left);
+            let groups = left.groups.into_iter().map(|mask| mask.union(*cut));
             condition.groups.extend(groups);
             let gates = left.gates.into_iter().take(1);
-            let gates = gates.map(|(pieces, groups)| (pieces, groups.union(cut)));
+            let gates = gates.map(|(pieces, groups)| (pieces, groups.union(*cut)));
             condition.gates.extend(gates);
         }
         self.add(condition)

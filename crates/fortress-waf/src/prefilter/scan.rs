@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Flag,
-    pieces::{Edge, Piece},
+    pieces::{Edge, Piece, Quick},
     rarity,
 };
 use crate::ByteSet;
@@ -616,7 +616,7 @@ struct Numbers {
     classes: Vec<u64>,
     /// Whether the classes have bytes that the edge does not.
     rough: Vec<bool>,
-    known: HashMap<Edge, u32>,
+    known: HashMap<Edge, u32, Quick>,
 }
 
 impl Numbers {

@@ -34,6 +34,7 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
         rules.push(plan);
     }
     if !compiler.mistakes.is_empty() {
+        finish(&mut compiler, &mut rules, &Default::default());
         return Err(compiler.mistakes);
     }
     find_keys(&mut rules, &compiler.slots);
@@ -50,6 +51,7 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
     let slot_names = names.map(|name| compiler.constants.add(name)).collect();
     let processor_names = ["", "URLENCODED", "MULTIPART", "JSON", "XML"]
         .map(|name| compiler.constants.add(name.as_bytes()));
+    compiler.constants.close();
     Ok(Program {
         slot_names,
         processor_names,
@@ -83,18 +85,21 @@ fn find_keys(rules: &mut [RulePlan], slots: &Slots) {
     }
 }
 
-/// Compiles the patterns of the rules that are left, but for those that the screens have compiled.
+/// Reads the patterns that the screens have not read. Those of rules that are gone are read for
+/// their mistakes alone.
 fn finish(compiler: &mut Compiler, rules: &mut [RulePlan], phases: &[Vec<Step>; 5]) {
+    let mut stays = vec![false; rules.len()];
     for step in phases.iter().flatten() {
         let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
-        let Some(rule) = rules.get_mut(index) else {
-            continue;
-        };
+        if let Some(stays) = stays.get_mut(index) {
+            *stays = true;
+        }
+    }
+    for (rule, stays) in rules.iter_mut().zip(stays) {
         for link in &mut rule.links {
-            let _tree = compiler.finish(&mut link.op, &rule.place);
-            if let Op::Pm(_, phrases) = &mut link.op {
-                // The automaton has them.
-                *phrases = Vec::new();
+            let _tree = compiler.finish(&mut link.op);
+            if !stays {
+                link.op = Op::Never;
             }
         }
     }
