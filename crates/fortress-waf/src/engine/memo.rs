@@ -26,6 +26,8 @@ pub(super) struct Memo {
     entries: Box<[Entry]>,
     stamp: u32,
     scratch: Vec<u8>,
+    /// A second one, for the steps of a large text.
+    other: Vec<u8>,
 }
 
 impl Default for Memo {
@@ -34,6 +36,7 @@ impl Default for Memo {
             entries: vec![Entry::default(); ENTRIES].into(),
             stamp: 1,
             scratch: Vec::new(),
+            other: Vec::new(),
         }
     }
 }
@@ -49,8 +52,15 @@ impl Memo {
             self.entries.fill(Entry::default());
             self.stamp = 1;
         }
-        if self.scratch.capacity() > KEPT {
-            self.scratch = Vec::new();
+    }
+
+    /// Is ready for another transaction.
+    pub(super) fn reset(&mut self) {
+        self.forget();
+        for scratch in [&mut self.scratch, &mut self.other] {
+            if scratch.capacity() > KEPT {
+                *scratch = Vec::new();
+            }
         }
     }
 
@@ -121,19 +131,25 @@ impl Memo {
         {
             return entry.output;
         }
-        let mut made: Option<Vec<u8>> = None;
+        let mut is_changed = false;
         for step in chains.chain(node) {
-            let input = made.as_deref().unwrap_or_else(|| store.get(text));
+            let input = if is_changed {
+                &self.scratch
+            } else {
+                store.get(text)
+            };
             *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
-            let mut next = Vec::new();
-            next.reserve_exact(step.most(input.len()));
-            if step.apply(input, &mut next) {
-                made = Some(next);
+            self.other.clear();
+            self.other.reserve_exact(step.most(input.len()));
+            if step.apply(input, &mut self.other) {
+                std::mem::swap(&mut self.scratch, &mut self.other);
+                is_changed = true;
             }
         }
-        let output = match made {
-            Some(made) => store.add(&made),
-            None => text,
+        let output = if is_changed {
+            store.add(&self.scratch)
+        } else {
+            text
         };
         self.remember(slot, node, text, output);
         output

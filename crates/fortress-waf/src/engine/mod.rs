@@ -149,7 +149,7 @@ impl Transaction {
             id: state.store.add(opening.id.as_bytes()),
             now: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
-        running.memo.forget();
+        running.memo.reset();
         running.request.reset(&program.request);
         running.response.reset(&program.response);
         running.work = 0;

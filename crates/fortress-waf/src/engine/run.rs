@@ -54,6 +54,8 @@ pub(super) struct Running {
     pub(super) naming: Vec<u8>,
     pub(super) expanding: Vec<u8>,
     items: Vec<Item>,
+    /// Bytes of texts when the phase began.
+    settled: usize,
     spans: [Option<(usize, usize)>; 10],
 }
 
@@ -79,7 +81,7 @@ pub(super) struct Runner<'a> {
 
 /// What asking for one more thing costs besides its bytes.
 const ASKING: u64 = 32;
-/// Memory that the texts made for one rule may leave behind if it did not match.
+/// Memory that the texts made for rules of a phase that did not match may take.
 const LEFTOVER: usize = 256 << 10;
 /// Memory of the texts of a transaction besides its bodies: beyond it the inspection ends, as one
 /// whose budget is spent.
@@ -120,6 +122,7 @@ impl<'a> Runner<'a> {
         let index = super::compile::index_of(phase);
         let program = self.program;
         let steps: &'a [Step] = program.phases.get(index).map_or(&[], |steps| steps);
+        self.run.settled = self.state.store.used();
         let mut at = 0;
         while let Some(step) = steps.get(at) {
             at += 1;
@@ -215,7 +218,8 @@ impl<'a> Runner<'a> {
             None => self.link(rule, link, 0, number),
         });
         let all = begins && links.all(|(index, link)| self.link(rule, link, index, number));
-        if !begins && self.state.store.used() - mark > LEFTOVER {
+        let used = self.state.store.used();
+        if !begins && used > mark && used - self.run.settled.min(used) > LEFTOVER {
             self.state.store.truncate(mark);
             self.run.memo.forget();
         }

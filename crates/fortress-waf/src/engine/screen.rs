@@ -121,6 +121,10 @@ pub(super) struct Screener {
     unchanged: Bits,
     kinds: Kinds,
     groups: Vec<Group>,
+    /// What a step makes of a large value.
+    made: Vec<u8>,
+    /// There are more values than results that are remembered.
+    is_many: bool,
     /// How many of `groups` are in use.
     used: usize,
     /// Values that were passed over because the description proved them.
@@ -139,6 +143,8 @@ type Place = (Bucket, usize);
 
 /// What is made of values beyond this is not kept.
 pub(super) const LARGE: usize = 64 << 10;
+/// Of more values than this it is not kept what the chains make of them.
+const MANY: usize = 1_024;
 /// Values up to this are read by libinjection if their alphabet allows.
 const SHORT: usize = 1_024;
 /// What looking at a value costs besides its bytes.
@@ -159,6 +165,9 @@ impl Screener {
         self.hits.clear();
         if self.hits.capacity() > LARGE {
             self.hits = Vec::new();
+        }
+        if self.made.capacity() > LARGE {
+            self.made = Vec::new();
         }
         self.proven = 0;
         let tests = plan.prefilter.tests();
@@ -209,6 +218,7 @@ impl Screener {
             .map(|bucket| tools.state.count(*bucket))
             .sum();
         self.hits.reserve(values);
+        self.is_many = values > MANY;
         for bucket in buckets {
             let Some(site) = plan.sites.get(bucket.index()) else {
                 continue;
@@ -317,7 +327,9 @@ impl Screener {
             *tools.work += u64::try_from(changed.len()).unwrap_or(u64::MAX);
             self.narrow(plan, place, (changed, alphabet), true, proven, tools);
         }
-        if tools.state.store.used() - mark > LARGE {
+        // What nobody would find again is not kept.
+        let used = tools.state.store.used();
+        if used - mark > LARGE || self.is_many && used > mark {
             tools.state.store.truncate(mark);
             tools.memo.forget();
         }

@@ -633,6 +633,33 @@ fn answers_over_the_limit_are_refused() {
 }
 
 #[test]
+fn large_values_are_looked_at_after_each_chain() {
+    let filler = "plain+words+".repeat(8_000);
+    let tail = "%2555nion%252f%252a%252a%252fselect%26lt%3bb%26gt%3b";
+    let body = format!("a={filler}{tail}&b={filler}");
+    let rules: Vec<String> = [
+        "@rx union/\\*\\*/select\" \"id:10,t:urlDecodeUni,t:lowercase",
+        "@rx unionselect\" \"id:11,t:urlDecodeUni,t:removeCommentsChar,t:lowercase",
+        "@rx select<b>\" \"id:12,t:htmlEntityDecode",
+        "@rx union/\\*\\*/select<b>\" \"id:13,t:htmlEntityDecode,t:urlDecodeUni,t:lowercase",
+        "@rx plainwordsplain\" \"id:14,t:removeWhitespace",
+        "@rx union\" \"id:15",
+        "@rx union\" \"id:16,t:htmlEntityDecode,t:removeWhitespace",
+        "@rx union\" \"id:17,multiMatch,t:removeWhitespace,t:urlDecodeUni,t:lowercase",
+        "@rx (?i)plain words\" \"id:18,multiMatch,t:removeWhitespace",
+        "@pm nion%2f\" \"id:19,t:compressWhitespace",
+        "@rx ^[0-9a-f]{40}$\" \"id:20,t:sha1,t:hexEncode",
+        "@gt 96000\" \"id:21,t:length",
+        "@rx \\.\\.\" \"id:22,t:normalizePath",
+    ]
+    .iter()
+    .map(|rule| format!("SecRule ARGS \"{rule},phase:2,pass\""))
+    .collect();
+    let expected = [10, 11, 12, 13, 14, 17, 18, 19, 20, 21];
+    check(&rules.join("\n"), &post(FORM, &body), &expected);
+}
+
+#[test]
 fn phrases_may_hold_bytes() {
     rule(r#"ARGS:q "@pm A|42 43|D""#, &get("/?q=xaBcdx"), true);
     rule(r#"ARGS:q "@pm |66|oo |7c|""#, &get("/?q=a%7Cb"), true);
@@ -745,6 +772,17 @@ fn mistakes_that_only_compiling_shows() {
     mistaken(
         "SecRule ARGS \"@rx (\" \"id:1,phase:2,pass\"",
         "x.conf:1: `@rx`: the pattern",
+    );
+    // What is too large is found out when it is loaded, not when it is asked.
+    mistaken(
+        "SecRule ARGS \"@rx (?:[ab]{1000}){1000}\" \"id:1,phase:2,pass\"",
+        "x.conf:1: `@rx`: the pattern",
+    );
+    // So it is where a rule would never run.
+    mistaken(
+        "SecAction \"id:2,phase:2,pass,skipAfter:END\"\n\
+         SecRule ARGS \"@rx (\" \"id:1,phase:2,pass\"\nSecMarker END",
+        "x.conf:2: `@rx`: the pattern",
     );
     mistaken(
         "\nSecRule ARGS \"@rx (?=\\ha)\" \"id:1,phase:2,pass\"",

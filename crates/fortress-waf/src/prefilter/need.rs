@@ -121,8 +121,7 @@ impl Condition {
     /// Of "one of these strings occurs, in any case".
     pub(super) fn of_phrases<'a>(phrases: impl Iterator<Item = Piece> + 'a) -> Self {
         let mut lexicon = Lexicon::default();
-        let branches = phrases.map(|piece| lexicon.literal(piece)).collect();
-        let need = lexicon.alternation(branches);
+        let need = lexicon.alternation(phrases, |lexicon, piece| lexicon.literal(piece));
         lexicon.condition(need)
     }
 }
@@ -141,10 +140,7 @@ impl Lexicon {
                 let parts = parts.iter().map(|part| self.need(part)).collect();
                 self.concat(parts)
             }
-            HirKind::Alternation(parts) => {
-                let parts = parts.iter().map(|part| self.need(part)).collect();
-                self.alternation(parts)
-            }
+            HirKind::Alternation(parts) => self.alternation(parts.iter(), Self::need),
         }
     }
 
@@ -266,13 +262,20 @@ impl Lexicon {
         whole
     }
 
-    fn alternation(&mut self, parts: Vec<Need>) -> Need {
+    /// One of these, of each of which `need` says what it needs, one after the other: there may be
+    /// thousands.
+    fn alternation<T>(
+        &mut self,
+        parts: impl Iterator<Item = T>,
+        need: impl Fn(&mut Self, T) -> Need,
+    ) -> Need {
         let mut whole = Need::exact(Pieces::default(), Reach::NOTHING, Reach::NOTHING);
         let mut groups: Option<Vec<Alphabet>> = None;
         let mut exact = Pieces::default();
         let mut borders: Option<(Pieces, Pieces)> = None;
         let mut gates: Option<Vec<Gate>> = None;
-        for mut part in parts {
+        for part in parts {
+            let mut part = need(self, part);
             whole.first = whole.first.or(part.first);
             whole.last = whole.last.or(part.last);
             groups = Some(match groups {

@@ -26,7 +26,10 @@ impl Strings {
     /// One more; of two bytes or more, in lower case.
     pub(super) fn add(&mut self, piece: &Piece, flag: Flag) {
         let found = (piece.before, piece.after, flag);
-        self.0.entry(piece.bytes.clone()).or_default().push(found);
+        // Most have one or two; a vector that grows by itself begins with room for four.
+        let all = self.0.entry(piece.bytes.clone()).or_default();
+        all.reserve_exact(1);
+        all.push(found);
     }
 }
 

@@ -15,6 +15,9 @@ use crate::{
     bits::Bits, prefilter::Alphabet, seclang::Transformation, store::Text, transform::Triggers,
 };
 
+/// Results that there is room for.
+const ROOM: usize = 3;
+
 /// A chain on its way: the steps that are left.
 struct Way<'p> {
     steps: Vec<Transformation>,
@@ -66,6 +69,9 @@ impl Screener {
     ) {
         let mut unchanged = Bits::new(site.all.length());
         let mut ways = Vec::new();
+        // Room for what stands there at a time, so that nothing moves; what is not used of it costs
+        // no memory.
+        tools.state.store.reserve(text.len().saturating_mul(ROOM));
         for plan in &site.nodes {
             let changes = match plan.always {
                 None => alphabet.intersects(plan.triggers),
@@ -126,10 +132,10 @@ impl Screener {
             if *tools.work > tools.budget {
                 return;
             }
-            let Some(made) = apply(step, from.text, tools) else {
+            if !self.apply(step, from.text, tools) {
                 idle.push(step);
                 continue;
-            };
+            }
             let (mut on, rest): (Vec<_>, Vec<_>) =
                 ways.into_iter().partition(|way| way.next() == Some(step));
             ways = rest;
@@ -147,8 +153,7 @@ impl Screener {
                 }
             }
             let mark = tools.state.store.used();
-            let text = tools.state.store.add(&made);
-            drop(made);
+            let text = tools.state.store.add(&self.made);
             let made = Made {
                 text,
                 alphabet: Alphabet::of(tools.state.store.get(text)),
@@ -162,6 +167,15 @@ impl Screener {
             }
         }
         self.look(large, from, (&*here, &*left), tools);
+    }
+
+    /// Leaves in `made` what a step makes of a text; false if it stays as it is.
+    fn apply(&mut self, step: Transformation, text: Text, tools: &mut Tools<'_>) -> bool {
+        *tools.work += u64::try_from(text.len()).unwrap_or(u64::MAX);
+        self.made.clear();
+        // A vector that doubles takes half as much again while it moves.
+        self.made.reserve_exact(step.most(text.len()));
+        step.apply(tools.state.store.get(text), &mut self.made)
     }
 
     /// Keeps of the tests that look at a text those that can match, as hits.
@@ -209,14 +223,4 @@ fn can_change(step: Transformation, alphabet: Alphabet) -> bool {
         Triggers::Bytes(bytes) => alphabet.intersects(Alphabet::mask(bytes)),
         Triggers::Always => true,
     }
-}
-
-/// What a step makes of a text; nothing if it stays as it is.
-fn apply(step: Transformation, text: Text, tools: &mut Tools<'_>) -> Option<Vec<u8>> {
-    *tools.work += u64::try_from(text.len()).unwrap_or(u64::MAX);
-    let mut made = Vec::new();
-    // A vector that doubles takes half as much again while it moves.
-    made.reserve_exact(step.most(text.len()));
-    let changed = step.apply(tools.state.store.get(text), &mut made);
-    changed.then_some(made)
 }
