@@ -5,6 +5,7 @@
 //! SecLang (`seclang`), files, sockets, clocks and threads.
 
 mod act;
+mod collect;
 mod compile;
 mod look;
 mod memo;

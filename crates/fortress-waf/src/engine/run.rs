@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::{
     memo::Memo,
     program::{
-        ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, Skip, Step,
-        TargetPlan, TemplatePlan, Val,
+        ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, RxPlan, Skip, Step,
+        TemplatePlan, Val,
     },
     screen::{Screener, Tools, hits_of},
     values::{Bucket, Item, State},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bits::Bits,
     injection, operator,
-    seclang::{AllowScope, EngineMode, Phase, Variable},
+    seclang::{AllowScope, EngineMode, Phase},
     store::Text,
 };
 
@@ -53,7 +53,7 @@ pub(super) struct Running {
     /// Room to put names and texts together.
     pub(super) naming: Vec<u8>,
     pub(super) expanding: Vec<u8>,
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
     /// Bytes of texts when the phase began.
     settled: usize,
     spans: [Option<(usize, usize)>; 10],
@@ -165,7 +165,7 @@ impl<'a> Runner<'a> {
         Verdict::Pass
     }
 
-    fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         self.run.undecided
             || self.run.work > self.run.budget
             || self.state.store.used() > MOST_ARENA
@@ -275,178 +275,13 @@ impl<'a> Runner<'a> {
         any
     }
 
-    fn is_proven(&self, bucket: Bucket, text: Text, key: Option<Text>) -> bool {
+    pub(super) fn is_proven(&self, bucket: Bucket, text: Text, key: Option<Text>) -> bool {
         let nothing = self.state.proven_names.is_empty() && self.state.proven_spans.is_empty();
         !nothing && self.state.is_proven(bucket, text, key)
     }
 
-    /// Asks a link about every value that it looks at.
-    fn link(
-        &mut self,
-        rule: &'a RulePlan,
-        link: &'a LinkPlan,
-        index: usize,
-        number: usize,
-    ) -> bool {
-        if link.targets.is_empty() {
-            let item = Item {
-                value: Val::None,
-                variable: Variable::Rule,
-                key: Val::None,
-            };
-            let matches = matches!(link.op, Op::Always) != link.negated;
-            if matches {
-                self.act(link, index, item, ROOT);
-            }
-            return matches;
-        }
-        let skips_proven = rule.is_attack && index == 0;
-        let is_listed = |target: &TargetPlan| {
-            let is_part = !Bucket::of(target.variable, &target.selector).is_empty();
-            is_part || target.counted && link.targets.len() == 1
-        };
-        let mut any = false;
-        if link.targets.iter().all(is_listed) {
-            // What parts of the message say does not change meanwhile: they need not be collected,
-            // of which there may be a hundred thousand.
-            for target in &link.targets {
-                any |= self.target(link, index, number, target, skips_proven);
-            }
-            return any;
-        }
-        let mut items = std::mem::take(&mut self.run.items);
-        items.clear();
-        self.collect(link, number, skips_proven, &mut items);
-        for item in &items {
-            if self.is_exhausted() {
-                break;
-            }
-            any |= self.item(link, index, *item);
-        }
-        items.shrink_to(KEPT_ITEMS);
-        self.run.items = items;
-        any
-    }
-
-    /// Asks a link about the values of one target, or about their number.
-    fn target(
-        &mut self,
-        link: &'a LinkPlan,
-        index: usize,
-        number: usize,
-        target: &'a TargetPlan,
-        skips_proven: bool,
-    ) -> bool {
-        let buckets = Bucket::of(target.variable, &target.selector);
-        if target.counted {
-            let count = if buckets.is_empty() {
-                let mut items = Vec::new();
-                self.computed(target, link, number, &mut items);
-                items.len()
-            } else {
-                self.parts(link, number, target, false).count()
-            };
-            return self.item(link, index, counted(target, count));
-        }
-        let mut any = false;
-        for bucket in buckets {
-            for at in 0..self.state.count(*bucket) {
-                if self.is_exhausted() {
-                    return any;
-                }
-                if let Some(item) = self.member(link, number, target, (*bucket, at), skips_proven) {
-                    any |= self.item(link, index, item);
-                }
-            }
-        }
-        any
-    }
-
-    /// A member of a bucket, if a link looks at it.
-    fn member(
-        &self,
-        link: &LinkPlan,
-        number: usize,
-        target: &TargetPlan,
-        (bucket, at): (Bucket, usize),
-        skips_proven: bool,
-    ) -> Option<Item> {
-        let (text, key) = self.state.value(bucket, at)?;
-        let is_left_out = !self.state.selects(&target.selector, bucket, at, key)
-            || self.is_taken(link, number, target.variable, (bucket, at), key)
-            || skips_proven && self.is_proven(bucket, text, key);
-        (!is_left_out).then(|| Item {
-            value: Val::Text(text),
-            variable: target.variable,
-            key: key.map_or(Val::None, Val::Text),
-        })
-    }
-
-    /// All members of a target's buckets that a link looks at.
-    fn parts(
-        &self,
-        link: &LinkPlan,
-        number: usize,
-        target: &TargetPlan,
-        skips_proven: bool,
-    ) -> impl Iterator<Item = Item> {
-        let buckets = Bucket::of(target.variable, &target.selector);
-        let places = buckets
-            .iter()
-            .flat_map(|bucket| (0..self.state.count(*bucket)).map(|at| (*bucket, at)));
-        places.filter_map(move |place| self.member(link, number, target, place, skips_proven))
-    }
-
-    /// The values that a link looks at.
-    fn collect(
-        &mut self,
-        link: &'a LinkPlan,
-        number: usize,
-        skips_proven: bool,
-        items: &mut Vec<Item>,
-    ) {
-        for target in &link.targets {
-            let start = items.len();
-            if Bucket::of(target.variable, &target.selector).is_empty() {
-                self.computed(target, link, number, items);
-            } else {
-                let skips_proven = skips_proven && !target.counted;
-                items.extend(self.parts(link, number, target, skips_proven));
-            }
-            if target.counted {
-                let count = items.len() - start;
-                items.truncate(start);
-                items.push(counted(target, count));
-            }
-        }
-    }
-
-    /// Whether the rule, or a `ctl` before it, takes a member away.
-    fn is_taken(
-        &self,
-        link: &LinkPlan,
-        number: usize,
-        variable: Variable,
-        (bucket, index): (Bucket, usize),
-        key: Option<Text>,
-    ) -> bool {
-        let mut excluded = link.excluded.iter();
-        if excluded.any(|target| self.state.takes(target, variable, bucket, index, key)) {
-            return true;
-        }
-        self.run.removed_targets.iter().any(|control| {
-            let control = usize::try_from(*control).unwrap_or(usize::MAX);
-            match self.program.controls.get(control) {
-                Some(ControlPlan::RemoveTarget(rules, target)) => {
-                    rules.contains(number) && self.state.takes(target, variable, bucket, index, key)
-                }
-                _ => false,
-            }
-        })
-    }
-
     /// Transforms a value and asks about it.
-    fn item(&mut self, link: &'a LinkPlan, index: usize, item: Item) -> bool {
+    pub(super) fn item(&mut self, link: &'a LinkPlan, index: usize, item: Item) -> bool {
         let mut any = false;
         let mut last = None;
         for node in &link.nodes {
@@ -540,26 +375,14 @@ impl<'a> Runner<'a> {
         let argument = bytes_of(program, store, argument, &mut other);
         self.run.work += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let spans = link.captures.then_some(&mut self.run.spans);
+        let undecided = &mut self.run.undecided;
         match &link.op {
             Op::Always => true,
             // A pattern that waits is of a rule that never runs.
             Op::Never | Op::Pending(_) => false,
             Op::Rx(pattern) if pattern.is_everything => note(spans, 0, bytes.len()),
-            Op::Rx(pattern) => match pattern.regex.get() {
-                Some(regex) => find(regex, pattern.groups, bytes, spans),
-                None => {
-                    self.run.undecided = true;
-                    false
-                }
-            },
-            Op::Pm(phrases) => match phrases.find(bytes) {
-                Ok(Some(found)) => note(spans, found.start, found.end),
-                Ok(None) => false,
-                Err(_) => {
-                    self.run.undecided = true;
-                    false
-                }
-            },
+            Op::Rx(pattern) => decided(find_deferred(pattern, bytes, spans), undecided),
+            Op::Pm(phrases) => decided(find_phrase(phrases, bytes, spans), undecided),
             Op::Contains(_) => operator::contains(bytes, argument),
             Op::ContainsWord(_) => operator::contains_word(bytes, argument),
             Op::BeginsWith(_) => operator::begins_with(bytes, argument),
@@ -739,18 +562,6 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Values that a link's memory is kept for.
-const KEPT_ITEMS: usize = 1_024;
-
-/// How many members a target has, as a value.
-fn counted(target: &TargetPlan, count: usize) -> Item {
-    Item {
-        value: Val::Int(i64::try_from(count).unwrap_or(i64::MAX)),
-        variable: target.variable,
-        key: Val::None,
-    }
-}
-
 type Spans<'s> = Option<&'s mut [Option<(usize, usize)>; 10]>;
 
 fn find(regex: &Regex, groups: usize, bytes: &[u8], spans: Spans<'_>) -> bool {
@@ -771,6 +582,23 @@ fn find(regex: &Regex, groups: usize, bytes: &[u8], spans: Spans<'_>) -> bool {
         }
     }
     true
+}
+
+/// Nothing if the pattern cannot be compiled after all.
+fn find_deferred(pattern: &RxPlan, bytes: &[u8], spans: Spans<'_>) -> Option<bool> {
+    Some(find(pattern.regex.get()?, pattern.groups, bytes, spans))
+}
+
+/// Nothing if the phrases are too many after all.
+fn find_phrase(phrases: &operator::Phrases, bytes: &[u8], spans: Spans<'_>) -> Option<bool> {
+    let found = phrases.find(bytes).ok()?;
+    Some(found.is_some_and(|found| note(spans, found.start, found.end)))
+}
+
+/// Where nobody knows whether something matches, the inspection ends.
+fn decided(found: Option<bool>, undecided: &mut bool) -> bool {
+    *undecided |= found.is_none();
+    found.unwrap_or(false)
 }
 
 fn note(spans: Spans<'_>, start: usize, end: usize) -> bool {

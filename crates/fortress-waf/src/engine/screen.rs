@@ -270,13 +270,8 @@ impl Screener {
             return;
         }
         if text.len() > LARGE {
-            let large = Large {
-                plan,
-                place,
-                proven,
-            };
-            self.large(&large, site, (text, alphabet), tools);
-            return;
+            let large = Large::new(plan, place, proven);
+            return self.large(&large, site, (text, alphabet), tools);
         }
         let mark = tools.state.store.used();
         self.used = 0;

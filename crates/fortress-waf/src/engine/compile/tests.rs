@@ -90,12 +90,11 @@ impl Compiler {
 
     /// Reads a pattern whose turn has come; gives its tree, if it can be decided in linear time.
     pub(super) fn finish(&mut self, op: &mut Op) -> Option<Hir> {
-        let unread = match std::mem::replace(op, Op::Never) {
-            Op::Pending(unread) => unread,
-            other => {
-                *op = other;
-                return None;
-            }
+        if !matches!(op, Op::Pending(_)) {
+            return None;
+        }
+        let Op::Pending(unread) = std::mem::replace(op, Op::Never) else {
+            return None;
         };
         match read(&unread) {
             Ok((read, hir)) => {

@@ -45,9 +45,19 @@ impl Way<'_> {
 
 /// The value that is looked at.
 pub(super) struct Large<'p> {
-    pub(super) plan: &'p ScreenPlan,
-    pub(super) place: Place,
-    pub(super) proven: bool,
+    plan: &'p ScreenPlan,
+    place: Place,
+    proven: bool,
+}
+
+impl<'p> Large<'p> {
+    pub(super) fn new(plan: &'p ScreenPlan, place: Place, proven: bool) -> Self {
+        Self {
+            plan,
+            place,
+            proven,
+        }
+    }
 }
 
 /// A result, and where it begins in the arena; nothing for the value itself, which stays.
