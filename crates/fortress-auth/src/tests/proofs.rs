@@ -303,6 +303,23 @@ fn the_examples_of_the_standard() {
     assert_eq!(outcome, Err(DpopError::Token));
 }
 
+/// Each byte counts: with any one of them changed or left out, the proof does not hold.
+#[test]
+fn no_byte_of_a_proof_can_be_changed() {
+    let proof = signed(&KEYS.eddsa, &KEYS.eddsa.proof_header(), &[]);
+    judge(&proof).expect("as it was made");
+    for at in 0..proof.len() {
+        let (before, after) = proof.split_at(at);
+        let (byte, after) = after.split_at(1);
+        judge(&format!("{before}{after}")).expect_err("a byte left out");
+        for other in ["A", "b", "-", "=", ".", " "] {
+            if other != byte {
+                judge(&format!("{before}{other}{after}")).expect_err("a byte changed");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_nonce_is_demanded_or_not() {
     let nonces = Nonces::new(&Secret::new([7; 32]), Duration::from_secs(60));
