@@ -22,9 +22,6 @@ const NAMES_LEAST: usize = 64 << 10;
 
 /// What is set aside for the name of each value.
 const TYPICAL_NAME: usize = 16;
-/// In a body of more bytes than this, all is set aside that names may take: what of it is not used
-/// costs no memory, and moving does.
-const LONG: usize = 64 << 10;
 
 /// Room to work in.
 #[derive(Debug, Default)]
@@ -48,16 +45,11 @@ pub(crate) fn json(store: &mut Store, limits: &Limits, out: &mut Collected) {
     let body = store.body().clone();
     let mut scratch = std::mem::take(&mut out.json);
     // Vectors that double would take half as much again while they move. Every value but the first
-    // has a comma before it.
+    // has a comma before it; no more is set aside than twice the body.
     let commas = memchr_iter(b',', &body).count();
-    let most = commas.min(limits.arguments) + 1;
-    let names = body.len() * NAMES_PER_BODY + NAMES_LEAST;
+    let most = commas.min(limits.arguments).min(body.len() / TYPICAL_NAME) + 1;
     out.arguments.reserve_exact(most);
-    store.reserve(if body.len() > LONG {
-        names
-    } else {
-        most * TYPICAL_NAME
-    });
+    store.reserve(most * TYPICAL_NAME);
     scratch.open.clear();
     scratch.path.clear();
     scratch.path.extend_from_slice(b"json");
@@ -66,7 +58,7 @@ pub(crate) fn json(store: &mut Store, limits: &Limits, out: &mut Collected) {
         store,
         arguments: &mut out.arguments,
         limits,
-        names,
+        names: body.len() * NAMES_PER_BODY + NAMES_LEAST,
         scratch: &mut scratch,
     };
     let read = reader.document();

@@ -15,9 +15,6 @@ use crate::{
     bits::Bits, prefilter::Alphabet, seclang::Transformation, store::Text, transform::Triggers,
 };
 
-/// Results that there is room for.
-const ROOM: usize = 3;
-
 /// A chain on its way: the steps that are left.
 struct Way<'p> {
     steps: Vec<Transformation>,
@@ -79,9 +76,6 @@ impl Screener {
     ) {
         let mut unchanged = Bits::new(site.all.length());
         let mut ways = Vec::new();
-        // Room for what stands there at a time, so that nothing moves; what is not used of it costs
-        // no memory.
-        tools.state.store.reserve(text.len().saturating_mul(ROOM));
         for plan in &site.nodes {
             let changes = match plan.always {
                 None => alphabet.intersects(plan.triggers),

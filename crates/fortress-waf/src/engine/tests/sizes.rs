@@ -61,7 +61,7 @@ fn files_do_not_count_for_the_limit_without_them() {
     check(&limited(rest), &post(fields, body), &[]);
     let (verdict, _) = run(&limited(rest - 1), &post(fields, body));
     assert!(
-        matches!(verdict, Verdict::TooLarge(body) if body.limit == Limit::WithoutFiles && body.length == rest as u64)
+        matches!(verdict, Verdict::TooLarge(body) if body.limit == Limit::WithoutFiles && body.length == u64::try_from(rest).unwrap())
     );
 }
 
