@@ -47,6 +47,8 @@ pub(super) struct Running {
     /// Rules that `ctl` has removed.
     pub(super) removed: Bits,
     pub(super) any_removed: bool,
+    /// The steps of each phase that have their turn.
+    due: [Bits; 5],
     /// Controls that remove targets.
     pub(super) removed_targets: Vec<u32>,
     pub(super) allowed: Option<(AllowScope, Phase)>,
@@ -123,14 +125,12 @@ impl<'a> Runner<'a> {
         let program = self.program;
         let steps: &'a [Step] = program.phases.get(index).map_or(&[], |steps| steps);
         self.run.settled = self.state.store.used();
+        self.find_due(phase, index);
         let mut at = 0;
-        while let Some(step) = steps.get(at) {
-            at += 1;
-            if let Some(test) = step.test
-                && !self.screener(phase).is_ready(test)
-            {
-                continue;
-            }
+        while let Some(turn) = self.run.due.get(index).and_then(|due| due.next(at))
+            && let Some(step) = steps.get(turn)
+        {
+            at = turn + 1;
             if self.state.engine == EngineMode::Off {
                 return Verdict::Pass;
             }
@@ -165,6 +165,46 @@ impl<'a> Runner<'a> {
         Verdict::Pass
     }
 
+    /// Finds the steps of a phase that have their turn: those that always have it, those whose
+    /// fields or buckets hold something, and those whose tests have hits.
+    fn find_due(&mut self, phase: Phase, index: usize) {
+        let turns = self.program.turns.get(index);
+        let (Some(turns), Some(due)) = (turns, self.run.due.get_mut(index)) else {
+            return;
+        };
+        if due.length() == turns.always.length() {
+            due.copy_from(&turns.always);
+        } else {
+            *due = turns.always.clone();
+        }
+        let fields = self.state.fields.iter().chain(&self.state.answer_fields);
+        for field in fields {
+            if let Some(steps) = turns.fields.get(usize::from(field.number)) {
+                due.or(steps);
+            }
+        }
+        for (bucket, steps) in Bucket::ALL.iter().zip(&turns.buckets) {
+            if self.state.count(*bucket) > 0 {
+                due.or(steps);
+            }
+        }
+        let (screener, plan) = match phase {
+            Phase::RequestHeaders | Phase::RequestBody => {
+                (&self.run.request, &self.program.request)
+            }
+            Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => {
+                (&self.run.response, &self.program.response)
+            }
+        };
+        for test in screener.ready() {
+            if let Some((of, turn)) = plan.turns.get(test)
+                && *of == index
+            {
+                due.set(*turn);
+            }
+        }
+    }
+
     pub(super) fn is_exhausted(&self) -> bool {
         self.run.undecided
             || self.run.work > self.run.budget
@@ -194,13 +234,6 @@ impl<'a> Runner<'a> {
         match phase {
             Phase::RequestHeaders | Phase::RequestBody => &mut self.run.request,
             Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => &mut self.run.response,
-        }
-    }
-
-    fn screener(&self, phase: Phase) -> &Screener {
-        match phase {
-            Phase::RequestHeaders | Phase::RequestBody => &self.run.request,
-            Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => &self.run.response,
         }
     }
 

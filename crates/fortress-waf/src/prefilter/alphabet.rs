@@ -35,6 +35,12 @@ impl Alphabet {
         Self(set.iter().fold(0, |mask, byte| mask | bit(byte)))
     }
 
+    /// The groups of which all bytes are in the set: a text without a byte of the set has none of
+    /// them.
+    pub(crate) fn within(set: ByteSet) -> Self {
+        Self::mask(set).minus(Self::mask(ByteSet::ALL.minus(set)))
+    }
+
     /// All bytes of the groups.
     pub(crate) fn bytes(self) -> ByteSet {
         (0..=u8::MAX)
@@ -50,7 +56,7 @@ impl Alphabet {
     }
 
     /// The groups that are not in the other.
-    pub(super) fn minus(self, other: Self) -> Self {
+    pub(crate) fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
@@ -139,6 +145,11 @@ mod tests {
         assert!(Alphabet::of(b"some(thing").intersects(brackets));
         assert!(!Alphabet::of(b"something[0]").intersects(brackets));
         assert_eq!(Alphabet::mask(ByteSet::EMPTY), Alphabet::of(b""));
+        assert_eq!(
+            Alphabet::within(ByteSet::of(b"a,\x0b")),
+            Alphabet::of(b","),
+            "letters, and VT with FF, are more"
+        );
         let every = Alphabet::mask(ByteSet::ALL);
         assert_eq!(every.bytes(), ByteSet::ALL);
         assert_eq!(

@@ -10,7 +10,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Group, NodePlan, Place, ScreenPlan, Screener, SitePlan, Tools, base64_run};
+use super::{Group, NodePlan, Place, ScreenPlan, Screener, SitePlan, Tools, can_match};
 use crate::{
     bits::Bits, prefilter::Alphabet, seclang::Transformation, store::Text, transform::Triggers,
 };
@@ -22,7 +22,15 @@ struct Way<'p> {
     plan: &'p NodePlan,
 }
 
-impl Way<'_> {
+impl<'p> Way<'p> {
+    fn new(plan: &'p NodePlan, tools: &Tools<'_>) -> Self {
+        Self {
+            steps: tools.chains.chain(plan.node),
+            done: 0,
+            plan,
+        }
+    }
+
     fn next(&self) -> Option<Transformation> {
         self.steps.get(self.done).copied()
     }
@@ -43,12 +51,12 @@ impl Way<'_> {
 /// The value that is looked at.
 pub(super) struct Large<'p> {
     plan: &'p ScreenPlan,
-    place: Place,
+    place: Place<'p>,
     proven: bool,
 }
 
 impl<'p> Large<'p> {
-    pub(super) fn new(plan: &'p ScreenPlan, place: Place, proven: bool) -> Self {
+    pub(super) fn new(plan: &'p ScreenPlan, place: Place<'p>, proven: bool) -> Self {
         Self {
             plan,
             place,
@@ -74,31 +82,28 @@ impl Screener {
         (text, alphabet): (Text, Alphabet),
         tools: &mut Tools<'_>,
     ) {
-        let mut unchanged = Bits::new(site.all.length());
+        self.recased.fill(false);
+        // As for small values: all look at the value itself, but those of ways that lead elsewhere.
+        let mut here = site.all.clone();
         let mut ways = Vec::new();
-        for plan in &site.nodes {
-            let changes = match plan.always {
-                None => alphabet.intersects(plan.triggers),
-                // What cannot match is left out altogether.
-                Some(always) if text.len() < always.shortest => continue,
-                Some(always) => {
-                    let decodes = always
-                        .decodes
-                        .is_some_and(|before| !alphabet.intersects(before));
-                    if decodes && base64_run(tools.state.store.get(text)) < always.shortest {
-                        continue;
-                    }
-                    true
-                }
-            };
-            if changes {
-                ways.push(Way {
-                    steps: tools.chains.chain(plan.node),
-                    done: 0,
-                    plan,
-                });
-            } else {
-                unchanged.or(&plan.tests);
+        for node in &site.nodes {
+            if !alphabet.intersects(node.triggers) {
+                continue;
+            }
+            let reach = alphabet.minus(node.takes).union(node.makes);
+            let opens = alphabet.union(node.makes).intersects(node.opens);
+            let prefilter = &large.plan.prefilter;
+            if !opens && !prefilter.leaves(&node.tests, reach, &mut self.scratch) {
+                here.and_not(&node.only);
+                continue;
+            }
+            ways.push(Way::new(node, tools));
+        }
+        let mut run = None;
+        let store = &tools.state.store;
+        for node in &site.always {
+            if can_match(node, (text, alphabet), &mut run, store) {
+                ways.push(Way::new(node, tools));
             }
         }
         let value = Made {
@@ -106,8 +111,8 @@ impl Screener {
             alphabet,
             mark: None,
         };
-        let mut left = Bits::new(site.all.length());
-        self.follow(large, value, ways, (&mut unchanged, &mut left), tools);
+        let mut left = Bits::new(here.length());
+        self.follow(large, value, ways, (&mut here, &mut left), tools);
     }
 
     /// Follows ways from a text on. `here` are the tests that look at the text itself, `left` those
@@ -147,6 +152,7 @@ impl Screener {
                 way.done += 1;
                 if from.mark.is_none() {
                     left.or(&way.plan.tests);
+                    here.and_not(&way.plan.only);
                 }
             }
             let is_last = ways.is_empty();
