@@ -233,6 +233,11 @@ pub(super) static ROOT: Block = Block {
             "How the gateway signs what it says to upstreams.",
         ),
         Key::new(
+            "secrets",
+            Kind::Block(&super::secrets::SECRETS),
+            "Where secrets are kept outside of files.",
+        ),
+        Key::new(
             "defaults",
             Kind::Block(&DEFAULTS),
             "What holds where nothing nearer is said.",
@@ -387,6 +392,11 @@ static API: Block = Block {
                 "security",
                 Kind::Map("security scheme", &Kind::Text),
                 "Security scheme of the description → entry of `identity`; needed only where the match is not the only one possible.",
+            ),
+            Key::new(
+                "resource",
+                Kind::HttpsUrl,
+                "The API's URL as clients know it: its metadata for OAuth clients (RFC 9728) are served below `/.well-known/oauth-protected-resource` (default: the first of `hosts`, where it is a name).",
             ),
             Key::new(
                 "public",

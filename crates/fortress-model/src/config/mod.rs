@@ -16,7 +16,9 @@ mod keys;
 mod listen;
 mod load;
 mod reader;
+mod references;
 mod scalar;
+mod secrets;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -30,7 +32,9 @@ pub use caller::{
     WebhookPreset, WhichTokens,
 };
 pub use json_schema::json_schema;
-pub use load::{load, load_partly};
+pub use load::{load, load_partly, load_partly_with, load_with};
+pub use references::{References, VaultReference};
+pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
@@ -64,6 +68,10 @@ pub struct Config {
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
     pub directory: PathBuf,
+    /// A hash of what commands and the vault gave, to see by whether it changed.
+    pub asked: u64,
+    /// The vault that `vault:` references are asked of.
+    pub vault: Option<VaultSettings>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }
@@ -201,6 +209,8 @@ pub struct Api {
     pub base_path: Option<Spanned<String>>,
     /// Where its requests go.
     pub upstream: Upstream,
+    /// Its URL as clients know it (RFC 9728, section 1.2).
+    pub resource: Option<Spanned<String>>,
     /// Security scheme of the description → entry of `identity`.
     pub security: Vec<(Spanned<String>, Spanned<String>)>,
     /// What is said of the whole API.

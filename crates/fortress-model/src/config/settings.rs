@@ -3,7 +3,7 @@
 //!
 //! Deliberately not here: which of several sayings is the nearest.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, hash::DefaultHasher, path::PathBuf};
 
 use super::{
     BoundSetting, BoundsPatch, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
@@ -26,7 +26,9 @@ use crate::{
 pub fn settings(node: &Node) -> (Settings, Vec<Diagnostic>) {
     static KIND: Kind = Kind::Block(&EXTENSION);
     let mut reader = Reader {
-        environment: None,
+        references: None,
+        vault: None,
+        asked: DefaultHasher::new(),
         directory: PathBuf::new(),
         files: Vec::new(),
         diagnostics: Vec::new(),
@@ -162,7 +164,8 @@ impl Reader<'_> {
             certificate: fields
                 .get("certificate")
                 .and_then(|entry| self.boolean(&entry)),
-            acr: fields.get("acr").map(|entry| self.texts(&entry)),
+            // They stand in challenges, in quotes, as scopes do (RFC 9470, section 3).
+            acr: fields.get("acr").map(|entry| self.scopes(&entry)),
             max_age: fields
                 .get("max_age")
                 .and_then(|entry| self.duration(&entry)),
