@@ -13,6 +13,7 @@ use http::{HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
+    client_certificate,
     compile::Gateway,
     guard::{
         authenticate,
@@ -268,15 +269,17 @@ async fn guard(
     (gateway, arrival): (&Gateway, &Arrival),
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
-    (head, id): (Head, &HeaderValue),
+    (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
     examination: &mut Examination,
 ) -> Result<Cleared, Refused> {
+    let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Authenticate);
+    let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
         arrival,
         client: decision.client,
@@ -286,6 +289,7 @@ async fn guard(
         query: request.query.as_deref(),
         proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
         headers: &request.headers,
+        certificate: &certificate,
         now: decision.received,
     };
     let principal = authenticate::check(decision, plan, &shown).await?;

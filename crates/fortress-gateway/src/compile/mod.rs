@@ -23,12 +23,16 @@ use http::{HeaderName, HeaderValue};
 
 pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
-pub(crate) use identity::{CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan};
+pub(crate) use identity::{
+    ApiKeyPlan, CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan,
+    TokenPlan,
+};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
+    client_certificate::ClientTrust,
     keys::KeyRing,
     listen::ListenerPlan,
     request::OVERRIDES,
@@ -51,6 +55,7 @@ pub struct Gateway {
     pub(crate) bounds: Bounds,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
+    certificate_field: Option<HeaderName>,
     files: Vec<PathBuf>,
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
@@ -62,6 +67,22 @@ pub struct Gateway {
 impl Gateway {
     pub(crate) fn trusted_proxies(&self) -> &[Network] {
         &self.trusted
+    }
+
+    /// The peer is one of `trusted_proxies`.
+    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
+    /// Whose certificates a listener trusts, if it asks clients for one.
+    pub(crate) fn clients(&self, listener: &str) -> Option<&Arc<ClientTrust>> {
+        let plan = self.listeners.iter().find(|plan| &*plan.name == listener)?;
+        plan.clients()
+    }
+
+    /// The field in which trusted proxies pass certificates on.
+    pub(crate) fn certificate_field(&self) -> Option<&HeaderName> {
+        self.certificate_field.as_ref()
     }
 
     pub(crate) fn hsts(&self, listener: &str) -> Option<&HeaderValue> {
@@ -91,6 +112,8 @@ pub(crate) struct OperationPlan {
     pub(crate) id: Arc<str>,
     /// Its place in the description.
     index: Option<usize>,
+    /// What it is called beside its id.
+    names: Vec<Box<str>>,
     pub(crate) mode: Mode,
     pub(crate) bounds: Bounds,
     pub(crate) policy: Policy,
@@ -132,6 +155,11 @@ impl OperationPlan {
     pub(crate) fn operation(&self) -> Option<(&ApiDescription, &Operation)> {
         let description = self.api.description.as_deref()?;
         Some((description, description.operations.get(self.index?)?))
+    }
+
+    /// What a key may call it by: its id, `METHOD /template`, and `tag:NAME` for each tag.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.id).chain(self.names.iter().map(|name| &**name))
     }
 
     /// Scopes that a client may be told to get.
@@ -205,6 +233,7 @@ pub(crate) fn compile_after(
     let (listeners, hsts) = compiler.listeners();
     compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
+    let certificate_field = identity::certificate_field(config, &mut compiler.diagnostics);
     let sound = compiler
         .diagnostics
         .iter()
@@ -217,6 +246,7 @@ pub(crate) fn compile_after(
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
+        certificate_field,
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
@@ -292,6 +322,7 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        self.certificates_can_come(api, &effective);
         let rules = self.rules_of(&effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
@@ -330,6 +361,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
+            self.certificates_can_come(api, &effective);
             let rules = self.rules_of(&effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
@@ -339,6 +371,7 @@ impl Compiler<'_> {
             let access = access.unwrap_or(Access::Public);
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
             operation_plan.rules = rules;
+            operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
@@ -347,6 +380,22 @@ impl Compiler<'_> {
             self.plans.push(operation_plan);
         }
         self.unlisted(api, plan, description);
+    }
+
+    /// What demands a certificate where none can come would refuse everybody.
+    fn certificates_can_come(&mut self, api: &Api, effective: &Effective) {
+        if effective.require.certificate != Some(true) || identity::any_could_come(self.config) {
+            return;
+        }
+        let message = format!(
+            "operations of API `{}` demand a client certificate, and no listener asks for one",
+            api.name.value
+        );
+        let help = "add `tls.clients: { ca: file:… }` to a listener";
+        access::once(
+            Diagnostic::error(api.name.span, message).help(help),
+            &mut self.diagnostics,
+        );
     }
 
     /// The rules that run for an operation. Where none do, none are read.
@@ -467,6 +516,7 @@ fn operation_plan(
         api: Arc::clone(api),
         id,
         index,
+        names: Vec::new(),
         mode: effective.mode,
         policy: Policy {
             undeclared: effective.requests,
@@ -490,6 +540,13 @@ fn operation_plan(
         declared_overrides: Vec::new(),
         ranges: index.is_none(),
     }
+}
+
+/// What an operation is called beside its id.
+fn names(operation: &Operation) -> Vec<Box<str>> {
+    let tags = operation.tags.iter().map(|tag| format!("tag:{tag}").into());
+    let place = format!("{} {}", operation.method, operation.template);
+    std::iter::once(place.into()).chain(tags).collect()
 }
 
 /// What `require` says of how the person must have logged in. The configuration has no `acr` that

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use fortress_auth::{Value, Verified};
+use fortress_auth::{Value, Verified, api_key::KeyHolder};
 use fortress_model::decision::PrincipalRecord;
 
+use crate::client_certificate::PeerCertificate;
 use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
 
 /// A caller whose credential was checked.
@@ -23,6 +24,10 @@ pub(crate) struct Caller {
 pub(crate) enum Proof {
     /// A token.
     Token(Arc<Verified>),
+    /// A key of the store.
+    ApiKey(Arc<KeyHolder>),
+    /// A client certificate.
+    Certificate(Arc<PeerCertificate>),
 }
 
 impl Caller {
@@ -30,25 +35,39 @@ impl Caller {
     pub(crate) fn has_scope(&self, scope: &str) -> bool {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
+            Proof::ApiKey(holder) => holder.access.has_scope(scope),
+            // Nobody granted it any.
+            Proof::Certificate(_) => false,
         }
     }
 
     /// It has this role.
     pub(crate) fn has_role(&self, role: &str) -> bool {
         match &self.proof {
-            Proof::Token(verified) => match &self.identity.kind {
-                CredentialKind::Token(plan) => {
-                    let path = plan.claims.roles.as_deref().unwrap_or("roles");
-                    names(verified.claims.get(path)).any(|held| held == role)
-                }
-            },
+            Proof::Token(verified) => {
+                let configured = match &self.identity.kind {
+                    CredentialKind::Token(plan) => plan.claims.roles.as_deref(),
+                    CredentialKind::ApiKey(_) | CredentialKind::Certificate(_) => None,
+                };
+                let path = configured.unwrap_or("roles");
+                names(verified.claims.get(path)).any(|held| held == role)
+            }
+            Proof::ApiKey(holder) => holder.access.has_role(role),
+            // Nobody gave it any.
+            Proof::Certificate(_) => false,
         }
     }
 
     /// A claim of its token, as a dotted path; other credentials have none.
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
+        self.token()?.claims.get(path)
+    }
+
+    /// The token, if it showed one.
+    pub(crate) fn token(&self) -> Option<&Verified> {
         match &self.proof {
-            Proof::Token(verified) => verified.claims.get(path),
+            Proof::Token(verified) => Some(verified),
+            Proof::ApiKey(_) | Proof::Certificate(_) => None,
         }
     }
 
@@ -56,6 +75,8 @@ impl Caller {
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
+            Proof::ApiKey(holder) => (format!("API key {}", holder.id), None),
+            Proof::Certificate(certificate) => (certificate.to_string(), None),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),

@@ -114,6 +114,7 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
         Kind::BasePath => pattern("^(/|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::Url => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::SecretFile => pattern("^(file:|env:).+$"),
+        Kind::SecretSource => pattern("^(file:|env:).+$"),
         Kind::Secret => pattern("^(file:|env:|vault:|exec:).+$"),
         Kind::HttpsUrl => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::Block(inner) => block(inner),

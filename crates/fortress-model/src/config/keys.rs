@@ -7,6 +7,7 @@
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     identity_keys::{self, IDENTITY},
+    store::STORE,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };
 use crate::bounds::Bounds;
@@ -103,6 +104,8 @@ pub(super) enum Kind {
     SecretFile,
     /// `file:…`, or an https URL.
     KeySet,
+    /// A secret, by reference alone; its file need not be there yet.
+    SecretSource,
     /// A secret: only as a reference.
     Secret,
     /// An https URL, or http on loopback.
@@ -146,6 +149,7 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::SecretSource => "a reference such as `file:store.key` or `env:NAME`",
             Self::Secret => "a reference such as `env:NAME` or `file:PATH`",
             Self::HttpsUrl => "an https URL",
             Self::Rules => "a rule's id, a range of them, or a tag",
@@ -180,6 +184,7 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
+            | Self::SecretSource
             | Self::Secret
             | Self::HttpsUrl
             | Self::Algorithm
@@ -233,6 +238,11 @@ pub(super) static ROOT: Block = Block {
             "How the gateway signs what it says to upstreams.",
         ),
         Key::new(
+            "store",
+            Kind::Block(&STORE),
+            "Where API keys and what else outlives the process are kept.",
+        ),
+        Key::new(
             "secrets",
             Kind::Block(&super::secrets::SECRETS),
             "Where secrets are kept outside of files.",
@@ -250,7 +260,6 @@ pub(super) static ROOT: Block = Block {
     ]],
     later: &[
         "policies",
-        "store",
         "detect",
         "alerts",
         "respond",

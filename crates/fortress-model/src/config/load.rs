@@ -180,6 +180,7 @@ impl Reader<'_> {
         let internal_tokens = fields
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
+        let store = fields.get("store").and_then(|entry| self.store(&entry));
         let defaults = self.defaults(&fields);
         let journal = fields
             .get("journal")
@@ -191,6 +192,7 @@ impl Reader<'_> {
             apis,
             identity,
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
+            store,
             defaults,
             journal,
             directory: self.directory.clone(),

@@ -20,6 +20,7 @@ mod references;
 mod scalar;
 mod secrets;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod waf;
@@ -36,6 +37,7 @@ pub use load::{load, load_partly, load_partly_with, load_with};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
+pub use store::{SecretSource, StorePlace, StoreSettings};
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
 use crate::{decision::Mode, document::Span};
@@ -62,6 +64,8 @@ pub struct Config {
     pub identity: Vec<Identity>,
     /// How the gateway signs what it says to upstreams.
     pub internal_tokens: InternalTokens,
+    /// Where API keys are kept.
+    pub store: Option<StoreSettings>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::{
     Config, Cookies, Demand, Dpop, Forward, Http2, IdentityKind, JournalSink, JwksSource,
-    KeySource, PrincipalField, References, RequestUndeclared, ResponseUndeclared, Serve,
-    TlsVersion, VaultAuth, VaultReference, VaultSettings, WebhookPreset, WhichTokens, json_schema,
-    load, load_partly, load_with, settings,
+    KeySource, PrincipalField, References, RequestUndeclared, ResponseUndeclared, SecretSource,
+    Serve, StorePlace, TlsVersion, VaultAuth, VaultReference, VaultSettings, WebhookPreset,
+    WhichTokens, json_schema, load, load_partly, load_with, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -78,6 +78,8 @@ fn environment(name: &str) -> Option<String> {
         "KEY" => Some("file:key.pem".into()),
         "PEM" => Some("-----BEGIN PRIVATE KEY-----\nhunter2".into()),
         "BAD" => Some("hunter2".into()),
+        "DATABASE_URL" => Some("postgres://fortress:hunter2@db.example.com/fortress".into()),
+        "PEPPER" => Some("hunter2hunter2hunter2hunter2hunter2".into()),
         "EMPTY" => Some(String::new()),
         "SECRET" => Some("from env".into()),
         "LONG_SECRET" => Some("from an environment with many bytes".into()),
@@ -241,6 +243,27 @@ fn every_key_of_an_identity_is_understood() {
         if hook.preset == Some(WebhookPreset::Github) && hook.secrets.len() == 1));
     assert!(matches!(config.journal[0], JournalSink::File(_)));
     assert!(matches!(config.journal[1], JournalSink::Stdout));
+}
+
+#[test]
+fn both_kinds_of_store_are_understood() {
+    let store = fine(WHOLE).store.unwrap();
+    let StorePlace::Postgres { url, ca } = &store.place.value else {
+        panic!()
+    };
+    assert!(url.expose().ends_with("@db.example.com/fortress"));
+    assert!(ca.as_ref().unwrap().ends_with("ca.pem"));
+    assert!(matches!(&store.key.value, SecretSource::File(path) if path.ends_with("store.key")));
+    assert!(matches!(store.pepper.value, SecretSource::Value(_)));
+    assert!(!format!("{store:?}").contains("hunter2"));
+
+    let config = fine(&root(
+        "store: { embedded: a.db, key: file:b.key, pepper: file:c.key }",
+    ));
+    let place = config.store.unwrap().place.value;
+    assert!(matches!(place, StorePlace::Embedded(path) if path.ends_with("a.db")));
+    // What is written to, and what may not be there yet, is not watched.
+    assert_eq!(config.files.len(), 1);
 }
 
 #[test]
@@ -645,7 +668,7 @@ fn the_schema_is_json_and_knows_the_keys() {
             "The token's `iss`, compared exactly. Without `jwks` its keys are discovered from this URL."
         )
     );
-    assert!(schema.get("properties").unwrap().get("store").is_none());
+    assert!(schema.get("properties").unwrap().get("alerts").is_none());
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! The values that a link looks at, and asking about each of them, where no screen has said which.
 
 use super::{
-    program::{ControlPlan, LinkPlan, Op, ROOT, RulePlan, SelectorPlan, TargetPlan, Val},
+    program::{ControlPlan, LinkPlan, Op, ROOT, RulePlan, TargetPlan, Val},
     run::Runner,
     values::{Bucket, Item},
 };
@@ -61,39 +61,6 @@ impl<'a> Runner<'a> {
         items.shrink_to(KEPT_ITEMS);
         self.run.items = items;
         any
-    }
-
-    /// The one value of a target that is a score or a count, which need no list; nothing of others.
-    fn only_item(&self, target: &TargetPlan) -> Option<Option<Item>> {
-        if !target.counted {
-            let SelectorPlan::Slot(slot) = &target.selector else {
-                return None;
-            };
-            return (target.variable == Variable::Tx).then(|| self.slot_item(*slot));
-        }
-        let buckets = Bucket::of(target.variable, &target.selector);
-        let mut all = 0;
-        for bucket in buckets {
-            let count = self.state.count(*bucket);
-            all += match &target.selector {
-                SelectorPlan::All => count,
-                SelectorPlan::Field(number) => {
-                    let numbers = (0..count).map(|at| self.state.field_number(*bucket, at));
-                    numbers.filter(|of| of == number).count()
-                }
-                SelectorPlan::Key(_)
-                | SelectorPlan::Slot(_)
-                | SelectorPlan::Regex(_)
-                | SelectorPlan::Keys(..) => return None,
-            };
-        }
-        (!buckets.is_empty()).then(|| {
-            Some(Item {
-                value: Val::Int(i64::try_from(all).unwrap_or(i64::MAX)),
-                variable: target.variable,
-                key: Val::None,
-            })
-        })
     }
 
     /// Asks a link about the values of one target, or about their number.
