@@ -4,7 +4,9 @@
 //! Deliberately not a general JSON library: no positions, no numbers beyond what a claim needs,
 //! and bodies are read elsewhere.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
+
+use crate::sign::quoted;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +72,34 @@ impl Value {
     }
 }
 
+/// Writes JSON without white space, numbers as they were written.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+            Self::Number(number) => f.write_str(number.as_str()),
+            Self::String(text) => f.write_str(&quoted(text)),
+            Self::Array(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    write!(f, "{comma}{item}")?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(object) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in object.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    write!(f, "{comma}{}:{value}", quoted(name))?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
 /// A number that keeps its spelling, so that nothing is lost before its meaning is known.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Number(Box<str>);
@@ -98,7 +128,18 @@ impl Number {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object(Vec<(Box<str>, Value)>);
 
+/// Objects and arrays that may be open at once in [`Object::read`].
+const MAX_DEPTH: usize = 16;
+
 impl Object {
+    /// Reads a whole document that is one object, as strictly as tokens are read.
+    ///
+    /// # Errors
+    /// What is wrong with it; never any of the text.
+    pub fn read(document: &[u8]) -> Result<Self, &'static str> {
+        read_object(document, MAX_DEPTH).map_err(Rejected::what)
+    }
+
     /// The member of this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.iter()

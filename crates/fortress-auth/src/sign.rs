@@ -10,13 +10,19 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding,
-        RsaKeyPair,
+        self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair,
+        PqdsaSigningAlgorithm, RsaEncoding, RsaKeyPair,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Algorithm, algorithm::Scheme};
+use crate::{
+    Algorithm,
+    algorithm::Scheme,
+    der::{Der, Malformed},
+    json,
+    thumbprint::thumbprint,
+};
 
 /// A key could not be made or used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,6 +40,7 @@ enum Pair {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 impl SigningKey {
@@ -50,6 +57,11 @@ impl SigningKey {
                 Pair::Ecdsa(EcdsaKeyPair::generate(signing).map_err(failed)?)
             }
             Scheme::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
+            Scheme::MlDsa(_) => {
+                let signing = ml_dsa(algorithm).ok_or(SignError(algorithm, "made"))?;
+                Pair::MlDsa(PqdsaKeyPair::generate(signing).map_err(failed)?)
+            }
+            Scheme::Hmac(_) => return Err(SignError(algorithm, "made, being a shared secret,")),
         };
         Ok(Self::new(algorithm, id, pair))
     }
@@ -67,6 +79,11 @@ impl SigningKey {
                 Pair::Ecdsa(EcdsaKeyPair::from_pkcs8(signing, der).map_err(failed)?)
             }
             Scheme::Ed25519 => Pair::Ed25519(Ed25519KeyPair::from_pkcs8(der).map_err(failed)?),
+            Scheme::MlDsa(_) => {
+                let signing = ml_dsa(algorithm).ok_or(SignError(algorithm, "read"))?;
+                Pair::MlDsa(PqdsaKeyPair::from_pkcs8(signing, der).map_err(failed)?)
+            }
+            Scheme::Hmac(_) => return Err(SignError(algorithm, "read, being a shared secret,")),
         };
         Ok(Self::new(algorithm, id, pair))
     }
@@ -78,6 +95,18 @@ impl SigningKey {
             algorithm,
             pair,
         }
+    }
+
+    /// The same key under its thumbprint (RFC 7638), a name that no other key has.
+    ///
+    /// # Errors
+    /// The key has no thumbprint; no key that signs by one of the algorithms lacks one.
+    pub fn named_by_thumbprint(mut self) -> Result<Self, SignError> {
+        let failed = SignError(self.algorithm, "named");
+        let jwk = json::read_object(self.public_jwk().as_bytes(), 2).map_err(|_| failed)?;
+        let hash = thumbprint(&jwk).map_err(|_| failed)?;
+        self.id = URL_SAFE_NO_PAD.encode(hash);
+        Ok(self)
     }
 
     /// The `kid`.
@@ -106,6 +135,15 @@ impl SigningKey {
             self.algorithm,
             quoted(token_type),
             quoted(&self.id)
+        )
+    }
+
+    /// The header of a DPoP proof by this key (RFC 9449, section 4.2), for [`Self::sign_raw`].
+    pub fn proof_header(&self) -> String {
+        format!(
+            r#"{{"alg":"{}","typ":"dpop+jwt","jwk":{}}}"#,
+            self.algorithm,
+            self.public_jwk()
         )
     }
 
@@ -138,16 +176,25 @@ impl SigningKey {
             }
             Pair::Ecdsa(pair) => Ok(pair.sign(&random, message).map_err(failed)?.as_ref().into()),
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().into()),
+            Pair::MlDsa(pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let length = pair
+                    .sign(message, &mut signature)
+                    .map_err(|_| SignError(self.algorithm, "used"))?;
+                signature.truncate(length);
+                Ok(signature)
+            }
         }
     }
 
     /// The public half as the cryptographic library has it: `RSAPublicKey` in DER, an uncompressed
-    /// point, or 32 bytes.
+    /// point, or the bare bytes of an Ed25519 or ML-DSA key.
     pub fn public_key(&self) -> &[u8] {
         match &self.pair {
             Pair::Rsa(pair) => pair.public_key().as_ref(),
             Pair::Ecdsa(pair) => pair.public_key().as_ref(),
             Pair::Ed25519(pair) => pair.public_key().as_ref(),
+            Pair::MlDsa(pair) => pair.public_key().as_ref(),
         }
     }
 
@@ -178,6 +225,7 @@ impl SigningKey {
             Pair::Ed25519(_) => {
                 format!(r#""kty":"OKP","crv":"Ed25519","x":"{}""#, encode(public))
             }
+            Pair::MlDsa(_) => format!(r#""kty":"AKP","pub":"{}""#, encode(public)),
         };
         format!(
             r#"{{{members},"use":"sig","alg":"{}","kid":{}}}"#,
@@ -246,7 +294,7 @@ fn signing_input(header: &[u8], payload: &[u8]) -> String {
 fn curve(algorithm: Algorithm) -> &'static str {
     match algorithm.scheme() {
         Scheme::Ecdsa(curve) => curve.name,
-        Scheme::Rsa(_) | Scheme::Ed25519 => "",
+        Scheme::Rsa(_) | Scheme::Ed25519 | Scheme::MlDsa(_) | Scheme::Hmac(_) => "",
     }
 }
 
@@ -258,7 +306,20 @@ fn ecdsa(algorithm: Algorithm) -> Option<&'static EcdsaSigningAlgorithm> {
         A::Es512 => Some(&signature::ECDSA_P521_SHA512_FIXED_SIGNING),
         A::Es256k => Some(&signature::ECDSA_P256K1_SHA256_FIXED_SIGNING),
         A::Rs256 | A::Rs384 | A::Rs512 | A::Ps256 | A::Ps384 | A::Ps512 => None,
-        A::EdDsa | A::Ed25519 => None,
+        A::EdDsa | A::Ed25519 | A::MlDsa44 | A::MlDsa65 | A::MlDsa87 => None,
+        A::Hs256 | A::Hs384 | A::Hs512 => None,
+    }
+}
+
+fn ml_dsa(algorithm: Algorithm) -> Option<&'static PqdsaSigningAlgorithm> {
+    use Algorithm as A;
+    match algorithm {
+        A::MlDsa44 => Some(&signature::ML_DSA_44_SIGNING),
+        A::MlDsa65 => Some(&signature::ML_DSA_65_SIGNING),
+        A::MlDsa87 => Some(&signature::ML_DSA_87_SIGNING),
+        A::Rs256 | A::Rs384 | A::Rs512 | A::Ps256 | A::Ps384 | A::Ps512 => None,
+        A::Es256 | A::Es384 | A::Es512 | A::Es256k | A::EdDsa | A::Ed25519 => None,
+        A::Hs256 | A::Hs384 | A::Hs512 => None,
     }
 }
 
@@ -272,6 +333,7 @@ fn rsa(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
         A::Ps384 => Some(&signature::RSA_PSS_SHA384),
         A::Ps512 => Some(&signature::RSA_PSS_SHA512),
         A::Es256 | A::Es384 | A::Es512 | A::Es256k | A::EdDsa | A::Ed25519 => None,
+        A::MlDsa44 | A::MlDsa65 | A::MlDsa87 | A::Hs256 | A::Hs384 | A::Hs512 => None,
     }
 }
 
@@ -279,28 +341,12 @@ fn rsa(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
 /// these two integers in DER.
 fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
     let read = || {
-        let (sequence, _) = der_value(der, 0x30)?;
-        let (modulus, rest) = der_value(sequence, 0x02)?;
-        let (exponent, _) = der_value(rest, 0x02)?;
-        Some((unsigned_integer(modulus), unsigned_integer(exponent)))
+        let mut numbers = Der::new(Der::new(der).take(0x30)?);
+        let modulus = numbers.take(0x02)?;
+        let exponent = numbers.take(0x02)?;
+        Ok::<_, Malformed>((unsigned_integer(modulus), unsigned_integer(exponent)))
     };
     read().unwrap_or_default()
-}
-
-/// The contents of the DER value at the start, and what follows it.
-fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&found, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let length = digits.iter().try_fold(0_usize, |length, &digit| {
-            Some(length.checked_mul(256)? + usize::from(digit))
-        })?;
-        (length, rest)
-    };
-    rest.split_at_checked(length).filter(|_| found == tag)
 }
 
 fn unsigned_integer(integer: &[u8]) -> &[u8] {

@@ -13,8 +13,10 @@ mod explain;
 mod exposure;
 mod init;
 mod private;
+mod references;
 mod run;
 mod screen;
+mod vault;
 mod waf;
 
 use std::process::ExitCode;

@@ -67,6 +67,11 @@ targets! {
     openapi_load
     yaml_config
     jws
+    dpop_proof
+    introspection
+    certificate
+    message_signature
+    shared_secrets
     seclang
     waf_multipart
     waf_json

@@ -151,7 +151,7 @@ impl Gateway {
         }
         std::fs::write(directory.path().join("jwks.json"), Tokens::shared().jwks()).unwrap();
         let (config, mut sources, diagnostics) =
-            config::load(&directory.path().join("fortress.yaml"), &|_| None);
+            config::load(&directory.path().join("fortress.yaml"), &environment);
         let config = config.unwrap_or_else(|| panic!("{}", render(&diagnostics, &sources)));
         let keys = KeyRing::default();
         let compiled = compile(&config, &mut sources, &keys, 1);
@@ -173,6 +173,14 @@ impl Gateway {
 
     pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().unwrap()
+    }
+
+    /// Reads the configuration again and puts it in force.
+    pub(crate) fn reload(&self) -> u64 {
+        let path = self.directory.path().join("fortress.yaml");
+        let (config, mut sources, _) = config::load(&path, &environment);
+        let compiled = self.server().compile(&config.unwrap(), &mut sources);
+        self.server().apply(compiled.gateway.unwrap()).unwrap()
     }
 
     /// Begins to stop it.
@@ -211,6 +219,18 @@ impl Drop for Gateway {
         }
     }
 }
+
+/// What `env:NAME` means in these tests.
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "SECRET" => Some("gw-secret".into()),
+        "SHARED_KEY" => Some(SHARED_KEY.into()),
+        _ => None,
+    }
+}
+
+/// A key for HMAC.
+pub(crate) const SHARED_KEY: &str = "a key that only the tests share, of 40 b";
 
 fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -356,12 +376,14 @@ impl Tokens {
         key_set(&[&self.key])
     }
 
-    /// `alice scope=a,b expires=-60 aud=… iss=… typ=… key=stranger`; the rest is `alice`'s.
+    /// `alice scope=a,b roles=a,b expires=-60 aud=… iss=… typ=… key=stranger acr=… auth=-60`; the rest is
+    /// `alice`'s.
     pub(crate) fn make(&self, wish: &str) -> String {
         let now = SystemClock.now().seconds();
         let (mut subject, mut scope, mut expires) = ("alice", String::new(), 600_i64);
         let (mut audience, mut issuer, mut key, mut token_type) =
             ("test", "https://idp.test", &self.key, "JWT");
+        let mut more = String::new();
         for word in wish.split_whitespace() {
             match word.split_once('=') {
                 None => subject = word,
@@ -371,12 +393,24 @@ impl Tokens {
                 Some(("iss", value)) => issuer = value,
                 Some(("typ", value)) => token_type = value,
                 Some(("key", "stranger")) => key = &self.stranger,
+                Some(("roles", list)) => {
+                    let roles: Vec<_> = list.split(',').map(|role| format!("\"{role}\"")).collect();
+                    more.push_str(&format!(",\"roles\":[{}]", roles.join(",")));
+                }
+                Some(("jkt", value)) => {
+                    more.push_str(&format!(",\"cnf\":{{\"jkt\":\"{value}\"}}"));
+                }
+                Some(("acr", value)) => more.push_str(&format!(",\"acr\":\"{value}\"")),
+                Some(("auth", seconds)) => {
+                    let at = i64::try_from(now).unwrap() + seconds.parse::<i64>().unwrap();
+                    more.push_str(&format!(",\"auth_time\":{at}"));
+                }
                 Some(other) => panic!("unknown wish {other:?}"),
             }
         }
         let expires = i64::try_from(now).unwrap() + expires;
         let claims = format!(
-            r#"{{"iss":"{issuer}","aud":"{audience}","sub":"{subject}","exp":{expires},"iat":{},"scope":"{scope}"}}"#,
+            r#"{{"iss":"{issuer}","aud":"{audience}","sub":"{subject}","exp":{expires},"iat":{},"scope":"{scope}"{more}}}"#,
             now - 3600,
         );
         key.sign_raw(key.header(token_type).as_bytes(), claims.as_bytes())

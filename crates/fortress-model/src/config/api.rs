@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    Api, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamTls,
+    Api, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamIdentity, UpstreamTls,
     reader::{Entry, Fields, PathUse, Reader},
     scalar::{self, Wildcard},
     settings::Level,
@@ -51,6 +51,9 @@ impl Reader<'_> {
         let upstream = fields
             .get("upstream")
             .and_then(|entry| self.upstream(&entry));
+        let resource = fields
+            .get("resource")
+            .and_then(|entry| self.resource(&entry));
         let security = fields
             .get("security")
             .map(|entry| self.security(&entry, identities))
@@ -84,7 +87,9 @@ impl Reader<'_> {
                 tls: UpstreamTls::default(),
                 timeouts: Timeouts::default(),
                 http2: false,
+                identity: UpstreamIdentity::default(),
             }),
+            resource,
             security,
             settings,
             operations,
@@ -119,6 +124,17 @@ impl Reader<'_> {
         }
     }
 
+    /// RFC 9728, section 1.2: a URL without a fragment; here without a query either.
+    fn resource(&mut self, entry: &Entry<'_>) -> Option<Spanned<String>> {
+        let url = self.https_url(entry)?;
+        if url.value.contains('?') {
+            let message = format!("`{}` has a query", entry.path);
+            self.error(url.span, message, "write it without `?`");
+            return None;
+        }
+        Some(url)
+    }
+
     /// The inner `None` is `spec: none`.
     fn spec(&mut self, entry: &Entry<'_>) -> Option<Option<Spanned<PathBuf>>> {
         if entry.node.as_str() == Some("none") {
@@ -149,6 +165,7 @@ impl Reader<'_> {
                 tls: UpstreamTls::default(),
                 timeouts: Timeouts::default(),
                 http2: false,
+                identity: UpstreamIdentity::default(),
             });
         }
         let fields = self.fields(entry)?;
@@ -158,6 +175,9 @@ impl Reader<'_> {
             .map(|entry| (self.upstream_tls(&entry), entry.place));
         let timeouts = fields.get("timeouts").map(|entry| self.timeouts(&entry));
         let http2 = fields.get("http2").map(|entry| self.boolean(&entry));
+        let identity = fields
+            .get("identity")
+            .map(|entry| self.upstream_identity(&entry));
         let endpoints = endpoints.flatten()?;
         if let Some((_, place)) = &tls
             && !endpoints.iter().any(|endpoint| endpoint.url.value.tls)
@@ -180,6 +200,11 @@ impl Reader<'_> {
             http2: match http2 {
                 Some(http2) => http2?,
                 None => false,
+            },
+            // INVARIANT: a wrong choice must not become the one that forwards credentials.
+            identity: match identity {
+                Some(identity) => identity?,
+                None => UpstreamIdentity::default(),
             },
         })
     }

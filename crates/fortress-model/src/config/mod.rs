@@ -8,21 +8,33 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 mod api;
 mod bound_keys;
+mod caller;
 mod identity;
+mod identity_keys;
 mod json_schema;
 mod keys;
 mod listen;
 mod load;
 mod reader;
+mod references;
 mod scalar;
+mod secrets;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod waf;
 mod waf_keys;
 
+pub use caller::{
+    ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
+    Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
+    KeySource, Login, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
+    WebhookPreset, WhichTokens,
+};
 pub use json_schema::json_schema;
-pub use load::{load, load_partly};
+pub use load::{load, load_partly, load_partly_with, load_with};
+pub use references::{References, VaultReference};
+pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
@@ -48,12 +60,18 @@ pub struct Config {
     pub apis: Vec<Api>,
     /// Who vouches for callers.
     pub identity: Vec<Identity>,
+    /// How the gateway signs what it says to upstreams.
+    pub internal_tokens: InternalTokens,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
     pub directory: PathBuf,
+    /// A hash of what commands and the vault gave, to see by whether it changed.
+    pub asked: u64,
+    /// The vault that `vault:` references are asked of.
+    pub vault: Option<VaultSettings>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }
@@ -104,6 +122,8 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// The lowest version spoken.
     pub minimum: TlsVersion,
+    /// Asks clients for certificates.
+    pub clients: Option<Clients>,
 }
 
 /// A certificate chain and its key, as files in PEM.
@@ -135,7 +155,7 @@ pub struct Hsts {
 }
 
 /// An address block.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Network {
     /// Any address of it.
     pub address: std::net::IpAddr,
@@ -160,6 +180,21 @@ impl Network {
     }
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl std::str::FromStr for Network {
+    /// What to write instead.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        scalar::network(text)
+    }
+}
+
 /// One API.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -174,6 +209,8 @@ pub struct Api {
     pub base_path: Option<Spanned<String>>,
     /// Where its requests go.
     pub upstream: Upstream,
+    /// Its URL as clients know it (RFC 9728, section 1.2).
+    pub resource: Option<Spanned<String>>,
     /// Security scheme of the description → entry of `identity`.
     pub security: Vec<(Spanned<String>, Spanned<String>)>,
     /// What is said of the whole API.
@@ -193,6 +230,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Speak HTTP/2 to it: over TLS by ALPN, in plain text by prior knowledge (`http2: true`).
     pub http2: bool,
+    /// What it is told of the caller.
+    pub identity: UpstreamIdentity,
 }
 
 /// One upstream address.
@@ -264,8 +303,8 @@ pub struct Settings {
     pub cookies: Option<Cookies>,
     /// Undeclared properties of responses.
     pub responses_undeclared: Option<ResponseUndeclared>,
-    /// Scopes demanded beside the description's.
-    pub require_scopes: Vec<String>,
+    /// What a caller must have beside the description's scopes.
+    pub require: Require,
     /// The rule engine.
     pub waf: WafPatch,
 }
@@ -302,36 +341,6 @@ pub enum ResponseUndeclared {
     Refuse,
     /// Passes.
     Allow,
-}
-
-/// An entry of `identity`.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its key.
-    pub name: Spanned<String>,
-    /// `iss`, compared exactly.
-    pub issuer: Spanned<String>,
-    /// Where its keys are.
-    pub jwks: Spanned<JwksSource>,
-    /// One of them must be in `aud`.
-    pub audience: Vec<String>,
-    /// Algorithms accepted; empty for what the keys allow.
-    pub algorithms: Vec<Spanned<String>>,
-    /// Tolerance for `exp` and `nbf`.
-    pub leeway: Duration,
-    /// Demanded `typ`, such as `at+jwt`.
-    pub token_type: Option<String>,
-    /// Claim, as a dotted path, that holds the scopes (default: `scope`, then `scp`).
-    pub scope_claim: Option<String>,
-}
-
-/// Where a key set comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum JwksSource {
-    /// A file, watched.
-    File(PathBuf),
-    /// An https URL, or http on loopback.
-    Url(String),
 }
 
 /// Where requests are recorded.

@@ -3,10 +3,11 @@
 //!
 //! Deliberately not here: which of several sayings is the nearest.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, hash::DefaultHasher, path::PathBuf};
 
 use super::{
-    BoundSetting, BoundsPatch, Cookies, RequestUndeclared, ResponseUndeclared, Settings, Spanned,
+    BoundSetting, BoundsPatch, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
+    Spanned,
     keys::{EXTENSION, Kind, bound},
     reader::{Entry, Fields, Reader},
 };
@@ -25,7 +26,9 @@ use crate::{
 pub fn settings(node: &Node) -> (Settings, Vec<Diagnostic>) {
     static KIND: Kind = Kind::Block(&EXTENSION);
     let mut reader = Reader {
-        environment: None,
+        references: None,
+        vault: None,
+        asked: DefaultHasher::new(),
         directory: PathBuf::new(),
         files: Vec::new(),
         diagnostics: Vec::new(),
@@ -105,9 +108,8 @@ impl Reader<'_> {
             }
             if let Some(entry) = fields.get("require")
                 && let Some(require) = self.fields(&entry)
-                && let Some(entry) = require.get("scope")
             {
-                settings.require_scopes = self.scopes(&entry);
+                settings.require = self.require(&require);
             }
         }
         settings
@@ -155,8 +157,24 @@ impl Reader<'_> {
         }
     }
 
+    fn require(&mut self, fields: &Fields<'_>) -> Require {
+        Require {
+            scopes: fields.get("scope").map(|entry| self.scopes(&entry)),
+            roles: fields.get("role").map(|entry| self.texts(&entry)),
+            certificate: fields
+                .get("certificate")
+                .and_then(|entry| self.boolean(&entry)),
+            // They stand in challenges, in quotes, as scopes do (RFC 9470, section 3).
+            acr: fields.get("acr").map(|entry| self.scopes(&entry)),
+            max_age: fields
+                .get("max_age")
+                .and_then(|entry| self.duration(&entry)),
+            dpop: fields.get("dpop").and_then(|entry| self.boolean(&entry)),
+        }
+    }
+
     /// Scopes (RFC 6749, section 3.3): no spaces, quotes or backslashes.
-    fn scopes(&mut self, entry: &Entry<'_>) -> Vec<String> {
+    pub(super) fn scopes(&mut self, entry: &Entry<'_>) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let mut scopes = Vec::new();
         for item in self.items(entry) {

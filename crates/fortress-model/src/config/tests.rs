@@ -5,8 +5,10 @@ use std::{fs, path::PathBuf, time::Duration};
 use proptest::prelude::*;
 
 use super::{
-    Config, Cookies, Http2, JournalSink, JwksSource, RequestUndeclared, ResponseUndeclared, Serve,
-    TlsVersion, json_schema, load, load_partly, settings,
+    Config, Cookies, Demand, Dpop, Forward, Http2, IdentityKind, JournalSink, JwksSource,
+    KeySource, PrincipalField, References, RequestUndeclared, ResponseUndeclared, Serve,
+    TlsVersion, VaultAuth, VaultReference, VaultSettings, WebhookPreset, WhichTokens, json_schema,
+    load, load_partly, load_with, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -14,6 +16,7 @@ use crate::{
     decision::Mode,
     diagnostic::{Diagnostic, Severity},
     document::{Format, Sources, read},
+    secret::Secret,
 };
 
 /// Every key once.
@@ -53,6 +56,13 @@ fn idp(fragment: &str) -> String {
     root(&format!("identity:\n  idp: {{ {fragment} }}"))
 }
 
+/// What the upstream is told of callers.
+fn told(fragment: &str) -> String {
+    api(&format!(
+        "upstream: {{ endpoints: [{{ url: http://127.0.0.1:1 }}], identity: {{ {fragment} }} }}"
+    ))
+}
+
 /// An identity that lacks nothing.
 fn full_idp(fragment: &str) -> String {
     idp(&format!(
@@ -69,6 +79,8 @@ fn environment(name: &str) -> Option<String> {
         "PEM" => Some("-----BEGIN PRIVATE KEY-----\nhunter2".into()),
         "BAD" => Some("hunter2".into()),
         "EMPTY" => Some(String::new()),
+        "SECRET" => Some("from env".into()),
+        "LONG_SECRET" => Some("from an environment with many bytes".into()),
         _ => None,
     }
 }
@@ -174,7 +186,7 @@ fn every_key_of_an_api_is_understood() {
     assert!(health.1.public.as_ref().unwrap().value);
     assert_eq!(post.1.requests_undeclared, Some(RequestUndeclared::Allow));
     assert_eq!(post.1.cookies, Some(Cookies::Drop));
-    assert_eq!(admin.1.require_scopes, ["a", "b"]);
+    assert_eq!(admin.1.require.scopes(), ["a", "b"]);
     assert_eq!(admin.1.mode, Some(Mode::Off));
     assert_eq!(
         admin.1.responses_undeclared,
@@ -186,19 +198,70 @@ fn every_key_of_an_api_is_understood() {
 #[test]
 fn every_key_of_an_identity_is_understood() {
     let config = fine(WHOLE);
-    let idp = &config.identity[0];
+    let issuer = |index: usize| config.identity[index].issuer().unwrap();
+    let idp = issuer(0);
     assert_eq!(idp.issuer.value, "https://from.file");
+    let KeySource::Jwks(jwks) = &idp.keys else {
+        panic!()
+    };
     assert_eq!(
-        idp.jwks.value,
+        jwks.value,
         JwksSource::Url("https://idp.example.com/keys?v=1".into())
     );
     assert_eq!(
-        (idp.leeway, config.identity[1].leeway),
+        (idp.leeway, issuer(1).leeway),
         (Duration::ZERO, Duration::from_secs(30))
     );
-    assert_eq!(idp.scope_claim.as_deref(), Some("realm.scopes"));
+    assert_eq!(idp.claims.scope.as_deref(), Some("realm.scopes"));
+    assert_eq!(idp.claims.tenant.as_deref(), Some("org_id"));
+    assert_eq!(idp.certificate_bound, Demand::Required);
+    assert_eq!(idp.dpop.mode, Demand::Required);
+    assert_eq!(issuer(1).dpop, Dpop::default());
+    let introspection = idp.introspection.as_ref().unwrap();
+    assert_eq!(introspection.tokens, WhichTokens::All);
+    assert_eq!(introspection.client_secret.expose(), "from env");
+    let other = issuer(2);
+    assert!(matches!(other.keys, KeySource::Discovery));
+    assert_eq!(
+        (other.dpop.mode, other.dpop.window, other.dpop.nonce),
+        (Demand::Accepted, Duration::from_secs(30), true)
+    );
+    let login = other.login.as_ref().unwrap();
+    assert_eq!((login.path.as_str(), login.scopes.len()), ("/account", 2));
+    assert!(matches!(issuer(3).keys, KeySource::Secret(_)));
+    let kinds: Vec<_> = config.identity.iter().skip(4).collect();
+    assert!(matches!(&kinds[0].kind, IdentityKind::ApiKey(keys)
+        if keys.header.as_ref().unwrap().value == "x-api-key"));
+    assert!(matches!(&kinds[1].kind, IdentityKind::Certificate(of) if of.san.len() == 2));
+    assert!(matches!(&kinds[2].kind, IdentityKind::Basic(basic)
+        if basic.cache == Duration::from_secs(30)));
+    assert!(matches!(&kinds[3].kind, IdentityKind::Signature(of)
+        if of.replay && of.components.len() == 2));
+    assert!(matches!(&kinds[4].kind, IdentityKind::Webhook(hook)
+        if hook.preset == Some(WebhookPreset::Github) && hook.secrets.len() == 1));
     assert!(matches!(config.journal[0], JournalSink::File(_)));
     assert!(matches!(config.journal[1], JournalSink::Stdout));
+}
+
+#[test]
+fn every_key_of_what_upstreams_are_told_is_understood() {
+    let config = fine(WHOLE);
+    let told = &config.apis[0].upstream.identity;
+    assert_eq!(told.forward, Forward::InternalJwt);
+    assert_eq!(told.headers[0].0.value, "x-user-id");
+    assert_eq!(told.headers[1].1, PrincipalField::Claim("org.name".into()));
+    assert_eq!(told.lifetime, Some(Duration::from_secs(30)));
+    assert_eq!(config.apis[1].upstream.identity.forward, Forward::Token);
+    let exchanged = &config.apis[2].upstream.identity;
+    assert_eq!(exchanged.forward, Forward::Exchange);
+    assert_eq!(exchanged.exchange.as_ref().unwrap().scopes, ["a"]);
+    assert_eq!(config.internal_tokens.issuer, "edge");
+    let Serve::Apis { tls: Some(tls), .. } = &config.listen[0].serve else {
+        panic!()
+    };
+    let clients = tls.clients.as_ref().unwrap();
+    assert_eq!((clients.ca.len(), clients.crl.len()), (2, 1));
+    assert!(clients.required);
 }
 
 #[test]
@@ -329,18 +392,16 @@ fn mistakes_are_told_all_at_once_and_in_order() {
         (5, "`a b` is not a name for an API"),
         (5, "`apis.a b` has no `upstream`"),
         (7, "`identity.idp` has no `issuer`"),
-        (7, "`identity.idp` has no `jwks`"),
-        (7, "`identity.idp` has no `audience`"),
         (7, "unknown key `isuer` in `identity.idp`"),
         (8, "unknown key `isten`"),
     ];
     assert_eq!(lines, expect);
     assert_eq!(
-        diagnostics[8].help.as_deref(),
+        diagnostics[6].help.as_deref(),
         Some("did you mean `issuer`?")
     );
     assert_eq!(
-        diagnostics[9].help.as_deref(),
+        diagnostics[7].help.as_deref(),
         Some("did you mean `listen`?")
     );
 }
@@ -405,6 +466,7 @@ fn place_fragment(place: &str, fragment: &str) -> String {
         "undescribed" => undescribed(fragment),
         "operation" => operation(fragment),
         "idp" => idp(fragment),
+        "told" => told(fragment),
         "full_idp" => full_idp(fragment),
         "file" => fragment.replace("\\n", "\n"),
         _ => panic!("`{place}` is no place for a fragment"),
@@ -525,7 +587,7 @@ fn extensions_of_a_description() {
     );
     assert!(found.public.unwrap().value);
     assert_eq!(found.mode, Some(Mode::Monitor));
-    assert_eq!(found.require_scopes, ["a"]);
+    assert_eq!(found.require.scopes(), ["a"]);
     extension("publik: true", &["unknown key `publik` in `x-fortress`"]);
     extension(
         "bounds: { head: 1KiB }",
@@ -579,7 +641,9 @@ fn the_schema_is_json_and_knows_the_keys() {
     let found = path.iter().try_fold(&schema, |node, key| node.get(key));
     assert_eq!(
         found.and_then(|node| node.as_str()),
-        Some("The token's `iss`, compared exactly.")
+        Some(
+            "The token's `iss`, compared exactly. Without `jwks` its keys are discovered from this URL."
+        )
     );
     assert!(schema.get("properties").unwrap().get("store").is_none());
 }
@@ -602,4 +666,90 @@ proptest! {
         let has_error = diagnostics.iter().any(|found| found.severity == Severity::Error);
         prop_assert_eq!(config.is_none(), has_error);
     }
+}
+
+/// A machine with credentials of systemd, on which one command can be run.
+struct Machine(String);
+
+impl References for Machine {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "CREDENTIALS_DIRECTORY").then(|| self.0.clone())
+    }
+
+    fn run(&self, command: &[&str]) -> Result<Secret<String>, String> {
+        match command {
+            ["tell", "issuer", "a=b"] => Ok(Secret::new("https://from.command".into())),
+            _ => Err("the command failed with status 1".into()),
+        }
+    }
+
+    fn vault(
+        &self,
+        vault: &VaultSettings,
+        reference: &VaultReference<'_>,
+    ) -> Result<Secret<String>, String> {
+        let VaultAuth::Token(token) = &vault.auth else {
+            return Err("another way".into());
+        };
+        match (token.expose().as_str(), reference.path) {
+            ("https://from.systemd", "a/b") => Ok(Secret::new("https://from.vault".into())),
+            _ => Err("the vault has no such value".into()),
+        }
+    }
+}
+
+#[test]
+fn values_come_from_commands_and_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = tempfile::tempdir().unwrap();
+    let credential = credentials.path().join("issuer");
+    fs::write(&credential, "https://from.systemd\n").unwrap();
+    let machine = Machine(credentials.path().display().to_string());
+    let path = directory.path().join("fortress.yaml");
+    let load = |reference: &str| {
+        let text = format!(
+            "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis: {{ a: {{ spec: none, upstream: \"{reference}\" }} }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        load_with(&path, &machine)
+    };
+    let host = |reference: &str| {
+        let config = load(reference).0.expect("a configuration");
+        config.apis[0].upstream.endpoints[0].url.value.host.clone()
+    };
+    assert_eq!(host("exec:tell  issuer a=b"), "from.command");
+    assert_eq!(host("file:$CREDENTIALS_DIRECTORY/issuer"), "from.systemd");
+    let config = load("file:$CREDENTIALS_DIRECTORY/issuer").0.unwrap();
+    assert!(config.files.contains(&credential), "it is watched");
+    // `secrets` is read first, wherever it stands.
+    let with_vault = |reference: &str| {
+        let text = format!(
+            "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis: {{ a: {{ spec: none, upstream: \"{reference}\" }} }}\nsecrets: {{ vault: {{ address: https://vault.example, auth: {{ token: file:$CREDENTIALS_DIRECTORY/issuer }} }} }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        load_with(&path, &machine)
+    };
+    let (config, _, _) = with_vault("vault:secret/a/b#c");
+    let config = config.expect("a configuration");
+    assert_eq!(
+        config.apis[0].upstream.endpoints[0].url.value.host,
+        "from.vault"
+    );
+    assert_ne!(
+        config.asked,
+        with_vault("http://127.0.0.1").0.unwrap().asked
+    );
+    let (config, _, diagnostics) = with_vault("vault:secret/a/c#c");
+    assert!(config.is_none());
+    assert!(
+        format!("{diagnostics:?}").contains("has no such value"),
+        "{diagnostics:?}"
+    );
+    let (config, _, diagnostics) = load("exec:tell something");
+    assert!(config.is_none());
+    let shown = format!("{diagnostics:?}");
+    assert!(
+        shown.contains("failed with status 1") && !shown.contains("from.command"),
+        "{shown}"
+    );
 }

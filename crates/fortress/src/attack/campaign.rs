@@ -14,12 +14,14 @@ use fortress_audit::attack::{Credential, Subject, Tokens, Wrong};
 use fortress_gateway::{Compiled, Exposed, KeyRing, compile};
 use fortress_model::{
     Bounds, Diagnostic, Severity,
-    config::{self, Api, Config, Cookies, JwksSource, RequestUndeclared, Serve},
+    config::{self, Api, Config, Cookies, JwksSource, KeySource, RequestUndeclared, Serve},
 };
 use fortress_spec::Policy;
 
 use super::Flags;
-use crate::{check::readable, command::Usage, demo::state::State, environment};
+use crate::{
+    check::readable, command::Usage, demo::state::State, environment, references::Machine,
+};
 
 /// What is attacked.
 pub(super) struct Campaign {
@@ -119,7 +121,7 @@ fn given(flags: &Flags, tokens: &mut Tokens) -> Result<()> {
 /// A configuration without errors: one that has any is not what runs.
 fn sound(path: &Path) -> Result<(Config, Compiled)> {
     readable(path)?;
-    let (config, mut sources, _) = config::load(path, &environment::variable);
+    let (config, mut sources, _) = config::load_with(path, &Machine::default());
     let Some(config) = config else {
         anyhow::bail!(
             "`{}` has errors; see them with `fortress check {0}`",
@@ -164,9 +166,13 @@ fn keys(config: &Config) -> Option<String> {
     config
         .identity
         .iter()
-        .find_map(|identity| match &identity.jwks.value {
-            JwksSource::File(path) => std::fs::read_to_string(path).ok(),
-            JwksSource::Url(_) => None,
+        .filter_map(|identity| identity.issuer())
+        .find_map(|issuer| match &issuer.keys {
+            KeySource::Jwks(jwks) => match &jwks.value {
+                JwksSource::File(path) => std::fs::read_to_string(path).ok(),
+                JwksSource::Url(_) => None,
+            },
+            KeySource::Discovery | KeySource::Secret(_) => None,
         })
 }
 

@@ -1,0 +1,306 @@
+//! The entries of `identity`, compiled: for each kind of credential what its guard needs.
+//!
+//! Deliberately not here: which operation accepts which entry (`access`).
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use fortress_auth::{
+    Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, Revocations,
+    SymmetricKey, Verifier, client_authorization,
+};
+use fortress_model::{
+    Diagnostic, Secret,
+    config::{
+        ClaimPaths, Config, Demand, Identity, IdentityKind, Introspection, Issuer, JwksSource,
+        KeySource, Spanned, WhichTokens,
+    },
+};
+use tokio::sync::Semaphore;
+
+use crate::keys::{KeyRing, Keys, Memory, Source, Spans};
+
+/// Questions to one issuer that may be under way at once.
+const QUESTIONS: usize = 64;
+
+/// An entry of `identity`, compiled.
+#[derive(Debug)]
+pub(crate) struct IdentityPlan {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: CredentialKind,
+}
+
+/// What is judged, and by what.
+#[derive(Debug)]
+pub(crate) enum CredentialKind {
+    /// Tokens of an issuer.
+    Token(Box<TokenPlan>),
+}
+
+/// An issuer of tokens.
+#[derive(Debug)]
+pub(crate) struct TokenPlan {
+    pub(crate) verifier: Verifier,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) revocations: Arc<ArcSwap<Revocations>>,
+    pub(crate) claims: ClaimPaths,
+    /// `None` where proofs of possession are off.
+    pub(crate) dpop: Option<DpopPlan>,
+    /// Each token must be bound to a certificate.
+    pub(crate) certificate_bound: bool,
+    pub(crate) introspection: Option<IntrospectionPlan>,
+}
+
+/// Proofs of possession.
+#[derive(Debug)]
+pub(crate) struct DpopPlan {
+    pub(crate) proofs: Dpop,
+    /// Each token must be bound to a key.
+    pub(crate) required: bool,
+    /// A proof must hold a nonce of ours.
+    pub(crate) nonce: bool,
+}
+
+/// How an issuer is asked about tokens.
+#[derive(Debug)]
+pub(crate) struct IntrospectionPlan {
+    pub(crate) introspector: Introspector,
+    /// As configured; else it is discovered.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) authorization: Secret<String>,
+    pub(crate) tokens: WhichTokens,
+    pub(crate) timeout: Duration,
+    pub(crate) signed: bool,
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// Bounds the questions that are under way.
+    pub(crate) under_way: Semaphore,
+    /// The issuer failed, and is left alone until then (nanoseconds since the epoch).
+    pub(crate) left_alone: AtomicU64,
+}
+
+impl CredentialKind {
+    /// For messages.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "tokens",
+        }
+    }
+}
+
+/// The entries of `identity`.
+pub(super) fn identities(
+    config: &Config,
+    keys: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Arc<IdentityPlan>> {
+    config
+        .identity
+        .iter()
+        .filter_map(|identity| {
+            let kind = kind(identity, keys, diagnostics)?;
+            Some(Arc::new(IdentityPlan {
+                name: identity.name.value.as_str().into(),
+                kind,
+            }))
+        })
+        .collect()
+}
+
+fn kind(
+    identity: &Identity,
+    keys: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<CredentialKind> {
+    let what = match &identity.kind {
+        IdentityKind::Issuer(issuer) => return token(identity, issuer, keys, diagnostics),
+        IdentityKind::ApiKey(_) => "API keys",
+        IdentityKind::Certificate(_) => "client certificates",
+        IdentityKind::Basic(_) => "passwords",
+        IdentityKind::Signature(_) => "message signatures",
+        IdentityKind::Webhook(_) => "signed webhooks",
+    };
+    let message = format!("{what} are not available in this version");
+    diagnostics.push(Diagnostic::error(identity.name.span, message));
+    None
+}
+
+fn token(
+    identity: &Identity,
+    issuer: &Issuer,
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<CredentialKind> {
+    let mut algorithms: Vec<Algorithm> = issuer
+        .algorithms
+        .iter()
+        .filter_map(|name| Algorithm::from_name(&name.value))
+        .collect();
+    let keys = match &issuer.keys {
+        KeySource::Secret(secret) => shared(identity, secret, &mut algorithms, ring, diagnostics)?,
+        KeySource::Jwks(_) | KeySource::Discovery => fetched(issuer, ring, diagnostics)?,
+    };
+    let dpop = (issuer.dpop.mode != Demand::Off).then(|| DpopPlan {
+        proofs: Dpop {
+            past: issuer.dpop.window,
+            ..Dpop::default()
+        },
+        required: issuer.dpop.mode == Demand::Required,
+        nonce: issuer.dpop.nonce,
+    });
+    let unasked = Duration::from_secs(1);
+    let spans = Spans {
+        proof: dpop.as_ref().map_or(unasked, |dpop| dpop.proofs.window()),
+        active: issuer
+            .introspection
+            .as_ref()
+            .map_or(unasked, |asked| asked.cache),
+        inactive: issuer
+            .introspection
+            .as_ref()
+            .map_or(unasked, |asked| asked.negative_cache),
+    };
+    let memory = match ring.memory(&identity.name.value, spans) {
+        Ok(memory) => memory,
+        Err(message) => {
+            diagnostics.push(Diagnostic::error(identity.name.span, message));
+            return None;
+        }
+    };
+    let introspection = match &issuer.introspection {
+        None => None,
+        Some(asked) => Some(introspection(
+            identity,
+            issuer,
+            asked,
+            &algorithms,
+            diagnostics,
+        )?),
+    };
+    let verifier = Verifier::new(Expectations {
+        issuer: issuer.issuer.value.clone(),
+        audience: issuer.audience.clone(),
+        algorithms,
+        leeway: issuer.leeway,
+        token_type: issuer.token_type.clone(),
+        scope_claim: issuer.claims.scope.clone(),
+    });
+    Some(CredentialKind::Token(Box::new(TokenPlan {
+        verifier,
+        keys,
+        memory,
+        revocations: ring.revocations(),
+        claims: issuer.claims.clone(),
+        dpop,
+        certificate_bound: issuer.certificate_bound == Demand::Required,
+        introspection,
+    })))
+}
+
+/// A shared key, for each algorithm that may be meant.
+fn shared(
+    identity: &Identity,
+    secret: &Spanned<Secret<String>>,
+    algorithms: &mut Vec<Algorithm>,
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<Keys>> {
+    // RFC 7518, section 3.2: the shortest key that is taken is one for HS256.
+    if algorithms.is_empty() {
+        algorithms.extend(Algorithm::from_name("HS256"));
+    }
+    let bytes = Secret::new(secret.value.expose().as_bytes().to_vec());
+    let mut keys = Vec::new();
+    for algorithm in algorithms.iter() {
+        match SymmetricKey::new(&bytes, *algorithm, None) {
+            Ok(key) => keys.push(key),
+            Err(error) => {
+                let message = format!("`identity.{}.secret`: {error}", identity.name.value);
+                diagnostics.push(
+                    Diagnostic::error(secret.span, message)
+                        .help("make one: `openssl rand -base64 64`"),
+                );
+                return None;
+            }
+        }
+    }
+    Some(ring.shared(&identity.name.value, JwkSet::symmetric(&keys)))
+}
+
+fn fetched(
+    issuer: &Issuer,
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<Keys>> {
+    let (source, span) = match &issuer.keys {
+        KeySource::Jwks(jwks) => match &jwks.value {
+            JwksSource::File(path) => (Source::File(path.clone()), jwks.span),
+            JwksSource::Url(url) => (Source::Url(url.clone()), jwks.span),
+        },
+        KeySource::Discovery | KeySource::Secret(_) => (
+            Source::Discovery(issuer.issuer.value.clone()),
+            issuer.issuer.span,
+        ),
+    };
+    let ca = issuer.ca.as_ref();
+    match ring.get(&source, ca.map(|ca| ca.value.as_path())) {
+        Ok((keys, left_out)) => {
+            let warnings = left_out.into_iter();
+            diagnostics.extend(warnings.map(|why| Diagnostic::warning(span, why)));
+            Some(keys)
+        }
+        Err(message) => {
+            // A file that cannot be read is either; the message names it.
+            let span = match ca {
+                Some(ca) if !matches!(source, Source::File(_)) => ca.span,
+                Some(_) | None => span,
+            };
+            diagnostics.push(Diagnostic::error(span, message));
+            None
+        }
+    }
+}
+
+fn introspection(
+    identity: &Identity,
+    issuer: &Issuer,
+    asked: &Introspection,
+    algorithms: &[Algorithm],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<IntrospectionPlan> {
+    let name = &identity.name.value;
+    let is_discovered = matches!(issuer.keys, KeySource::Discovery);
+    if asked.endpoint.is_none() && !is_discovered {
+        let message = format!("`identity.{name}.introspection` has no `endpoint`");
+        let help = "add it, or remove `jwks`: both are then discovered from `issuer`";
+        diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
+        return None;
+    }
+    if asked.signed && matches!(issuer.keys, KeySource::Secret(_)) {
+        let message =
+            format!("`identity.{name}.introspection.signed` needs the issuer's public keys");
+        diagnostics.push(Diagnostic::error(identity.name.span, message).help("add `jwks`"));
+        return None;
+    }
+    Some(IntrospectionPlan {
+        introspector: Introspector::new(AnswerExpectations {
+            issuer: issuer.issuer.value.clone(),
+            audience: issuer.audience.clone(),
+            leeway: issuer.leeway,
+            scope_claim: issuer.claims.scope.clone(),
+        }),
+        endpoint: asked.endpoint.clone(),
+        client_id: asked.client_id.clone(),
+        authorization: client_authorization(&asked.client_id, &asked.client_secret),
+        tokens: asked.tokens,
+        timeout: asked.timeout,
+        signed: asked.signed,
+        algorithms: algorithms.to_vec(),
+        under_way: Semaphore::new(QUESTIONS),
+        left_alone: AtomicU64::new(0),
+    })
+}
