@@ -242,6 +242,9 @@ reasons! {
     BodyInvalid = "body.invalid", BAD_REQUEST, Api8;
 
     // ---- inspect: rules
+    /// The body is longer than the rules themselves accept: `SecRequestBodyLimit` or
+    /// `SecRequestBodyNoFilesLimit` in one of their files, with `SecRequestBodyLimitAction Reject`.
+    WafBodyLimit = "waf.body_limit", PAYLOAD_TOO_LARGE, Api4;
     /// The rules did not come to their end within `bounds.inspection`, so what they would have
     /// found is not known.
     ///
@@ -279,6 +282,9 @@ reasons! {
     /// properties does not mend it.
     ResponseInvalid = "response.invalid", BAD_GATEWAY, Api10;
 
+    /// The answer's body is longer than the rules themselves accept: `SecResponseBodyLimit` in one of
+    /// their files, with `SecResponseBodyLimitAction Reject`.
+    WafResponseLimit = "waf.response_limit", BAD_GATEWAY, Api10;
     /// The rules did not come to the end of the upstream's answer within `bounds.inspection`, so what
     /// they would have found is not known.
     ///

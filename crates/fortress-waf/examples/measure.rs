@@ -150,6 +150,7 @@ impl Bench {
                 Verdict::Pass => {}
                 Verdict::Refuse(_) => blocked += 1,
                 Verdict::Exhausted => return Err("the budget is used up".to_owned()),
+                Verdict::TooLarge(_) => return Err("a body is over the rules' limit".to_owned()),
             }
         }
         let spent = processor_time().saturating_sub(before).as_nanos();

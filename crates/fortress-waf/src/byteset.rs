@@ -127,7 +127,16 @@ impl ByteSet {
 
     /// The bytes, ascending.
     pub fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
+        let Self(words) = self;
+        (0..).zip(words).flat_map(|(number, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = u8::try_from(word.trailing_zeros())
+                    .ok()
+                    .filter(|bit| *bit < 64)?;
+                word &= word - 1;
+                Some(number << 6 | bit)
+            })
+        })
     }
 
     /// With each ASCII letter, its other case too.

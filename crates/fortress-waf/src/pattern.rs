@@ -8,6 +8,8 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
+use std::sync::OnceLock;
+
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind};
 
@@ -18,12 +20,13 @@ const PROGRAM_LIMIT: usize = 32 << 20;
 /// The lazy automaton's cache, for each pattern and for each thread that matches at the same time.
 const CACHE_LIMIT: usize = 1 << 20;
 
-/// A regular expression, ready to match and open to analysis.
+/// A regular expression, ready to match.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     /// What decides.
     pub(crate) regex: Regex,
     /// The tree that `regex` was compiled from.
+    #[cfg(test)]
     pub(crate) hir: Hir,
 }
 
@@ -46,29 +49,112 @@ pub(crate) enum Mistake {
 }
 
 impl Pattern {
-    /// Reads a pattern without compiling it. Says whether it matches more than PCRE would: an atomic
-    /// group or possessive quantifier becomes an ordinary one and could not be shown to mean the
-    /// same. A negated operator (`!@rx`) must not use such a pattern, since it would let pass what
-    /// PCRE's meaning stops.
-    pub(crate) fn check(pattern: &[u8]) -> Result<bool, Mistake> {
-        let rewritten = rewrite::rewrite(pattern)?;
-        tree(&rewritten.text, false)?;
-        Ok(!rewritten.possessive.iter().all(gives_nothing_back))
-    }
-
     /// Reads and compiles a pattern with the flags that ModSecurity gives to every one: bytes
     /// instead of characters, and a dot that matches line feeds too.
     pub(crate) fn parse(pattern: &[u8]) -> Result<Self, Mistake> {
+        let read = Read::new(pattern)?;
+        let regex = compile(&read.text)?;
+        Ok(Self {
+            regex,
+            #[cfg(test)]
+            hir: read.hir,
+        })
+    }
+}
+
+/// A pattern that has been read and not been compiled.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    text: String,
+    /// The tree that it means.
+    pub(crate) hir: Hir,
+    /// Whether it matches more than PCRE would: an atomic group or possessive quantifier becomes an
+    /// ordinary one and could not be shown to mean the same. A negated operator (`!@rx`) must not
+    /// use such a pattern, since it would let pass what PCRE's meaning stops.
+    pub(crate) is_widened: bool,
+}
+
+impl Read {
+    /// Reads a pattern.
+    pub(crate) fn new(pattern: &[u8]) -> Result<Self, Mistake> {
         let rewritten = rewrite::rewrite(pattern)?;
         let hir = tree(&rewritten.text, false)?;
-        let regex = RegexBuilder::new(&rewritten.text)
-            .unicode(false)
-            .dot_matches_new_line(true)
-            .size_limit(PROGRAM_LIMIT)
-            .dfa_size_limit(CACHE_LIMIT)
-            .build()
-            .map_err(|error| Mistake::Syntax(last_line(&error)))?;
-        Ok(Self { regex, hir })
+        Ok(Self {
+            is_widened: !rewritten.possessive.iter().all(gives_nothing_back),
+            text: rewritten.text,
+            hir,
+        })
+    }
+
+    /// Puts the compiling off, where it is certain that it will succeed; a pattern that could be too
+    /// large is compiled now.
+    pub(crate) fn defer(self) -> Result<(Deferred, Hir), Mistake> {
+        let regex = OnceLock::new();
+        if size(&self.hir) > PROGRAM_LIMIT {
+            let compiled = compile(&self.text)?;
+            // It is new and nobody else's.
+            let _is_set = regex.set(Some(compiled));
+        }
+        let text = self.text.into();
+        Ok((Deferred { text, regex }, self.hir))
+    }
+}
+
+/// A pattern that is compiled when it is first asked. Of the hundreds of a rule set, benign traffic
+/// asks some tens, and compiling all takes longer, and more memory, than all else that is loaded.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    text: Box<str>,
+    regex: OnceLock<Option<Regex>>,
+}
+
+impl Deferred {
+    /// The compiled pattern. `None` would be a pattern that is too large after all; whoever asks
+    /// must not take that for "does not match".
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&Regex> {
+        self.regex.get_or_init(|| compile(&self.text).ok()).as_ref()
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, Mistake> {
+    RegexBuilder::new(text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .size_limit(PROGRAM_LIMIT)
+        .dfa_size_limit(CACHE_LIMIT)
+        .build()
+        .map_err(|error| Mistake::Syntax(last_line(&error)))
+}
+
+/// Bytes that no program of a pattern exceeds: a state has some 32, a range of a class 8, and the
+/// compiler adds a state or two to each node. Both are taken four times over.
+///
+/// The depth is bounded by the parser's nesting limit.
+fn size(hir: &Hir) -> usize {
+    const STATE: usize = 128;
+    let states = |count: usize| count.saturating_mul(STATE);
+    let all = |parts: &[Hir]| {
+        let sizes = parts.iter().map(size);
+        sizes.fold(states(2), |sum, size| {
+            sum.saturating_add(size).saturating_add(STATE)
+        })
+    };
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => states(2),
+        HirKind::Literal(literal) => states(literal.0.len().saturating_add(2)),
+        HirKind::Class(Class::Bytes(class)) => states(2 + class.ranges().len() / 4),
+        // Of characters, which no pattern here has: up to four bytes each.
+        HirKind::Class(Class::Unicode(class)) => states(class.ranges().len().saturating_mul(64)),
+        HirKind::Repetition(repetition) => {
+            let most = repetition.max.unwrap_or(repetition.min);
+            let times = most.max(repetition.min).saturating_add(1);
+            let times = usize::try_from(times).unwrap_or(usize::MAX);
+            let once = size(&repetition.sub).saturating_add(states(2));
+            once.saturating_mul(times)
+        }
+        HirKind::Capture(capture) => size(&capture.sub).saturating_add(states(2)),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => all(parts),
     }
 }
 

@@ -67,6 +67,9 @@ fn widen(size: u32) -> usize {
     usize::try_from(size).unwrap_or_default()
 }
 
+/// A text of more bytes is not worth as many again for others that may follow.
+const LARGE: usize = 64 << 10;
+
 /// The texts of one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
@@ -113,6 +116,9 @@ impl Store {
     /// Copies `bytes` into the arena.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> Text {
         let start = self.arena.len();
+        if bytes.len() > LARGE {
+            self.arena.reserve_exact(bytes.len());
+        }
         self.arena.extend_from_slice(bytes);
         self.since(start)
     }

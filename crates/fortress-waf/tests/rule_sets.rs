@@ -131,7 +131,7 @@ fn inspect(engine: &Arc<Engine>, target: &str, body: &str) -> Verdict {
     }
     match transaction.request_head() {
         Verdict::Pass => transaction.request_body(Bytes::copy_from_slice(body.as_bytes())),
-        verdict @ (Verdict::Refuse(_) | Verdict::Exhausted) => verdict,
+        verdict @ (Verdict::Refuse(_) | Verdict::Exhausted | Verdict::TooLarge(_)) => verdict,
     }
 }
 

@@ -20,7 +20,9 @@ use fortress_model::{
 use fortress_waf::{
     builtin,
     engine::{Engine, Screening},
-    seclang::{Action, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder},
+    seclang::{
+        Action, DirectiveKind, Files, Mistake, Piece, Ruleset, RulesetBuilder, Selector, Variable,
+    },
 };
 
 /// Bytes of one file of rules or of words for them.
@@ -374,13 +376,44 @@ fn exclusions(ruleset: &Ruleset, settings: &WafSettings, told: &mut Told<'_>) ->
             text.push_str(&match &exclusion.value.parameter {
                 None => format!("SecRuleRemoveById {id}\n"),
                 Some(parameter) => {
-                    let targets = targets(parameter);
+                    let mut targets = targets(parameter);
+                    if matches!(parameter, Parameter::Cookie(_)) {
+                        targets.push_str(carrier(ruleset, id));
+                    }
                     format!("SecRuleUpdateTargetById {id} \"{targets}\"\n")
                 }
             });
         }
     }
     sound.then_some(text)
+}
+
+/// The field that carries all cookies, for a rule that looks at it besides each cookie: one that is
+/// left out for a cookie must not find it there. It still looks at the other cookies, and in the
+/// field's place at the names of all.
+fn carrier(ruleset: &Ruleset, id: u64) -> &'static str {
+    let mut links = ruleset.directives().iter().filter_map(|directive| {
+        if let DirectiveKind::Rule(rule) = &directive.kind {
+            rule.links.first()
+        } else {
+            None
+        }
+    });
+    let is_it = |action: &Action| matches!(action, Action::Id(own) if *own == id);
+    let link = links.find(|link| link.actions.iter().any(is_it));
+    let looks = |variable| {
+        let mut targets = link.into_iter().flat_map(|link| &link.targets);
+        targets.any(|target| {
+            target.variable == variable && target.selector == Selector::All && !target.excluded
+        })
+    };
+    if !looks(Variable::RequestHeaders) || !looks(Variable::RequestCookies) {
+        ""
+    } else if looks(Variable::RequestCookiesNames) {
+        "|!REQUEST_HEADERS:Cookie"
+    } else {
+        "|!REQUEST_HEADERS:Cookie|REQUEST_COOKIES_NAMES"
+    }
 }
 
 fn ids_and_tags(ruleset: &Ruleset) -> Vec<(u64, Vec<String>)> {
@@ -409,7 +442,7 @@ fn ids_and_tags(ruleset: &Ruleset) -> Vec<(u64, Vec<String>)> {
         .collect()
 }
 
-/// What a parameter is called where rules look for it.
+/// What a parameter is called where rules look for it, or for its name.
 fn targets(parameter: &Parameter) -> String {
     let all = |names: &[&str], selector: &str| {
         let targets: Vec<String> = names
@@ -419,9 +452,18 @@ fn targets(parameter: &Parameter) -> String {
         targets.join("|")
     };
     match parameter {
-        Parameter::Query(name) => all(&["ARGS", "ARGS_GET"], &selector(name)),
-        Parameter::Header(name) => all(&["REQUEST_HEADERS"], &selector(name)),
-        Parameter::Cookie(name) => all(&["REQUEST_COOKIES"], &selector(name)),
+        Parameter::Query(name) => all(
+            &["ARGS", "ARGS_GET", "ARGS_NAMES", "ARGS_GET_NAMES"],
+            &selector(name),
+        ),
+        Parameter::Header(name) => all(
+            &["REQUEST_HEADERS", "REQUEST_HEADERS_NAMES"],
+            &selector(name),
+        ),
+        Parameter::Cookie(name) => all(
+            &["REQUEST_COOKIES", "REQUEST_COOKIES_NAMES"],
+            &selector(name),
+        ),
         Parameter::Path => {
             let whole = all(
                 &[
@@ -434,7 +476,10 @@ fn targets(parameter: &Parameter) -> String {
                 "",
             );
             // The values of its parameters are arguments.
-            let values = all(&["ARGS", "ARGS_GET"], r":/^path\./");
+            let values = all(
+                &["ARGS", "ARGS_GET", "ARGS_NAMES", "ARGS_GET_NAMES"],
+                r":/^path\./",
+            );
             format!("{whole}|{values}")
         }
         // A field of a form has its name; a property of JSON has the way to it, and an item of an
@@ -443,7 +488,15 @@ fn targets(parameter: &Parameter) -> String {
             let steps: Vec<String> = name.split('.').map(literal).collect();
             let steps = steps.join(r"(?:\.[0-9]+)*\.");
             let selector = format!(r":/^(?:json\.(?:[0-9]+\.)*)?{steps}(?:\.[0-9]+)*$/");
-            all(&["ARGS", "ARGS_POST", "FILES"], &selector)
+            let names = [
+                "ARGS",
+                "ARGS_POST",
+                "FILES",
+                "ARGS_NAMES",
+                "ARGS_POST_NAMES",
+                "FILES_NAMES",
+            ];
+            all(&names, &selector)
         }
     }
 }

@@ -18,7 +18,9 @@ use std::{
 use bytes::Bytes;
 use fortress_model::{Decision, Denial, Mode, Reason, decision::RulesRecord};
 use fortress_spec::{Operation, parameter::Location};
-use fortress_waf::engine::{Engine, Memory, Opening, Refusal, RefusalKind, Transaction, Verdict};
+use fortress_waf::engine::{
+    Engine, Limit, Memory, Opening, Refusal, RefusalKind, TooLarge, Transaction, Verdict,
+};
 use http::{HeaderName, header};
 
 use percent_encoding::percent_decode_str;
@@ -259,7 +261,7 @@ impl Run {
     /// The whole body, decoded. `proven` are the stretches that the description proved harmless.
     ///
     /// # Errors
-    /// `waf.*`, and `body.malformed` for what the rules cannot read.
+    /// `waf.*`, `waf.body_limit` among them, and `body.malformed` for what the rules cannot read.
     pub(crate) fn body(
         &mut self,
         decision: &mut Decision,
@@ -281,7 +283,7 @@ impl Run {
     /// must not cost the rest. A body that is not held is not searched.
     ///
     /// # Errors
-    /// `waf.response_score`, `waf.response_exhausted`.
+    /// `waf.response_score`, `waf.response_exhausted`, `waf.response_limit`.
     pub(crate) fn answer(&mut self, decision: &mut Decision, reply: &Reply) -> Result<(), Denial> {
         let transaction = &mut self.transaction;
         transaction.response_line(reply.status.as_u16(), decision.version.as_bytes());
@@ -318,7 +320,12 @@ impl Run {
     ) -> Result<(), Denial> {
         self.record(decision, query);
         match verdict {
-            Verdict::Pass => Ok(()),
+            Verdict::Pass => match self.transaction.too_large() {
+                // Their own mode (`SecRuleEngine DetectionOnly`) is to tell.
+                Some(body) => too_large(decision, Mode::Monitor, body),
+                None => Ok(()),
+            },
+            Verdict::TooLarge(body) => too_large(decision, self.rules.mode, body),
             Verdict::Refuse(refusal) => {
                 let (reason, detail) = refused(decision, &refusal, message);
                 decision.refuse_under(self.rules.mode, reason, detail)
@@ -380,6 +387,25 @@ impl Run {
             }
         }
     }
+}
+
+/// What is longer than the rules' own settings accept was not looked at.
+fn too_large(decision: &mut Decision, mode: Mode, body: TooLarge) -> Result<(), Denial> {
+    let TooLarge {
+        limit,
+        most,
+        length,
+    } = body;
+    let (reason, what) = match limit {
+        Limit::Request => (Reason::WafBodyLimit, "the body has"),
+        Limit::WithoutFiles => (Reason::WafBodyLimit, "without its files the body has"),
+        Limit::Response => (Reason::WafResponseLimit, "the answer's body has"),
+    };
+    let detail = format!(
+        "{what} {length} bytes, and the rules accept {most} (`{}`)",
+        limit.word()
+    );
+    decision.refuse_under(mode, reason, detail)
 }
 
 /// How much the client said that its body would be.

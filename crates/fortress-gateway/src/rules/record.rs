@@ -170,20 +170,20 @@ pub fn parameter(variable: &str, query: Option<&str>) -> Option<Parameter> {
         return None;
     }
     match collection {
-        "ARGS" | "ARGS_GET"
+        "ARGS" | "ARGS_GET" | "ARGS_NAMES" | "ARGS_GET_NAMES"
             if name.starts_with(PATH_ARGUMENT)
                 && !query.is_some_and(|query| has_name(query, name)) =>
         {
             Some(Parameter::Path)
         }
-        "ARGS_GET" => Some(Parameter::Query(name.to_owned())),
-        "ARGS_POST" | "FILES" => body(name),
-        "ARGS" if query.is_some_and(|query| has_name(query, name)) => {
+        "ARGS_GET" | "ARGS_GET_NAMES" => Some(Parameter::Query(name.to_owned())),
+        "ARGS_POST" | "ARGS_POST_NAMES" | "FILES" | "FILES_NAMES" => body(name),
+        "ARGS" | "ARGS_NAMES" if query.is_some_and(|query| has_name(query, name)) => {
             Some(Parameter::Query(name.to_owned()))
         }
-        "ARGS" => body(name),
-        "REQUEST_HEADERS" => Some(Parameter::Header(name.to_owned())),
-        "REQUEST_COOKIES" => Some(Parameter::Cookie(name.to_owned())),
+        "ARGS" | "ARGS_NAMES" => body(name),
+        "REQUEST_HEADERS" | "REQUEST_HEADERS_NAMES" => Some(Parameter::Header(name.to_owned())),
+        "REQUEST_COOKIES" | "REQUEST_COOKIES_NAMES" => Some(Parameter::Cookie(name.to_owned())),
         _ => None,
     }
 }
@@ -391,7 +391,11 @@ mod tests {
         check_parameter("REQUEST_FILENAME", "", Some("path"));
         check_parameter("REQUEST_URI", "", Some("path"));
         check_parameter("QUERY_STRING", "", None);
-        check_parameter("ARGS_NAMES:q", "q=1", None);
+        check_parameter("ARGS_NAMES:q", "q=1", Some("query.q"));
+        check_parameter("ARGS_NAMES:json.a", "q=1", Some("body.a"));
+        check_parameter("FILES_NAMES:f", "", Some("body.f"));
+        check_parameter("REQUEST_COOKIES_NAMES:a", "", Some("cookie.a"));
+        check_parameter("ARGS_NAMES", "q=1", None);
         check_parameter("TX:1", "", None);
         check_parameter("ARGS:", "", None);
         check_parameter("ARGS:a\nb", "", None);

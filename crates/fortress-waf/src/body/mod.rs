@@ -133,13 +133,17 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    /// Forgets everything, keeping the memory.
-    pub(crate) fn clear(&mut self) {
-        self.arguments.clear();
-        self.files.clear();
-        self.part_headers.clear();
-        self.xml_texts.clear();
-        self.xml_attributes.clear();
+    /// Forgets everything, keeping memory for `keep` values of each kind.
+    pub(crate) fn clear(&mut self, keep: usize) {
+        fn empty<T>(list: &mut Vec<T>, keep: usize) {
+            list.clear();
+            list.shrink_to(keep);
+        }
+        empty(&mut self.arguments, keep);
+        empty(&mut self.files, keep);
+        empty(&mut self.part_headers, keep);
+        empty(&mut self.xml_texts, keep);
+        empty(&mut self.xml_attributes, keep);
         self.last_name = Text::default();
         self.last_filename = Text::default();
         self.flags = Flags::default();

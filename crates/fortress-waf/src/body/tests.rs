@@ -90,7 +90,7 @@ fn clearing_keeps_the_memory() {
         &Limits::default(),
     );
     let capacity = out.arguments.capacity();
-    out.clear();
+    out.clear(usize::MAX);
     store.clear(usize::MAX);
     assert!(out.arguments.is_empty() && out.fault.is_none());
     assert_eq!(out.flags, Flags::default());

@@ -3,7 +3,7 @@
 //! Decoded once, as ModSecurity's `ARGS` are: `%XX` and `+`. An invalid encoding stays as it is.
 //! `%uXXXX` is not decoded here; that is what the transformation `urlDecodeUni` is for.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use super::{Argument, Fault, Limits};
 use crate::store::{Store, Text};
@@ -28,6 +28,12 @@ pub(crate) fn urlencoded(
 ) -> Urlencoded {
     let mut told = Urlencoded::default();
     let mut start = 0;
+    // Vectors that double would take half as much again while they move.
+    let whole = store.get(input);
+    let pairs = memchr_iter(separator, whole).count() + 1;
+    let encoded = memchr2(b'%', b'+', whole).map_or(0, |_| whole.len());
+    out.reserve(pairs.min(limits.arguments.saturating_sub(out.len())));
+    store.reserve(encoded);
     while start < input.len() {
         let rest = store.get(input.part(start, input.len()));
         let length = memchr(separator, rest).unwrap_or(rest.len());

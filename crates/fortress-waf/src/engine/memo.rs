@@ -1,6 +1,9 @@
 //! Transformed values, each made once: rules share chains, and chains share beginnings.
 
-use super::program::{Chains, Node, ROOT};
+use super::{
+    program::{Chains, Node, ROOT},
+    screen::LARGE,
+};
 use crate::{
     prefilter::Alphabet,
     store::{Store, Text},
@@ -23,6 +26,8 @@ pub(super) struct Memo {
     entries: Box<[Entry]>,
     stamp: u32,
     scratch: Vec<u8>,
+    /// A second one, for the steps of a large text.
+    other: Vec<u8>,
 }
 
 impl Default for Memo {
@@ -31,6 +36,7 @@ impl Default for Memo {
             entries: vec![Entry::default(); ENTRIES].into(),
             stamp: 1,
             scratch: Vec::new(),
+            other: Vec::new(),
         }
     }
 }
@@ -46,8 +52,15 @@ impl Memo {
             self.entries.fill(Entry::default());
             self.stamp = 1;
         }
-        if self.scratch.capacity() > KEPT {
-            self.scratch = Vec::new();
+    }
+
+    /// Is ready for another transaction.
+    pub(super) fn reset(&mut self) {
+        self.forget();
+        for scratch in [&mut self.scratch, &mut self.other] {
+            if scratch.capacity() > KEPT {
+                *scratch = Vec::new();
+            }
         }
     }
 
@@ -67,6 +80,9 @@ impl Memo {
         let Some((parent, transformation)) = chains.get(node) else {
             return text;
         };
+        if text.len() > LARGE {
+            return self.large(store, chains, text, node, work);
+        }
         // As long as nothing has changed the text, its alphabet says what can.
         let mut known = None;
         if let Some(alphabet) = alphabet
@@ -97,15 +113,62 @@ impl Memo {
         } else {
             input
         };
+        self.remember(slot, node, text, output);
+        output
+    }
+}
+
+impl Memo {
+    /// The same of a large text: nothing is kept of what lies between.
+    fn large(
+        &mut self,
+        store: &mut Store,
+        chains: &Chains,
+        text: Text,
+        node: Node,
+        work: &mut u64,
+    ) -> Text {
+        let slot = slot(text, node);
+        if let Some(entry) = self.entries.get(slot)
+            && entry.stamp == self.stamp
+            && entry.node == node
+            && entry.input == text
+        {
+            return entry.output;
+        }
+        let mut is_changed = false;
+        for step in chains.chain(node) {
+            let input = if is_changed {
+                &self.scratch
+            } else {
+                store.get(text)
+            };
+            *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
+            self.other.clear();
+            self.other.reserve_exact(step.most(input.len()));
+            if step.apply(input, &mut self.other) {
+                std::mem::swap(&mut self.scratch, &mut self.other);
+                is_changed = true;
+            }
+        }
+        let output = if is_changed {
+            store.add(&self.scratch)
+        } else {
+            text
+        };
+        self.remember(slot, node, text, output);
+        output
+    }
+
+    fn remember(&mut self, slot: usize, node: Node, input: Text, output: Text) {
         if let Some(entry) = self.entries.get_mut(slot) {
             *entry = Entry {
                 stamp: self.stamp,
                 node,
-                input: text,
+                input,
                 output,
             };
         }
-        output
     }
 }
 

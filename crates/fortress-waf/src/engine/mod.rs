@@ -5,6 +5,7 @@
 //! SecLang (`seclang`), files, sockets, clocks and threads.
 
 mod act;
+mod collect;
 mod compile;
 mod look;
 mod memo;
@@ -26,7 +27,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::verdict::{Finding, Matched, Refusal, RefusalKind, Verdict};
+pub use self::verdict::{Finding, Limit, Matched, Refusal, RefusalKind, TooLarge, Verdict};
 use self::{
     program::Program,
     run::{Runner, Running},
@@ -149,7 +150,7 @@ impl Transaction {
             id: state.store.add(opening.id.as_bytes()),
             now: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
-        running.memo.forget();
+        running.memo.reset();
         running.request.reset(&program.request);
         running.response.reset(&program.response);
         running.work = 0;
@@ -248,7 +249,8 @@ impl Transaction {
         runner.phase(Phase::RequestHeaders)
     }
 
-    /// Takes the whole body (which may be empty) and runs the rules of phase 2.
+    /// Takes the whole body (which may be empty) and runs the rules of phase 2; none where it is
+    /// [too large](Verdict::TooLarge).
     pub fn request_body(&mut self, body: Bytes) -> Verdict {
         if !self.runner().is_on() {
             return Verdict::Pass;
@@ -256,6 +258,9 @@ impl Transaction {
         let (program, state) = self.parts();
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         state.read_body(program, body);
+        if let Some(verdict) = state.refused_for_size() {
+            return verdict;
+        }
         state.proven_spans.sort_unstable();
         let mut runner = self.runner();
         runner.run.work = runner.run.work.saturating_add(length);
@@ -268,6 +273,7 @@ impl Transaction {
         let state = &mut self.memory.state;
         state.status = Some(status);
         state.answer_protocol = state.store.add(protocol);
+        state.too_large = None;
         // The response has a budget of its own.
         self.memory.running.work = 0;
     }
@@ -309,16 +315,23 @@ impl Transaction {
     }
 
     /// Takes the response's body and runs the rules of phase 4. Without a body that
-    /// [`Self::wants_response_body`], an empty one is given.
+    /// [`Self::wants_response_body`], an empty one is given. Nothing runs where it is
+    /// [too large](Verdict::TooLarge).
     pub fn response_body(&mut self, body: Bytes) -> Verdict {
         if !self.runner().is_on() {
             return Verdict::Pass;
         }
-        let limit = self.engine.program.settings.response_limit;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let settings = &self.engine.program.settings;
+        let limit = usize::try_from(settings.response_limit).unwrap_or(usize::MAX);
         let state = &mut self.memory.state;
         let body = if body.len() > limit {
             state.outbound_error = true;
+            if settings.response_reject {
+                state.exceed(Limit::Response, settings.response_limit, body.len());
+            }
+            if let Some(verdict) = state.refused_for_size() {
+                return verdict;
+            }
             body.slice(..limit)
         } else {
             body
@@ -336,6 +349,13 @@ impl Transaction {
         self.memory.running.work = 0;
         self.memory.running.undecided = false;
         let _verdict: Verdict = self.runner().phase(Phase::Logging);
+    }
+
+    /// The body that the settings refuse, of the message at hand: what a verdict said, or would have
+    /// said if rules did not only tell (`SecRuleEngine DetectionOnly`).
+    #[must_use]
+    pub fn too_large(&self) -> Option<TooLarge> {
+        self.memory.state.too_large
     }
 
     /// The rules that matched and are to be logged, in order.

@@ -4,13 +4,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use aho_corasick::AhoCorasick;
 use regex::bytes::Regex;
 
 use super::{persist::Kept, screen::ScreenPlan, verdict::RefusalKind};
 use crate::{
     bits::Bits,
-    operator::{ByteRanges, IpNetworks},
+    operator::{ByteRanges, IpNetworks, Phrases},
+    pattern::Deferred,
     prefilter::Alphabet,
     seclang::{
         AllowScope, BodyProcessor, EngineMode, Operator, Phase, Place, Transformation, Variable,
@@ -158,14 +158,13 @@ pub(super) enum Op {
     Always,
     Never,
     Rx(RxPlan),
-    /// A pattern that is compiled only if its rule stays: a constant.
-    Pending(u32),
+    /// A pattern of a rule that may yet be decided while compiling.
+    Pending(Box<Unread>),
     /// A pattern that only a backtracking matcher can decide.
     Backtracking(Box<fancy_regex::Regex>),
     /// A pattern that is known only when the rule runs.
     RxMacro(TemplatePlan),
-    /// The automaton, and the phrases that it was made from.
-    Pm(AhoCorasick, Vec<Vec<u8>>),
+    Pm(Phrases),
     Contains(TemplatePlan),
     ContainsWord(TemplatePlan),
     BeginsWith(TemplatePlan),
@@ -189,10 +188,18 @@ pub(super) enum Op {
     Svnr(Regex),
 }
 
+/// A regular expression that has not been read. One tree at a time is in memory: trees are large.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub(super) text: Box<[u8]>,
+    pub(super) negated: bool,
+    pub(super) place: Place,
+}
+
 /// A regular expression.
 #[derive(Debug)]
 pub(super) struct RxPlan {
-    pub(super) regex: Regex,
+    pub(super) regex: Deferred,
     /// The bytes that a match has at least.
     pub(super) least: usize,
     /// Groups that capture, the whole match among them.
@@ -378,6 +385,12 @@ impl Constants {
         number
     }
 
+    /// No more will be added: what finds them again is not needed any longer.
+    pub(super) fn close(&mut self) {
+        self.numbers = HashMap::new();
+        self.texts.shrink_to_fit();
+    }
+
     pub(super) fn get(&self, number: u32) -> &[u8] {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         self.texts.get(index).map_or(&[], |text| text)
@@ -492,6 +505,8 @@ pub(super) struct Settings {
     pub(super) request_body: bool,
     pub(super) response_body: bool,
     pub(super) request_limit: u64,
+    /// `SecRequestBodyNoFilesLimit`, where it is said.
+    pub(super) no_files_limit: Option<u64>,
     pub(super) request_reject: bool,
     pub(super) response_limit: u64,
     pub(super) response_reject: bool,
@@ -512,6 +527,7 @@ impl Default for Settings {
             request_body: false,
             response_body: false,
             request_limit: 128 << 20,
+            no_files_limit: None,
             request_reject: true,
             response_limit: 512 << 10,
             response_reject: true,

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{
     memo::Memo,
     program::{
-        ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, Skip, Step,
+        ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, RxPlan, Skip, Step,
         TemplatePlan, Val,
     },
     screen::{Screener, Tools, hits_of},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     bits::Bits,
     injection, operator,
-    seclang::{AllowScope, EngineMode, Phase, Variable},
+    seclang::{AllowScope, EngineMode, Phase},
     store::Text,
 };
 
@@ -55,7 +55,9 @@ pub(super) struct Running {
     /// Room to put names and texts together.
     pub(super) naming: Vec<u8>,
     pub(super) expanding: Vec<u8>,
-    items: Vec<Item>,
+    pub(super) items: Vec<Item>,
+    /// Bytes of texts when the phase began.
+    settled: usize,
     spans: [Option<(usize, usize)>; 10],
 }
 
@@ -81,7 +83,7 @@ pub(super) struct Runner<'a> {
 
 /// What asking for one more thing costs besides its bytes.
 const ASKING: u64 = 32;
-/// Memory that the texts made for one rule may leave behind if it did not match.
+/// Memory that the texts made for rules of a phase that did not match may take.
 const LEFTOVER: usize = 256 << 10;
 /// Memory of the texts of a transaction besides its bodies: beyond it the inspection ends, as one
 /// whose budget is spent.
@@ -122,6 +124,7 @@ impl<'a> Runner<'a> {
         let index = super::compile::index_of(phase);
         let program = self.program;
         let steps: &'a [Step] = program.phases.get(index).map_or(&[], |steps| steps);
+        self.run.settled = self.state.store.used();
         self.find_due(phase, index);
         let mut at = 0;
         while let Some(turn) = self.run.due.get(index).and_then(|due| due.next(at))
@@ -202,7 +205,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn is_exhausted(&self) -> bool {
+    pub(super) fn is_exhausted(&self) -> bool {
         self.run.undecided
             || self.run.work > self.run.budget
             || self.state.store.used() > MOST_ARENA
@@ -248,7 +251,8 @@ impl<'a> Runner<'a> {
             None => self.link(rule, link, 0, number),
         });
         let all = begins && links.all(|(index, link)| self.link(rule, link, index, number));
-        if !begins && self.state.store.used() - mark > LEFTOVER {
+        let used = self.state.store.used();
+        if !begins && used > mark && used - self.run.settled.min(used) > LEFTOVER {
             self.state.store.truncate(mark);
             self.run.memo.forget();
         }
@@ -304,124 +308,13 @@ impl<'a> Runner<'a> {
         any
     }
 
-    fn is_proven(&self, bucket: Bucket, text: Text, key: Option<Text>) -> bool {
+    pub(super) fn is_proven(&self, bucket: Bucket, text: Text, key: Option<Text>) -> bool {
         let nothing = self.state.proven_names.is_empty() && self.state.proven_spans.is_empty();
         !nothing && self.state.is_proven(bucket, text, key)
     }
 
-    /// Asks a link about every value that it looks at.
-    fn link(
-        &mut self,
-        rule: &'a RulePlan,
-        link: &'a LinkPlan,
-        index: usize,
-        number: usize,
-    ) -> bool {
-        if link.targets.is_empty() {
-            let item = Item {
-                value: Val::None,
-                variable: Variable::Rule,
-                key: Val::None,
-            };
-            let matches = matches!(link.op, Op::Always) != link.negated;
-            if matches {
-                self.act(link, index, item, ROOT);
-            }
-            return matches;
-        }
-        if let [target] = &*link.targets
-            && link.excluded.is_empty()
-            && self.run.removed_targets.is_empty()
-            && let Some(found) = self.only_item(target)
-        {
-            return found.is_some_and(|item| self.item(link, index, item));
-        }
-        let mut items = std::mem::take(&mut self.run.items);
-        items.clear();
-        self.collect(rule, link, index, number, &mut items);
-        let mut any = false;
-        for item in &items {
-            if self.is_exhausted() {
-                break;
-            }
-            any |= self.item(link, index, *item);
-        }
-        self.run.items = items;
-        any
-    }
-
-    /// The values that a link looks at.
-    fn collect(
-        &mut self,
-        rule: &'a RulePlan,
-        link: &'a LinkPlan,
-        link_index: usize,
-        number: usize,
-        items: &mut Vec<Item>,
-    ) {
-        let skips_proven = rule.is_attack && link_index == 0;
-        for target in &link.targets {
-            let start = items.len();
-            let buckets = Bucket::of(target.variable, &target.selector);
-            for bucket in buckets {
-                for index in 0..self.state.count(*bucket) {
-                    let Some((text, key)) = self.state.value(*bucket, index) else {
-                        continue;
-                    };
-                    if !self.state.selects(&target.selector, *bucket, index, key)
-                        || self.is_taken(link, number, target.variable, (*bucket, index), key)
-                        || !target.counted && skips_proven && self.is_proven(*bucket, text, key)
-                    {
-                        continue;
-                    }
-                    items.push(Item {
-                        value: Val::Text(text),
-                        variable: target.variable,
-                        key: key.map_or(Val::None, Val::Text),
-                    });
-                }
-            }
-            if buckets.is_empty() {
-                self.computed(target, link, number, items);
-            }
-            if target.counted {
-                let count = items.len() - start;
-                items.truncate(start);
-                items.push(Item {
-                    value: Val::Int(i64::try_from(count).unwrap_or(i64::MAX)),
-                    variable: target.variable,
-                    key: Val::None,
-                });
-            }
-        }
-    }
-
-    /// Whether the rule, or a `ctl` before it, takes a member away.
-    fn is_taken(
-        &self,
-        link: &LinkPlan,
-        number: usize,
-        variable: Variable,
-        (bucket, index): (Bucket, usize),
-        key: Option<Text>,
-    ) -> bool {
-        let mut excluded = link.excluded.iter();
-        if excluded.any(|target| self.state.takes(target, variable, bucket, index, key)) {
-            return true;
-        }
-        self.run.removed_targets.iter().any(|control| {
-            let control = usize::try_from(*control).unwrap_or(usize::MAX);
-            match self.program.controls.get(control) {
-                Some(ControlPlan::RemoveTarget(rules, target)) => {
-                    rules.contains(number) && self.state.takes(target, variable, bucket, index, key)
-                }
-                _ => false,
-            }
-        })
-    }
-
     /// Transforms a value and asks about it.
-    fn item(&mut self, link: &'a LinkPlan, index: usize, item: Item) -> bool {
+    pub(super) fn item(&mut self, link: &'a LinkPlan, index: usize, item: Item) -> bool {
         let mut any = false;
         let mut last = None;
         for node in &link.nodes {
@@ -515,16 +408,14 @@ impl<'a> Runner<'a> {
         let argument = bytes_of(program, store, argument, &mut other);
         self.run.work += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let spans = link.captures.then_some(&mut self.run.spans);
+        let undecided = &mut self.run.undecided;
         match &link.op {
             Op::Always => true,
             // A pattern that waits is of a rule that never runs.
             Op::Never | Op::Pending(_) => false,
             Op::Rx(pattern) if pattern.is_everything => note(spans, 0, bytes.len()),
-            Op::Rx(pattern) => find(&pattern.regex, pattern.groups, bytes, spans),
-            Op::Pm(automaton, _) => match automaton.find(bytes) {
-                Some(found) => note(spans, found.start(), found.end()),
-                None => false,
-            },
+            Op::Rx(pattern) => decided(find_deferred(pattern, bytes, spans), undecided),
+            Op::Pm(phrases) => decided(find_phrase(phrases, bytes, spans), undecided),
             Op::Contains(_) => operator::contains(bytes, argument),
             Op::ContainsWord(_) => operator::contains_word(bytes, argument),
             Op::BeginsWith(_) => operator::begins_with(bytes, argument),
@@ -724,6 +615,23 @@ fn find(regex: &Regex, groups: usize, bytes: &[u8], spans: Spans<'_>) -> bool {
         }
     }
     true
+}
+
+/// Nothing if the pattern cannot be compiled after all.
+fn find_deferred(pattern: &RxPlan, bytes: &[u8], spans: Spans<'_>) -> Option<bool> {
+    Some(find(pattern.regex.get()?, pattern.groups, bytes, spans))
+}
+
+/// Nothing if the phrases are too many after all.
+fn find_phrase(phrases: &operator::Phrases, bytes: &[u8], spans: Spans<'_>) -> Option<bool> {
+    let found = phrases.find(bytes).ok()?;
+    Some(found.is_some_and(|found| note(spans, found.start, found.end)))
+}
+
+/// Where nobody knows whether something matches, the inspection ends.
+fn decided(found: Option<bool>, undecided: &mut bool) -> bool {
+    *undecided |= found.is_none();
+    found.unwrap_or(false)
 }
 
 fn note(spans: Spans<'_>, start: usize, end: usize) -> bool {

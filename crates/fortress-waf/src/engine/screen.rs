@@ -15,6 +15,9 @@
 //! and take are `Transformation::made` and `taken`). A test with several chains stays a candidate of
 //! the value as it is whatever becomes of one of them: too many hits cost time, never a match.
 
+mod large;
+
+use self::large::Large;
 use super::{
     memo::Memo,
     program::{Chains, Node},
@@ -169,6 +172,10 @@ pub(super) struct Screener {
     /// The tests after whose chains the letters of the value at hand are of another case.
     recased: Bits,
     groups: Vec<Group>,
+    /// What a step makes of a large value.
+    made: Vec<u8>,
+    /// There are more values than results that are remembered.
+    is_many: bool,
     /// How many of `groups` are in use.
     used: usize,
     /// Values that were passed over because the description proved them.
@@ -182,8 +189,13 @@ struct Group {
     tests: Bits,
 }
 
-/// Values beyond this are not kept transformed.
-const LARGE: usize = 64 << 10;
+/// The buckets of a value, and its index there.
+type Place<'b> = (&'b [Bucket], usize);
+
+/// What is made of values beyond this is not kept.
+pub(super) const LARGE: usize = 64 << 10;
+/// Of more values than this it is not kept what the chains make of them.
+const MANY: usize = 1_024;
 /// Values up to this are read by libinjection if their alphabet allows.
 const SHORT: usize = 1_024;
 /// What looking at a value costs besides its bytes.
@@ -204,6 +216,9 @@ impl Screener {
         self.hits.clear();
         if self.hits.capacity() > LARGE {
             self.hits = Vec::new();
+        }
+        if self.made.capacity() > LARGE {
+            self.made = Vec::new();
         }
         self.proven = 0;
         let tests = plan.prefilter.tests();
@@ -246,6 +261,14 @@ impl Screener {
 
     /// Looks at all values of these buckets.
     pub(super) fn screen(&mut self, plan: &ScreenPlan, buckets: &[Bucket], tools: &mut Tools<'_>) {
+        // Vectors that double would take half as much again while they move; what is set aside here
+        // and not used costs no memory.
+        let values: usize = buckets
+            .iter()
+            .map(|bucket| tools.state.count(*bucket))
+            .sum();
+        self.hits.reserve(values);
+        self.is_many = values > MANY;
         let mut seen: &[Bucket] = &[];
         for bucket in buckets {
             if seen.contains(bucket) {
@@ -300,6 +323,10 @@ impl Screener {
         let alphabet = Alphabet::of(tools.state.store.get(text));
         *tools.work += VALUE + u64::try_from(text.len()).unwrap_or(u64::MAX);
         let is_dot = tools.state.store.get(text) == b".";
+        if text.len() > LARGE {
+            let large = Large::new(plan, place, proven);
+            return self.large(&large, site, (text, alphabet), tools);
+        }
         let mark = tools.state.store.used();
         self.used = 0;
         self.recased.fill(false);
@@ -340,7 +367,9 @@ impl Screener {
             *tools.work += u64::try_from(changed.len()).unwrap_or(u64::MAX);
             self.narrow(plan, place, (changed, alphabet), true, proven, tools);
         }
-        if tools.state.store.used() - mark > LARGE {
+        // What nobody would find again is not kept.
+        let used = tools.state.store.used();
+        if used - mark > LARGE || self.is_many && used > mark {
             tools.state.store.truncate(mark);
             tools.memo.forget();
         }

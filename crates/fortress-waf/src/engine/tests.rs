@@ -1,5 +1,7 @@
 //! What rules mean, rule by rule: each case runs with the screen and without, and must end alike.
 
+mod sizes;
+
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
@@ -550,6 +552,16 @@ fn work_is_bounded() {
 }
 
 #[test]
+fn phrases_may_hold_bytes() {
+    rule(r#"ARGS:q "@pm A|42 43|D""#, &get("/?q=xaBcdx"), true);
+    rule(r#"ARGS:q "@pm |66|oo |7c|""#, &get("/?q=a%7Cb"), true);
+    rule(r#"ARGS:q "@pm a|20|b""#, &get("/?q=a%20b"), true);
+    rule(r#"ARGS:q "@pm a|20|b""#, &get("/?q=ab"), false);
+    rule(r#"ARGS:q "@pm |00ff|""#, &get("/?q=%00%FF"), true);
+    rule(r#"ARGS:q "@pm |41 42|""#, &get("/?q=|41"), false);
+}
+
+#[test]
 fn proven_values_are_passed_over_by_rules_that_look_for_attacks() {
     let rules = "SecRule ARGS \"@rx 7\" \"id:10,phase:2,pass,tag:'attack-x'\"\n\
         SecRule ARGS \"@rx 7\" \"id:11,phase:2,pass\"";
@@ -653,6 +665,17 @@ fn mistakes_that_only_compiling_shows() {
         "SecRule ARGS \"@rx (\" \"id:1,phase:2,pass\"",
         "x.conf:1: `@rx`: the pattern",
     );
+    // What is too large is found out when it is loaded, not when it is asked.
+    mistaken(
+        "SecRule ARGS \"@rx (?:[ab]{1000}){1000}\" \"id:1,phase:2,pass\"",
+        "x.conf:1: `@rx`: the pattern",
+    );
+    // So it is where a rule would never run.
+    mistaken(
+        "SecAction \"id:2,phase:2,pass,skipAfter:END\"\n\
+         SecRule ARGS \"@rx (\" \"id:1,phase:2,pass\"\nSecMarker END",
+        "x.conf:2: `@rx`: the pattern",
+    );
     mistaken(
         "\nSecRule ARGS \"@rx (?=\\ha)\" \"id:1,phase:2,pass\"",
         "x.conf:2: `@rx`: a look-around",
@@ -665,6 +688,10 @@ fn mistakes_that_only_compiling_shows() {
         "SecRule ARGS \"@ipMatch 1.2.3\" \"id:1,phase:2,pass\"",
         "`@ipMatch`: `1.2.3` is no IP",
     );
+    for wrong in ["a|4", "|4|", "|4x|", "|41 4|"] {
+        let rule = format!("SecRule ARGS \"@pm {wrong}\" \"id:1,phase:2,pass\"");
+        mistaken(&rule, "pairs of hexadecimal digits");
+    }
     mistaken(
         "SecRule ARGS \"@validateByteRange 300\" \"id:1,phase:2,pass\"",
         "`@validateByteRange`",

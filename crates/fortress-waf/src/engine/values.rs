@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{
     persist::Opened,
     program::{OTHER_FIELD, Program, SelectorPlan, TargetPlan, Val},
+    verdict::{Limit, TooLarge, Verdict},
 };
 use crate::{
     body::{self, Argument, Collected, Limits},
@@ -244,6 +245,8 @@ pub(super) struct State {
     pub(super) body_length: usize,
     pub(super) inbound_error: bool,
     pub(super) outbound_error: bool,
+    /// A body that the settings refuse.
+    pub(super) too_large: Option<TooLarge>,
     pub(super) status: Option<u16>,
     pub(super) answer_protocol: Text,
     pub(super) answer_fields: Vec<Field>,
@@ -282,6 +285,7 @@ impl Default for State {
             body_length: 0,
             inbound_error: false,
             outbound_error: false,
+            too_large: None,
             status: None,
             answer_protocol: Text::default(),
             answer_fields: Vec::new(),
@@ -322,7 +326,7 @@ impl State {
         empty(&mut self.fields);
         empty(&mut self.cookies);
         empty(&mut self.query);
-        self.body.clear();
+        self.body.clear(KEPT_ENTRIES);
         self.urlencoded_error = false;
         self.processor = None;
         self.request_body_access = program.settings.request_body;
@@ -332,6 +336,7 @@ impl State {
         self.body_length = 0;
         self.inbound_error = false;
         self.outbound_error = false;
+        self.too_large = None;
         self.status = None;
         self.answer_protocol = Text::default();
         empty(&mut self.answer_fields);
@@ -495,15 +500,23 @@ impl State {
         field.map(|field| field.value)
     }
 
-    /// Reads the body as rules have said.
+    /// Reads the body as rules have said. What is over a limit is cut or, where the settings say
+    /// `Reject` and rules refuse at all, not read.
     pub(super) fn read_body(&mut self, program: &Program, whole: Bytes) {
         self.body_length = whole.len();
         if !self.request_body_access {
             return;
         }
-        let limit = usize::try_from(program.settings.request_limit).unwrap_or(usize::MAX);
+        let settings = &program.settings;
+        let limit = usize::try_from(settings.request_limit).unwrap_or(usize::MAX);
         let body = if whole.len() > limit {
             self.inbound_error = true;
+            if settings.request_reject {
+                self.exceed(Limit::Request, settings.request_limit, whole.len());
+            }
+            if self.refused_for_size().is_some() {
+                return;
+            }
             whole.slice(..limit)
         } else {
             whole
@@ -531,6 +544,39 @@ impl State {
             );
             self.urlencoded_error |= self.body.flags.urlencoded_error;
         }
+        self.weigh_without_files(program, length);
+    }
+
+    /// Compares what is left of the body without its files with the limit for that.
+    fn weigh_without_files(&mut self, program: &Program, length: usize) {
+        let Some(limit) = program.settings.no_files_limit else {
+            return;
+        };
+        let files = self.body.files.iter().map(|file| file.content.len());
+        let rest = length.saturating_sub(files.sum());
+        if u64::try_from(rest).unwrap_or(u64::MAX) <= limit {
+            return;
+        }
+        self.inbound_error = true;
+        if program.settings.request_reject && self.too_large.is_none() {
+            self.exceed(Limit::WithoutFiles, limit, rest);
+        }
+    }
+
+    /// Notes a body that the settings refuse.
+    pub(super) fn exceed(&mut self, limit: Limit, most: u64, length: usize) {
+        self.too_large = Some(TooLarge {
+            limit,
+            most,
+            length: u64::try_from(length).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// The verdict on a body that is refused. Where rules only tell (`DetectionOnly`), it is cut
+    /// instead.
+    pub(super) fn refused_for_size(&self) -> Option<Verdict> {
+        let refused = self.too_large.filter(|_| self.engine == EngineMode::On);
+        refused.map(Verdict::TooLarge)
     }
 
     /// How many values a bucket has.

@@ -12,6 +12,43 @@ pub enum Verdict {
     /// The rules did not come to their end within the budget: what was not looked at is not known to
     /// be harmless.
     Exhausted,
+    /// A body is longer than the rules' own settings accept, and they say `Reject`. No rule has
+    /// looked at it.
+    TooLarge(TooLarge),
+}
+
+/// A body that is longer than the rules' own settings accept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooLarge {
+    /// Which setting.
+    pub limit: Limit,
+    /// What it accepts, in bytes.
+    pub most: u64,
+    /// How many came.
+    pub length: u64,
+}
+
+/// A setting that limits bodies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Limit {
+    /// `SecRequestBodyLimit`.
+    Request,
+    /// `SecRequestBodyNoFilesLimit`: what is left of the body without the files in it.
+    WithoutFiles,
+    /// `SecResponseBodyLimit`.
+    Response,
+}
+
+impl Limit {
+    /// The directive's name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Request => "SecRequestBodyLimit",
+            Self::WithoutFiles => "SecRequestBodyNoFilesLimit",
+            Self::Response => "SecResponseBodyLimit",
+        }
+    }
 }
 
 /// A rule's refusal.

@@ -81,6 +81,7 @@ fn wrong(verdict: &Verdict, is_heavy: bool, observed: &Observed) -> Option<Strin
     let rules = &observed.rules;
     match verdict {
         Verdict::Exhausted => Some("the rules did not come to their end".to_owned()),
+        Verdict::TooLarge(_) => Some("the body is refused for its length".to_owned()),
         Verdict::Pass if is_heavy => Some(format!("passed, with rules {rules:?}")),
         Verdict::Pass => None,
         Verdict::Refuse(refusal) => match refusal.kind {

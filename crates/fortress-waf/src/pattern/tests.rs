@@ -1,6 +1,6 @@
 //! Patterns mean what PCRE means by them, or are refused.
 
-use super::{Mistake, Pattern};
+use super::{Mistake, Pattern, Read};
 
 #[track_caller]
 fn check(pattern: &[u8], matched: &[&[u8]], missed: &[&[u8]]) {
@@ -98,7 +98,14 @@ fn what_is_not_linear_is_refused() {
 
 #[track_caller]
 fn widened(pattern: &str, expected: bool) {
-    assert_eq!(Pattern::check(pattern.as_bytes()), Ok(expected));
+    let read = Read::new(pattern.as_bytes()).unwrap();
+    assert_eq!(read.is_widened, expected);
+    let (deferred, hir) = read.defer().unwrap();
+    let compiled = deferred.get().unwrap();
+    assert_eq!(
+        compiled.captures_len(),
+        hir.properties().explicit_captures_len() + 1
+    );
 }
 
 #[test]

@@ -32,20 +32,13 @@ impl Alphabet {
     /// The groups that have a byte in the set. A text with a byte of the set intersects it; a text
     /// that intersects it need not have one.
     pub(crate) fn mask(set: ByteSet) -> Self {
-        let groups = (0..).zip(GROUPS.iter());
-        Self(groups.fold(0, |mask, (group, bytes)| {
-            mask | u64::from(bytes.intersects(set)) << group
-        }))
+        Self(set.iter().fold(0, |mask, byte| mask | bit(byte)))
     }
 
     /// The groups of which all bytes are in the set: a text without a byte of the set has none of
     /// them.
     pub(crate) fn within(set: ByteSet) -> Self {
-        let groups = (0..).zip(GROUPS.iter());
-        Self(groups.fold(0, |mask, (group, bytes)| {
-            let all = !bytes.is_empty() && bytes.minus(set).is_empty();
-            mask | u64::from(all) << group
-        }))
+        Self::mask(set).minus(Self::mask(ByteSet::ALL.minus(set)))
     }
 
     /// All bytes of the groups.
@@ -86,26 +79,6 @@ fn bit(byte: u8) -> u64 {
 }
 
 static TABLE: [u64; 256] = table();
-
-/// The bytes of each group.
-static GROUPS: [ByteSet; 64] = groups();
-
-#[expect(
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a constant: an index beyond the end would not compile"
-)]
-const fn groups() -> [ByteSet; 64] {
-    let table = table();
-    let mut groups = [ByteSet::EMPTY; 64];
-    let mut byte = 0;
-    while byte < 256 {
-        let group = table[byte].trailing_zeros() as usize;
-        groups[group] = groups[group].with(byte as u8);
-        byte += 1;
-    }
-    groups
-}
 
 /// Groups: letters, digits, the 32 punctuation marks, NUL, tab, line feed, carriage return, VT with
 /// FF, space, DEL, the other controls, and the upper half in 16 blocks: 58 of 64.

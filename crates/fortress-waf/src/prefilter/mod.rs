@@ -32,7 +32,8 @@
 //!    bucket has the string; every position of the text is looked at.
 //! 7. *Judges*. A test that another says for which bytes it can match (libinjection) is judged by all
 //!    bytes of the text's groups: more bytes only ever make it more likely.
-//! 8. *The memory of alphabets* holds what steps 3 and 7 gave for exactly this alphabet and these
+//! 8. *Length*. A match of a pattern has as many bytes as its shortest string at least.
+//! 9. *The memory of alphabets* holds what steps 3 and 7 gave for exactly this alphabet and these
 //!    tests.
 
 mod alphabet;
@@ -66,6 +67,9 @@ use crate::{
 /// keeps out next to nothing that two let pass, and every gate brings strings to look for.
 const PLANES: usize = 2;
 
+/// Texts shorter than this are asked whether they are long enough.
+const SHORT: usize = 16;
+
 /// What it costs to ask one test about a text besides its bytes, and to look at one byte for all
 /// strings, in the time that a test takes for a byte.
 const ASKING: u64 = 64;
@@ -86,6 +90,8 @@ pub(crate) type Judge = fn(&ByteSet) -> bool;
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     conditions: Vec<Condition>,
+    /// How long a text must be for each test.
+    least: Vec<usize>,
     judged: Vec<(Judge, usize)>,
 }
 
@@ -93,46 +99,58 @@ impl Builder {
     /// A regular expression (without Unicode, see `pattern`); gives the test's number: 0, 1, 2 …
     pub(crate) fn regex(&mut self, hir: &Hir) -> usize {
         let mut condition = Condition::of_regex(hir);
+        let mut before: Option<(Option<Hir>, Alphabet)> = None;
         for kept in [prune::NAMES, prune::TEXTS] {
-            let (left, cut) = prune::prune(hir, kept);
+            let pruned = prune::prune(hir, kept);
+            // Nothing was cut out, or the same as before: the condition is known.
+            if pruned.1 == Alphabet::default() || before.as_ref() == Some(&pruned) {
+                continue;
+            }
+            let (left, cut) = &*before.insert(pruned);
             // Each demand of what is left, or a byte that was cut out.
             let Some(left) = left else {
-                condition.groups.push(cut);
+                condition.groups.push(*cut);
                 continue;
             };
-            let left = Condition::of_regex(&left);
-            let groups = left.groups.into_iter().map(|mask| mask.union(cut));
+            let left = Condition::of_regex(left);
+            let groups = left.groups.into_iter().map(|mask| mask.union(*cut));
             condition.groups.extend(groups);
             let gates = left.gates.into_iter().take(1);
-            let gates = gates.map(|(pieces, groups)| (pieces, groups.union(cut)));
+            let gates = gates.map(|(pieces, groups)| (pieces, groups.union(*cut)));
             condition.gates.extend(gates);
         }
-        self.add(condition)
+        let least = hir.properties().minimum_len();
+        self.add(condition, least.unwrap_or_default())
     }
 
     /// One of these phrases occurs, in any ASCII case. An empty list never matches, an empty phrase
     /// always does.
     pub(crate) fn phrases<'a>(&mut self, phrases: impl Iterator<Item = &'a [u8]>) -> usize {
-        self.add(Condition::of_phrases(phrases.map(Piece::new)))
+        let pieces: Vec<Piece> = phrases.map(Piece::new).collect();
+        let least = pieces.iter().map(|piece| piece.bytes.len()).min();
+        let condition = Condition::of_phrases(pieces.into_iter());
+        self.add(condition, least.unwrap_or_default())
     }
 
     /// A byte of this set occurs.
     pub(crate) fn bytes(&mut self, set: ByteSet) -> usize {
-        self.add(Condition {
+        let condition = Condition {
             gates: Vec::new(),
             groups: vec![Alphabet::mask(set)],
-        })
+        };
+        self.add(condition, 1)
     }
 
     /// What says itself for which bytes it can match.
     pub(crate) fn judged(&mut self, judge: Judge) -> usize {
-        let test = self.add(Condition::default());
+        let test = self.add(Condition::default(), 0);
         self.judged.push((judge, test));
         test
     }
 
-    fn add(&mut self, condition: Condition) -> usize {
+    fn add(&mut self, condition: Condition, least: usize) -> usize {
         self.conditions.push(condition);
+        self.least.push(least);
         self.conditions.len() - 1
     }
 
@@ -144,6 +162,15 @@ impl Builder {
         let mut every = Bits::new(tests);
         every.fill(true);
         let width = every.words().len();
+        let short = (0..SHORT).map(|length| {
+            let mut possible = Bits::new(tests);
+            let least = self.least.iter().enumerate();
+            for (test, _) in least.filter(|(_, least)| **least <= length) {
+                possible.set(test);
+            }
+            possible
+        });
+        let short = short.collect();
         let planes = self
             .conditions
             .iter()
@@ -172,6 +199,7 @@ impl Builder {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             tests,
             every,
+            short,
             absent,
             demands: demands.into_iter().collect(),
             judged: self.judged,
@@ -220,6 +248,8 @@ pub(crate) struct Prefilter {
     number: u64,
     tests: usize,
     every: Bits,
+    /// The tests that a text of each length can match.
+    short: Vec<Bits>,
     /// The planes, one after the other, each a set of tests: plane 0 says whose first gate holds.
     /// Here the gates that tests do not have, which hold always.
     absent: Vec<u64>,
@@ -246,6 +276,14 @@ impl Prefilter {
         candidates: &mut Bits,
         scratch: &mut Scratch,
     ) {
+        if let Some(possible) = self.short.get(text.len()) {
+            each(candidates.words_mut(), possible.words(), |own, possible| {
+                own & possible
+            });
+            if candidates.words().iter().fold(0, |any, word| any | word) == 0 {
+                return;
+            }
+        }
         let width = self.every.words().len();
         let (row, planes) = scratch.row(self, alphabet);
         let (possible, row) = row.split_at_checked(width).unwrap_or_default();
@@ -296,6 +334,7 @@ impl Prefilter {
             .map(|(_, tests)| size_of_val(tests.as_slice()));
         size_of::<Self>()
             + size_of_val(self.every.words())
+            + SHORT * size_of_val(self.every.words())
             + size_of_val(self.absent.as_slice())
             + size_of_val(self.demands.as_slice())
             + demands.sum::<usize>()

@@ -3,13 +3,13 @@
 //! A necessary condition, never a sufficient one: [`super`] says why each step is sound. Bounds are
 //! everywhere, and what exceeds one is widened to a weaker condition. It does not look at texts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
 use super::{
     alphabet::Alphabet,
-    pieces::{Edge, Piece, Pieces},
+    pieces::{Edge, Piece, Pieces, Quick},
     rarity,
 };
 use crate::{ByteSet, pattern::bytes_of};
@@ -37,14 +37,14 @@ const GROUPS: usize = 12;
 /// Strings of a set that begins or ends a part.
 const BORDERS: usize = 256;
 /// A class with more bytes than this (cases count once) is a neighbour, not part of a literal.
-const SPELLED: usize = 12;
+const SPELLED: u32 = 12;
 /// Literals are cut to this: it tells apart what longer ones tell apart, in a smaller automaton.
 const LITERAL: usize = 16;
 
 /// The strings of one pattern, so that sets of them are cheap to merge and to compare.
 #[derive(Debug, Default)]
 pub(super) struct Lexicon {
-    ids: HashMap<Piece, u32>,
+    ids: HashMap<Piece, u32, Quick>,
     entries: Vec<(Piece, f32)>,
 }
 
@@ -121,8 +121,7 @@ impl Condition {
     /// Of "one of these strings occurs, in any case".
     pub(super) fn of_phrases<'a>(phrases: impl Iterator<Item = Piece> + 'a) -> Self {
         let mut lexicon = Lexicon::default();
-        let branches = phrases.map(|piece| lexicon.literal(piece)).collect();
-        let need = lexicon.alternation(branches);
+        let need = lexicon.alternation(phrases, |lexicon, piece| lexicon.literal(piece));
         lexicon.condition(need)
     }
 }
@@ -141,10 +140,7 @@ impl Lexicon {
                 let parts = parts.iter().map(|part| self.need(part)).collect();
                 self.concat(parts)
             }
-            HirKind::Alternation(parts) => {
-                let parts = parts.iter().map(|part| self.need(part)).collect();
-                self.alternation(parts)
-            }
+            HirKind::Alternation(parts) => self.alternation(parts.iter(), Self::need),
         }
     }
 
@@ -266,13 +262,20 @@ impl Lexicon {
         whole
     }
 
-    fn alternation(&mut self, parts: Vec<Need>) -> Need {
+    /// One of these, of each of which `need` says what it needs, one after the other: there may be
+    /// thousands.
+    fn alternation<T>(
+        &mut self,
+        parts: impl Iterator<Item = T>,
+        need: impl Fn(&mut Self, T) -> Need,
+    ) -> Need {
         let mut whole = Need::exact(Pieces::default(), Reach::NOTHING, Reach::NOTHING);
         let mut groups: Option<Vec<Alphabet>> = None;
         let mut exact = Pieces::default();
         let mut borders: Option<(Pieces, Pieces)> = None;
         let mut gates: Option<Vec<Gate>> = None;
-        for mut part in parts {
+        for part in parts {
+            let mut part = need(self, part);
             whole.first = whole.first.or(part.first);
             whole.last = whole.last.or(part.last);
             groups = Some(match groups {
@@ -409,9 +412,8 @@ impl Need {
             empty: None,
         };
         let edge = Edge::new(set, false);
-        let lower: Vec<u8> = (0..=u8::MAX)
-            .filter(|&byte| set.contains(byte) && !byte.is_ascii_uppercase())
-            .collect();
+        const UPPER: ByteSet = ByteSet::range(b'A', b'Z');
+        let lower = set.minus(UPPER);
         // A class of characters may match several bytes, the first of which is known.
         let bytes = match class {
             Class::Bytes(_) => true,
@@ -425,7 +427,7 @@ impl Need {
             };
             Self::open(before, Pieces::free(), reach, end)
         } else if lower.len() <= SPELLED {
-            let spelled = lower.iter().map(|&byte| Piece::new(&[byte]));
+            let spelled = lower.iter().map(|byte| Piece::new(&[byte]));
             Self::exact(Pieces(spelled.collect()), reach, reach)
         } else {
             let before = Pieces::one(Piece::beside(Edge::ANY, edge));
@@ -592,13 +594,16 @@ fn cut(piece: &Piece) -> Piece {
 
 /// Without the strings that contain another one: that one is hit as well.
 fn minimal(strings: Pieces) -> Pieces {
-    let free: std::collections::HashSet<Vec<u8>> = strings
+    let free: HashSet<&[u8], Quick> = strings
         .0
         .iter()
         .filter(|piece| piece.before == Edge::ANY && piece.after == Edge::ANY)
-        .map(|piece| piece.bytes.clone())
+        .map(|piece| piece.bytes.as_slice())
         .collect();
-    let lengths: std::collections::BTreeSet<usize> = free.iter().map(Vec::len).collect();
+    if free.is_empty() {
+        return strings.merged();
+    }
+    let lengths: BTreeSet<usize> = free.iter().map(|bytes| bytes.len()).collect();
     let contains = |piece: &Piece| {
         let whole = piece.bytes.len();
         lengths.range(..=whole).any(|&length| {
@@ -609,12 +614,7 @@ fn minimal(strings: Pieces) -> Pieces {
             })
         })
     };
-    Pieces(
-        strings
-            .0
-            .into_iter()
-            .filter(|piece| !contains(piece))
-            .collect(),
-    )
-    .merged()
+    let kept: Vec<bool> = strings.0.iter().map(|piece| !contains(piece)).collect();
+    let kept = strings.0.into_iter().zip(kept).filter(|(_, kept)| *kept);
+    Pieces(kept.map(|(piece, _)| piece).collect()).merged()
 }

@@ -4,6 +4,8 @@
 //! Everything is without regard to ASCII case: bytes are lower-cased, and a set of neighbours has
 //! both cases of its letters. Each operation may only enlarge what a set admits, never shrink it.
 
+use std::hash::{BuildHasher, Hasher};
+
 use crate::ByteSet;
 
 /// What may stand beside a position: one of these bytes, or the end of the text.
@@ -116,6 +118,47 @@ impl Piece {
         other.before.covers(self.before)
             && other.after.covers(self.after)
             && self.bytes == other.bytes
+    }
+}
+
+/// Hashes strings of rules. Nobody attacks with those, so it is quick instead of keyed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quick(u64);
+
+impl BuildHasher for Quick {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
+    }
+}
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
+        for byte in rest {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(u64::from(byte));
+    }
+
+    fn write_usize(&mut self, size: usize) {
+        self.write_u64(u64::try_from(size).unwrap_or(u64::MAX));
+    }
+
+    fn finish(&self) -> u64 {
+        // The table takes the lower bits, and the product is best in the upper ones.
+        self.0 ^ self.0 >> 32
     }
 }
 

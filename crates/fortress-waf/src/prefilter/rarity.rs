@@ -58,8 +58,10 @@ fn edge(edge: Edge) -> f32 {
     if edge == Edge::ANY {
         return 1.0;
     }
-    let share: f32 = (0..=u8::MAX)
-        .filter(|&byte| edge.bytes.contains(byte) && !byte.is_ascii_uppercase())
+    let share: f32 = edge
+        .bytes
+        .iter()
+        .filter(|byte| !byte.is_ascii_uppercase())
         .map(byte)
         .sum();
     (share + if edge.border { 0.1 } else { 0.0 }).min(1.0)

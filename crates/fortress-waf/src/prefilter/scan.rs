@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Flag,
-    pieces::{Edge, Piece},
+    pieces::{Edge, Piece, Quick},
     rarity,
 };
 use crate::ByteSet;
@@ -28,7 +28,10 @@ impl Strings {
     /// One more; of two bytes or more, in lower case.
     pub(super) fn add(&mut self, piece: &Piece, flag: Flag) {
         let found = (piece.before, piece.after, flag);
-        self.0.entry(piece.bytes.clone()).or_default().push(found);
+        // Most have one or two; a vector that grows by itself begins with room for four.
+        let all = self.0.entry(piece.bytes.clone()).or_default();
+        all.reserve_exact(1);
+        all.push(found);
     }
 }
 
@@ -614,7 +617,7 @@ struct Numbers {
     classes: Vec<u64>,
     /// Whether the classes have bytes that the edge does not.
     rough: Vec<bool>,
-    known: HashMap<Edge, u32>,
+    known: HashMap<Edge, u32, Quick>,
 }
 
 impl Numbers {

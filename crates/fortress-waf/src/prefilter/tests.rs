@@ -113,6 +113,19 @@ fn punctuation_decides_by_the_alphabet() {
 }
 
 #[test]
+fn texts_that_are_too_short() {
+    check("a.{3}", &["abcd", "xabcde"], &["abc", "a"]);
+    check(r"[a-z]+\W?[a-z]{2}", &["abc", "a;bc"], &["ab", ""]);
+    check(".{15}a?", &["123456789012345"], &["12345678901234"]);
+    check(
+        ".{40}",
+        &["1234567890123456789012345678901234567890"],
+        &["1"],
+    );
+    check("(?:a|bcd|)x?", &["", "y"], &[]);
+}
+
+#[test]
 fn lists_of_phrases() {
     let phrases = |list: &'static [&str]| {
         move |builder: &mut Builder| builder.phrases(list.iter().map(|phrase| phrase.as_bytes()))

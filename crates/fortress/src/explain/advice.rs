@@ -164,6 +164,10 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "raise the bound, or leave out the rules that look longest",
             Some("OP.bounds.inspection: 1GiB"),
         ),
+        Reason::WafBodyLimit | Reason::WafResponseLimit => (
+            "raise the limit in the file of rules that says it, or let them look at the beginning alone (`SecRequestBodyLimitAction ProcessPartial`, `SecResponseBodyLimitAction ProcessPartial`)",
+            None,
+        ),
         Reason::WafAnomalyScore | Reason::WafResponseScore => (
             "leave out the rule that matched, for the parameter where it did",
             Some("OP.waf.exclude: [{ rule: 942100, parameter: body.comment }]"),

@@ -198,6 +198,20 @@ pub(crate) fn exclusions(waf: &Value, reason: Reason, detail: &str) -> Option<St
         .map(|(rule, _)| *rule)
         .collect();
     entries.retain(|(rule, parameter)| parameter.is_none() || !whole.contains(rule));
+    // What leaves a rule out for a cookie does so for the field that carries it too.
+    let of_cookies: Vec<u64> = entries
+        .iter()
+        .filter(|(_, parameter)| {
+            parameter
+                .as_ref()
+                .is_some_and(|name| name.starts_with("cookie."))
+        })
+        .map(|(rule, _)| *rule)
+        .collect();
+    entries.retain(|(rule, parameter)| {
+        let is_carrier = |name: &String| name.eq_ignore_ascii_case("header.cookie");
+        !(parameter.as_ref().is_some_and(is_carrier) && of_cookies.contains(rule))
+    });
     if entries.is_empty() {
         return None;
     }
@@ -308,6 +322,17 @@ mod tests {
             WafAnomalyScore,
             "",
             Some("[{ rule: 1, parameter: \"query.a b\" }]"),
+        );
+        // One for the cookie is enough; one for the field alone is another matter.
+        let field = Some("header.Cookie");
+        check(
+            &[
+                found(1, 2, 5, &[Some("cookie.a"), field]),
+                found(2, 2, 5, &[field]),
+            ],
+            WafAnomalyScore,
+            "",
+            Some("[{ rule: 1, parameter: cookie.a }, { rule: 2, parameter: header.Cookie }]"),
         );
         check(&[], WafAnomalyScore, "", None);
         check(&[found(1, 2, 5, &[text])], Reason::BodyMalformed, "", None);

@@ -180,9 +180,11 @@ struct Told {
 }
 
 /// Reasons that rules give.
-const OF_RULES: [Reason; 6] = [
+const OF_RULES: [Reason; 8] = [
     Reason::WafAnomalyScore,
     Reason::WafRule,
+    Reason::WafBodyLimit,
+    Reason::WafResponseLimit,
     Reason::WafExhausted,
     Reason::WafResponseExhausted,
     Reason::WafResponseScore,

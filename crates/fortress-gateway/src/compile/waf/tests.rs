@@ -1,6 +1,7 @@
 //! Which rules run, what the configuration adds to them, and each mistake at its place.
 
 use fortress_model::config;
+use fortress_waf::seclang::NoFiles;
 
 use super::*;
 
@@ -254,25 +255,53 @@ fn check(parameter: Parameter, expected: &str) {
 }
 
 #[test]
+fn the_field_that_carries_a_cookie_goes_with_it() {
+    #[track_caller]
+    fn check(targets: &str, expect: &str) {
+        let rule = format!("SecRule {targets} \"@rx a\" \"id:1,phase:2,pass\"");
+        let ruleset = Ruleset::parse("x.conf", rule, &mut NoFiles).unwrap();
+        assert_eq!(carrier(&ruleset, 1), expect);
+        assert_eq!(carrier(&ruleset, 2), "");
+    }
+    let all = "|!REQUEST_HEADERS:Cookie";
+    check("REQUEST_COOKIES|REQUEST_COOKIES_NAMES|REQUEST_HEADERS", all);
+    check(
+        "REQUEST_COOKIES|REQUEST_HEADERS",
+        "|!REQUEST_HEADERS:Cookie|REQUEST_COOKIES_NAMES",
+    );
+    check("REQUEST_COOKIES|REQUEST_HEADERS:User-Agent", "");
+    check("REQUEST_HEADERS", "");
+    check("REQUEST_COOKIES:a|REQUEST_HEADERS", "");
+}
+
+#[test]
 fn parameters_are_the_targets_of_rules() {
-    check(Parameter::Query("q".into()), "!ARGS:q|!ARGS_GET:q");
+    check(
+        Parameter::Query("q".into()),
+        "!ARGS:q|!ARGS_GET:q|!ARGS_NAMES:q|!ARGS_GET_NAMES:q",
+    );
     check(
         Parameter::Query("a[b]".into()),
-        r"!ARGS:/^a\x5bb\x5d$/|!ARGS_GET:/^a\x5bb\x5d$/",
+        r"!ARGS:/^a\x5bb\x5d$/|!ARGS_GET:/^a\x5bb\x5d$/|!ARGS_NAMES:/^a\x5bb\x5d$/|!ARGS_GET_NAMES:/^a\x5bb\x5d$/",
     );
     check(
         Parameter::Header("X-Note".into()),
-        "!REQUEST_HEADERS:X-Note",
+        "!REQUEST_HEADERS:X-Note|!REQUEST_HEADERS_NAMES:X-Note",
     );
-    check(Parameter::Cookie("a".into()), "!REQUEST_COOKIES:a");
+    check(
+        Parameter::Cookie("a".into()),
+        "!REQUEST_COOKIES:a|!REQUEST_COOKIES_NAMES:a",
+    );
     check(
         Parameter::Path,
-        r"!REQUEST_FILENAME|!REQUEST_BASENAME|!REQUEST_URI|!REQUEST_URI_RAW|!REQUEST_LINE|!ARGS:/^path\./|!ARGS_GET:/^path\./",
+        r"!REQUEST_FILENAME|!REQUEST_BASENAME|!REQUEST_URI|!REQUEST_URI_RAW|!REQUEST_LINE|!ARGS:/^path\./|!ARGS_GET:/^path\./|!ARGS_NAMES:/^path\./|!ARGS_GET_NAMES:/^path\./",
     );
     let body = r":/^(?:json\.(?:[0-9]+\.)*)?items(?:\.[0-9]+)*\.note(?:\.[0-9]+)*$/";
     check(
         Parameter::Body("items.note".into()),
-        &format!("!ARGS{body}|!ARGS_POST{body}|!FILES{body}"),
+        &format!(
+            "!ARGS{body}|!ARGS_POST{body}|!FILES{body}|!ARGS_NAMES{body}|!ARGS_POST_NAMES{body}|!FILES_NAMES{body}"
+        ),
     );
     // Nothing that a name holds ends the target, the argument or the expression.
     for name in [

@@ -48,7 +48,7 @@ pub(crate) fn json(store: &mut Store, limits: &Limits, out: &mut Collected) {
     // has a comma before it; no more is set aside than twice the body.
     let commas = memchr_iter(b',', &body).count();
     let most = commas.min(limits.arguments).min(body.len() / TYPICAL_NAME) + 1;
-    out.arguments.reserve(most);
+    out.arguments.reserve_exact(most);
     store.reserve(most * TYPICAL_NAME);
     scratch.open.clear();
     scratch.path.clear();

@@ -8,7 +8,7 @@
 mod prolog;
 mod run;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr_iter, memmem};
 
 use self::run::Run;
 use super::{Collected, Fault, Limits, cursor::Cursor};
@@ -28,6 +28,11 @@ pub(super) struct Scratch {
 /// must be seen as a server sees it.
 pub(crate) fn xml(store: &mut Store, limits: &Limits, out: &mut Collected) {
     let body = store.body().clone();
+    // Vectors that double would take half as much again while they move.
+    let tags = memchr_iter(b'<', &body).count().min(limits.arguments);
+    let equals = memchr_iter(b'=', &body).count().min(limits.arguments);
+    out.xml_texts.reserve_exact(tags);
+    out.xml_attributes.reserve_exact(equals);
     let mut reader = Reader {
         cursor: Cursor::new(&body, "XML"),
         run: Run::default(),

@@ -1,5 +1,7 @@
 //! What directives do to rules, in their order: defaults, removals, changed targets and actions.
 
+use std::borrow::Cow;
+
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::{super::program::Settings, Compiler};
@@ -23,7 +25,8 @@ pub(super) struct Draft<'a> {
     pub(super) at: usize,
     pub(super) id: u64,
     pub(super) phase: Phase,
-    pub(super) links: Vec<Link>,
+    /// Those of the directive, unless others have changed them.
+    pub(super) links: Cow<'a, [Link]>,
     /// The defaults that held where it stands.
     pub(super) defaults: &'a [Action],
     pub(super) skip_after: Option<String>,
@@ -150,7 +153,7 @@ pub(super) fn drafts<'a>(ruleset: &'a Ruleset, compiler: &mut Compiler) -> Draft
     drafts
 }
 
-fn draft<'a>(at: usize, links: &[Link], defaults: &[&'a [Action]; 5]) -> Draft<'a> {
+fn draft<'a>(at: usize, links: &'a [Link], defaults: &[&'a [Action]; 5]) -> Draft<'a> {
     let (mut id, mut phase, mut skip_after) = (0, Phase::RequestBody, None);
     for action in links.iter().flat_map(|link| &link.actions) {
         if let Action::Id(written) = action {
@@ -165,7 +168,7 @@ fn draft<'a>(at: usize, links: &[Link], defaults: &[&'a [Action]; 5]) -> Draft<'
         at,
         id,
         phase,
-        links: links.to_vec(),
+        links: Cow::Borrowed(links),
         defaults: defaults
             .get(super::index_of(phase))
             .copied()
@@ -193,7 +196,7 @@ fn change(rules: &mut Vec<Draft<'_>>, kind: &DirectiveKind) -> Result<(), String
         }
         DirectiveKind::UpdateActions { id, link, actions } => {
             for rule in rules.iter_mut().filter(|rule| rule.id == *id) {
-                let Some(link) = rule.links.get_mut(*link) else {
+                let Some(link) = rule.links.to_mut().get_mut(*link) else {
                     return Err(format!("the rule {id} has no link {link}"));
                 };
                 link.actions.extend(actions.iter().cloned());
@@ -210,7 +213,7 @@ fn change(rules: &mut Vec<Draft<'_>>, kind: &DirectiveKind) -> Result<(), String
 }
 
 fn update_targets(rule: &mut Draft<'_>, targets: &[Target], replaced: &[Target]) {
-    let Some(first) = rule.links.first_mut() else {
+    let Some(first) = rule.links.to_mut().first_mut() else {
         return;
     };
     if !replaced.is_empty() {
@@ -230,8 +233,7 @@ impl Settings {
             Setting::RequestBodyAccess(on) => self.request_body = *on,
             Setting::ResponseBodyAccess(on) => self.response_body = *on,
             Setting::RequestBodyLimit(bytes) => self.request_limit = *bytes,
-            // Files are held like any other part: one limit counts for all.
-            Setting::RequestBodyNoFilesLimit(_) => {}
+            Setting::RequestBodyNoFilesLimit(bytes) => self.no_files_limit = Some(*bytes),
             Setting::RequestBodyLimitReject(reject) => self.request_reject = *reject,
             Setting::ResponseBodyLimit(bytes) => self.response_limit = *bytes,
             Setting::ResponseBodyLimitReject(reject) => self.response_reject = *reject,

@@ -36,6 +36,7 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
         rules.push(plan);
     }
     if !compiler.mistakes.is_empty() {
+        finish(&mut compiler, &mut rules, &Default::default());
         return Err(compiler.mistakes);
     }
     find_keys(&mut rules, &compiler.slots);
@@ -55,6 +56,7 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
     let turns = phases
         .each_ref()
         .map(|steps| turns(&compiler, &rules, steps));
+    compiler.constants.close();
     Ok(Program {
         turns,
         slot_names,
@@ -133,18 +135,21 @@ fn find_keys(rules: &mut [RulePlan], slots: &Slots) {
     }
 }
 
-/// Compiles the patterns of the rules that are left, but for those that the screens have compiled.
+/// Reads the patterns that the screens have not read. Those of rules that are gone are read for
+/// their mistakes alone.
 fn finish(compiler: &mut Compiler, rules: &mut [RulePlan], phases: &[Vec<Step>; 5]) {
+    let mut stays = vec![false; rules.len()];
     for step in phases.iter().flatten() {
         let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
-        let Some(rule) = rules.get_mut(index) else {
-            continue;
-        };
+        if let Some(stays) = stays.get_mut(index) {
+            *stays = true;
+        }
+    }
+    for (rule, stays) in rules.iter_mut().zip(stays) {
         for link in &mut rule.links {
-            let _tree = compiler.finish(&mut link.op, &rule.place);
-            if let Op::Pm(_, phrases) = &mut link.op {
-                // The automaton has them.
-                *phrases = Vec::new();
+            let _tree = compiler.finish(&mut link.op);
+            if !stays {
+                link.op = Op::Never;
             }
         }
     }

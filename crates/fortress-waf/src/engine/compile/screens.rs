@@ -138,7 +138,7 @@ fn choose(
             continue;
         }
         // The tree is large: it is read here and gone.
-        let tree = compiler.finish(&mut link.op, &rule.place);
+        let tree = compiler.finish(&mut link.op);
         if let Some(number) = add(builder, compiler, link, tree.as_ref()) {
             step.test = u32::try_from(number).ok();
             chosen.push((index, (index_of(rule.phase), turn)));
@@ -176,7 +176,7 @@ fn add(
     };
     match &link.op {
         Op::Rx(_) => Some(builder.regex(tree?)),
-        Op::Pm(_, phrases) => Some(builder.phrases(phrases.iter().map(Vec::as_slice))),
+        Op::Pm(phrases) => Some(builder.phrases(phrases.list())),
         Op::Contains(argument)
         | Op::ContainsWord(argument)
         | Op::BeginsWith(argument)
@@ -430,8 +430,8 @@ fn never_lengthens(step: Transformation) -> bool {
 fn least(link: &LinkPlan) -> usize {
     if let Op::Rx(pattern) = &link.op {
         pattern.least
-    } else if let Op::Pm(_, phrases) = &link.op {
-        phrases.iter().map(Vec::len).min().unwrap_or(0)
+    } else if let Op::Pm(phrases) = &link.op {
+        phrases.list().map(<[u8]>::len).min().unwrap_or(0)
     } else {
         0
     }

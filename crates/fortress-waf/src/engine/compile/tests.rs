@@ -1,18 +1,17 @@
 //! Operators with their arguments, ready to be asked.
 
-use aho_corasick::AhoCorasickBuilder;
 use regex::bytes::Regex;
 use regex_syntax::hir::{Hir, HirKind, Look};
 
 use super::{
-    super::program::{Op, RxPlan, TemplatePlan},
+    super::program::{Op, RxPlan, TemplatePlan, Unread},
     Compiler,
     backtracking::backtracking,
 };
 use crate::{
     ByteSet,
-    operator::{ByteRanges, IpNetworks},
-    pattern::{Pattern, bytes_of},
+    operator::{ByteRanges, IpNetworks, Phrases},
+    pattern::{Pattern, Read, bytes_of},
     seclang::{Link, Operator, Place, Test},
 };
 
@@ -22,7 +21,7 @@ const ANYTHING: &[u8] = b".*";
 impl Compiler {
     /// The operator of a link.
     pub(super) fn op(&mut self, link: &Link) -> Op {
-        match self.try_op(&link.test) {
+        match self.try_op(&link.test, &link.place) {
             Ok(op) => op,
             Err(message) => {
                 let operator = link.test.operator.word();
@@ -32,11 +31,11 @@ impl Compiler {
         }
     }
 
-    fn try_op(&mut self, test: &Test) -> Result<Op, String> {
+    fn try_op(&mut self, test: &Test, place: &Place) -> Result<Op, String> {
         Ok(match test.operator {
             Operator::UnconditionalMatch => Op::Always,
             Operator::NoMatch => Op::Never,
-            Operator::Rx | Operator::RxGlobal => self.rx(test)?,
+            Operator::Rx | Operator::RxGlobal => self.rx(test, place),
             Operator::Pm | Operator::PmFromFile => phrases(test)?,
             Operator::Contains | Operator::StrMatch => Op::Contains(self.text(test)),
             Operator::ContainsWord => Op::ContainsWord(self.text(test)),
@@ -78,39 +77,54 @@ impl Compiler {
         self.template(&test.argument)
     }
 
-    fn rx(&mut self, test: &Test) -> Result<Op, String> {
+    fn rx(&mut self, test: &Test, place: &Place) -> Op {
         let Some(text) = test.argument.literal() else {
-            return Ok(Op::RxMacro(self.template(&test.argument)));
+            return Op::RxMacro(self.template(&test.argument));
         };
-        match Pattern::check(text) {
-            Ok(widened) if widened && test.negated => backtracking(text, WIDENED),
-            Ok(_) => Ok(Op::Pending(self.constants.add(text))),
-            Err(error) => backtracking(text, &error.to_string()),
-        }
+        Op::Pending(Box::new(Unread {
+            text: text.into(),
+            negated: test.negated,
+            place: place.clone(),
+        }))
     }
 
-    /// Compiles a pattern whose rule stays; gives the tree that it was made from.
-    pub(super) fn finish(&mut self, op: &mut Op, place: &Place) -> Option<Hir> {
-        let Op::Pending(number) = op else {
+    /// Reads a pattern whose turn has come; gives its tree, if it can be decided in linear time.
+    pub(super) fn finish(&mut self, op: &mut Op) -> Option<Hir> {
+        if !matches!(op, Op::Pending(_)) {
+            return None;
+        }
+        let Op::Pending(unread) = std::mem::replace(op, Op::Never) else {
             return None;
         };
-        match Pattern::parse(self.constants.get(*number)) {
-            Ok(pattern) => {
-                *op = Op::Rx(RxPlan {
-                    groups: pattern.regex.captures_len(),
-                    is_everything: is_everything(&pattern.hir),
-                    least: pattern.hir.properties().minimum_len().unwrap_or(0),
-                    regex: pattern.regex,
-                });
-                Some(pattern.hir)
+        match read(&unread) {
+            Ok((read, hir)) => {
+                *op = read;
+                hir
             }
             Err(error) => {
-                *op = Op::Never;
-                self.wrong(place, format!("`@rx`: {error}"));
+                self.wrong(&unread.place, format!("`@rx`: {error}"));
                 None
             }
         }
     }
+}
+
+fn read(unread: &Unread) -> Result<(Op, Option<Hir>), String> {
+    let slow = |why: &str| backtracking(&unread.text, why).map(|op| (op, None));
+    let read = match Read::new(&unread.text) {
+        Ok(read) if read.is_widened && unread.negated => return slow(WIDENED),
+        Ok(read) => read,
+        Err(error) => return slow(&error.to_string()),
+    };
+    let (regex, hir) = read.defer().map_err(|error| error.to_string())?;
+    let plan = RxPlan {
+        // The whole match is a group too.
+        groups: hir.properties().explicit_captures_len() + 1,
+        is_everything: is_everything(&hir),
+        least: hir.properties().minimum_len().unwrap_or(0),
+        regex,
+    };
+    Ok((Op::Rx(plan), Some(hir)))
 }
 
 const WIDENED: &str =
@@ -156,9 +170,46 @@ fn phrases_of(test: &Test) -> Result<Vec<Vec<u8>>, String> {
     if test.operator == Operator::PmFromFile {
         return Ok(test.lines.clone());
     }
-    let words = literal(test)?.split(u8::is_ascii_whitespace);
-    let words = words.filter(|word| !word.is_empty());
-    Ok(words.map(<[u8]>::to_vec).collect())
+    words(literal(test)?)
+}
+
+/// Phrases with blanks between them. As in Snort's rules, what stands between two `|` is bytes in
+/// hexadecimal: `A|42 43|D` is `ABCD`. Bytes that are blanks are part of their phrase.
+fn words(text: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    const PAIRS: &str = "between two `|` stand bytes as pairs of hexadecimal digits, such as `|41 42|`; a `|` itself is `|7c|`";
+    let mut words: Vec<Vec<u8>> = Vec::new();
+    let mut word = Vec::new();
+    let mut is_binary = false;
+    for piece in text.split(|byte| *byte == b'|') {
+        if is_binary {
+            let digits: Vec<u8> = piece.iter().copied().filter(|byte| *byte != b' ').collect();
+            let bytes = digits.chunks(2).map(byte_of);
+            word.extend(bytes.collect::<Option<Vec<u8>>>().ok_or(PAIRS)?);
+        } else {
+            for (index, part) in piece.split(u8::is_ascii_whitespace).enumerate() {
+                if index > 0 {
+                    words.push(std::mem::take(&mut word));
+                }
+                word.extend_from_slice(part);
+            }
+        }
+        is_binary = !is_binary;
+    }
+    if !is_binary {
+        return Err(format!("a `|` has no other: {PAIRS}"));
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    Ok(words)
+}
+
+/// The byte that two hexadecimal digits say.
+fn byte_of(digits: &[u8]) -> Option<u8> {
+    let [high, low] = digits else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
 fn phrases(test: &Test) -> Result<Op, String> {
@@ -166,11 +217,5 @@ fn phrases(test: &Test) -> Result<Op, String> {
     if phrases.is_empty() && test.operator == Operator::Pm {
         return Err("no phrase is named".to_owned());
     }
-    let automaton = AhoCorasickBuilder::new()
-        .ascii_case_insensitive(true)
-        .match_kind(aho_corasick::MatchKind::LeftmostFirst)
-        .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
-        .build(&phrases)
-        .map_err(|error| error.to_string())?;
-    Ok(Op::Pm(automaton, phrases))
+    Phrases::new(phrases).map(Op::Pm)
 }

@@ -1,7 +1,7 @@
 //! What SQL is read into: tokens of a kind each, with the text that later rules look at.
 
 /// A kind of token, or a set of kinds: one bit each.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Kind(u32);
 
 /// Each kind's letter in a fingerprint, by its bit.

@@ -214,9 +214,12 @@ impl Shapes {
             sets.push(kinds.into_iter().fold(Kind::NONE, Kind::or));
         }
         shapes.sorted.sort_unstable();
+        // Thousands of shapes have some hundreds of sets.
+        sets.sort_unstable();
+        sets.dedup();
         let smaller = |set: &Kind| sets.iter().any(|other| other != set && other.within(*set));
         for set in &sets {
-            if !shapes.smallest.contains(set) && !smaller(set) {
+            if !smaller(set) {
                 shapes.smallest.push(*set);
             }
         }
