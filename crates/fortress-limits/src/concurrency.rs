@@ -178,7 +178,9 @@ mod tests {
     #[test]
     fn a_full_table_refuses_newcomers_and_keeps_who_is_in() {
         let table = Concurrency::new(1);
-        let held: Vec<_> = (0..8).map(|who| table.enter(key(who), 5).unwrap()).collect();
+        let held: Vec<_> = (0..8)
+            .map(|who| table.enter(key(who), 5).unwrap())
+            .collect();
         assert_eq!(table.enter(key(9), 5).unwrap_err(), Crowded::Table);
         assert!(table.enter(key(3), 5).is_ok());
         drop(held);

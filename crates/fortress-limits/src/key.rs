@@ -317,12 +317,17 @@ mod tests {
             client: address,
             parts: &[],
         };
-        spec("a", &[Part::Client], Missing::Client).key(&request).unwrap()
+        spec("a", &[Part::Client], Missing::Client)
+            .key(&request)
+            .unwrap()
     }
 
     #[test]
     fn a_client_is_an_address_or_a_network() {
-        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:ffff:ffff:ffff"));
+        assert_eq!(
+            client("2001:db8::1"),
+            client("2001:db8::ffff:ffff:ffff:ffff")
+        );
         assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
         assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
         assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
@@ -396,8 +401,14 @@ mod tests {
     fn a_key_waits_for_its_last_part() {
         let stage = |parts: &[Part]| spec("a", parts, Missing::Client).stage();
         assert_eq!(stage(&[]), Stage::Head);
-        assert_eq!(stage(&[Part::Client, Part::Header("a".into())]), Stage::Head);
-        assert_eq!(stage(&[Part::Client, Part::Claim("a".into())]), Stage::Identity);
+        assert_eq!(
+            stage(&[Part::Client, Part::Header("a".into())]),
+            Stage::Head
+        );
+        assert_eq!(
+            stage(&[Part::Client, Part::Claim("a".into())]),
+            Stage::Identity
+        );
         assert_eq!(stage(&[Part::Body("a".into()), Part::Tenant]), Stage::Body);
     }
 

@@ -330,6 +330,7 @@ impl Compiler<'_> {
 
     /// The rules that run for an operation. Where none do, none are read.
     fn rules_of(&mut self, effective: &Effective) -> Option<Rules> {
+        self.no_limits(effective);
         let mode = effective.mode.weaker(effective.waf.mode);
         if mode == Mode::Off {
             return None;
@@ -343,6 +344,17 @@ impl Compiler<'_> {
             schema_aware: effective.waf.schema_aware,
             budget: effective.bounds.inspection,
         })
+    }
+
+    /// A limit that is written and not kept would be worse than none: whoever wrote it relies on it.
+    fn no_limits(&mut self, effective: &Effective) {
+        for limit in &effective.limits {
+            let message = "the gateway does not enforce `limits` in this version";
+            let found = Diagnostic::error(limit.span, message).help("remove them");
+            if !self.diagnostics.contains(&found) {
+                self.diagnostics.push(found);
+            }
+        }
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries

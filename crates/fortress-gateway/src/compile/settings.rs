@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, RequestUndeclared, ResponseUndeclared, Settings, Spanned,
-        WafSettings,
+        self, Api, Config, Cookies, LimitRule, RequestUndeclared, ResponseUndeclared, Settings,
+        Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -21,6 +21,7 @@ pub(crate) struct Effective {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) require_scopes: Vec<String>,
     pub(crate) waf: WafSettings,
+    pub(crate) limits: Vec<Spanned<LimitRule>>,
 }
 
 impl Effective {
@@ -35,6 +36,7 @@ impl Effective {
             responses: ResponseUndeclared::default(),
             require_scopes: Vec::new(),
             waf: WafSettings::default(),
+            limits: Vec::new(),
         };
         for layer in layers {
             effective.apply(layer);
@@ -49,6 +51,9 @@ impl Effective {
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);
         self.responses = layer.responses_undeclared.unwrap_or(self.responses);
+        if let Some(limits) = &layer.limits {
+            self.limits.clone_from(limits);
+        }
         if layer.public.is_some() {
             self.public.clone_from(&layer.public);
         }

@@ -64,7 +64,12 @@ fn a_burst_and_then_the_rate() {
     allowed(table.take(key(1), &rate, 1, 0), 0, 3 * tenth);
     refused(table.take(key(1), &rate, 1, 0), 0, Some(tenth), 3 * tenth);
     // A nanosecond too early, and in time.
-    refused(table.take(key(1), &rate, 1, tenth - 1), 0, Some(1), 2 * tenth + 1);
+    refused(
+        table.take(key(1), &rate, 1, tenth - 1),
+        0,
+        Some(1),
+        2 * tenth + 1,
+    );
     allowed(table.take(key(1), &rate, 1, tenth), 0, 3 * tenth);
     // Another key has its own.
     allowed(table.take(key(2), &rate, 1, tenth), 2, tenth);
@@ -111,8 +116,18 @@ fn debts_are_paid_first() {
     let rate = rate(10, 1, 2);
     let tenth = SECOND / 10;
     table.charge(key(1), &rate, 5, 0);
-    refused(table.peek(key(1), &rate, 1, 0), 0, Some(4 * tenth), 5 * tenth);
-    refused(table.take(key(1), &rate, 1, 4 * tenth - 1), 0, Some(1), tenth + 1);
+    refused(
+        table.peek(key(1), &rate, 1, 0),
+        0,
+        Some(4 * tenth),
+        5 * tenth,
+    );
+    refused(
+        table.take(key(1), &rate, 1, 4 * tenth - 1),
+        0,
+        Some(1),
+        tenth + 1,
+    );
     allowed(table.take(key(1), &rate, 1, 4 * tenth), 0, 2 * tenth);
     table.charge(key(1), &rate, u64::MAX, 0);
     assert!(!table.peek(key(1), &rate, 1, LONGEST / 2).allowed);
@@ -243,7 +258,10 @@ fn threads_share_exactly_the_burst() {
             });
         }
     });
-    let taken: Vec<_> = taken.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+    let taken: Vec<_> = taken
+        .iter()
+        .map(|count| count.load(Ordering::Relaxed))
+        .collect();
     assert_eq!(table.evicted(), 0);
     assert_eq!(taken, vec![BURST; usize::try_from(KEYS).unwrap()]);
 }

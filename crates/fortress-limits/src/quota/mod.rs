@@ -185,7 +185,11 @@ impl Quotas {
     pub fn export(&self, now: Timestamp, mut show: impl FnMut(Record)) {
         self.slots.each(|slot| {
             let window = Span::unpack(slot.window);
-            let matters = now.0 < window.end.saturating_mul(1_000_000_000).saturating_add(window.length());
+            let matters = now.0
+                < window
+                    .end
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add(window.length());
             if slot.window != 0 && matters {
                 show(Record {
                     key: slot.key,
@@ -293,7 +297,9 @@ impl Slot {
 
 impl Quota {
     fn judge(&self, count: Count, span: Span, cost: u64, now: Timestamp) -> Decision {
-        let used = count.used.saturating_add(self.faded(count.before, span, now));
+        let used = count
+            .used
+            .saturating_add(self.faded(count.before, span, now));
         let left = self.limit.saturating_sub(used);
         let allowed = cost <= left;
         let taken = if allowed { cost } else { 0 };

@@ -38,14 +38,62 @@ fn check(found: Decision, allowed: bool, remaining: u64, retry: Option<u64>, res
 fn a_calendar_quota_is_there_anew_at_midnight() {
     let table = Quotas::new(100);
     let quota = quota(10, Unit::Day, Edge::Calendar);
-    check(table.take(key(1), &quota, 7, at(86_000)), true, 3, Some(0), 400);
-    check(table.take(key(1), &quota, 4, at(86_100)), false, 3, Some(300), 300);
-    check(table.take(key(1), &quota, 11, at(86_100)), false, 3, None, 300);
-    check(table.peek(key(1), &quota, 3, at(86_100)), true, 0, Some(0), 300);
-    check(table.take(key(1), &quota, 3, at(86_399)), true, 0, Some(0), 1);
-    check(table.take(key(1), &quota, 1, at(86_399)), false, 0, Some(1), 1);
-    check(table.take(key(1), &quota, 1, at(86_400)), true, 9, Some(0), 86_400);
-    check(table.take(key(2), &quota, 1, at(86_399)), true, 9, Some(0), 1);
+    check(
+        table.take(key(1), &quota, 7, at(86_000)),
+        true,
+        3,
+        Some(0),
+        400,
+    );
+    check(
+        table.take(key(1), &quota, 4, at(86_100)),
+        false,
+        3,
+        Some(300),
+        300,
+    );
+    check(
+        table.take(key(1), &quota, 11, at(86_100)),
+        false,
+        3,
+        None,
+        300,
+    );
+    check(
+        table.peek(key(1), &quota, 3, at(86_100)),
+        true,
+        0,
+        Some(0),
+        300,
+    );
+    check(
+        table.take(key(1), &quota, 3, at(86_399)),
+        true,
+        0,
+        Some(0),
+        1,
+    );
+    check(
+        table.take(key(1), &quota, 1, at(86_399)),
+        false,
+        0,
+        Some(1),
+        1,
+    );
+    check(
+        table.take(key(1), &quota, 1, at(86_400)),
+        true,
+        9,
+        Some(0),
+        86_400,
+    );
+    check(
+        table.take(key(2), &quota, 1, at(86_399)),
+        true,
+        9,
+        Some(0),
+        1,
+    );
 }
 
 #[test]
@@ -53,14 +101,26 @@ fn a_sliding_quota_remembers_the_window_before() {
     let table = Quotas::new(100);
     let quota = quota(60, Unit::Minute, Edge::Sliding);
     check(table.take(key(1), &quota, 60, at(30)), true, 0, Some(0), 90);
-    check(table.take(key(1), &quota, 1, at(30)), false, 0, Some(31), 90);
+    check(
+        table.take(key(1), &quota, 1, at(30)),
+        false,
+        0,
+        Some(31),
+        90,
+    );
     // Nothing has faded yet, and then one unit a second.
     check(table.take(key(1), &quota, 1, at(60)), false, 0, Some(1), 60);
     check(table.take(key(1), &quota, 2, at(61)), false, 1, Some(1), 59);
     check(table.take(key(1), &quota, 2, at(62)), true, 0, Some(0), 118);
     check(table.peek(key(1), &quota, 1, at(90)), true, 27, Some(0), 90);
     // Two windows later nothing is left of it.
-    check(table.take(key(1), &quota, 60, at(180)), true, 0, Some(0), 120);
+    check(
+        table.take(key(1), &quota, 60, at(180)),
+        true,
+        0,
+        Some(0),
+        120,
+    );
 }
 
 #[test]
@@ -83,7 +143,13 @@ fn debts_count_too() {
     let table = Quotas::new(100);
     let quota = quota(10, Unit::Day, Edge::Calendar);
     table.charge(key(1), &quota, 15, at(0));
-    check(table.take(key(1), &quota, 1, at(0)), false, 0, Some(86_400), 86_400);
+    check(
+        table.take(key(1), &quota, 1, at(0)),
+        false,
+        0,
+        Some(86_400),
+        86_400,
+    );
     table.charge(key(1), &quota, u64::MAX, at(0));
     assert!(!table.take(key(1), &quota, 1, at(0)).allowed);
     assert!(table.take(key(1), &quota, 10, at(86_400)).allowed);
@@ -124,7 +190,13 @@ fn counts_survive_a_restart() {
     for record in &stored {
         after.import(*record);
     }
-    check(after.take(key(3), &quota, 2, at(300)), false, 1, Some(86_100), 86_100);
+    check(
+        after.take(key(3), &quota, 2, at(300)),
+        false,
+        1,
+        Some(86_100),
+        86_100,
+    );
     assert!(after.take(key(4), &quota, 2, at(300)).allowed);
     assert!(!after.take(key(4), &quota, 1, at(300)).allowed);
     // What is long over is not stored.
@@ -135,9 +207,18 @@ fn counts_survive_a_restart() {
     let newer = Quotas::new(100);
     newer.take(key(1), &quota, 1, at(10 * 86_400));
     stored.iter().for_each(|record| newer.import(*record));
-    check(newer.take(key(1), &quota, 9, at(10 * 86_400)), true, 0, Some(0), 86_400);
+    check(
+        newer.take(key(1), &quota, 9, at(10 * 86_400)),
+        true,
+        0,
+        Some(0),
+        86_400,
+    );
     // Nonsense is left out.
-    newer.import(Record { window: Span { start: 5, end: 5 }, ..stored[0] });
+    newer.import(Record {
+        window: Span { start: 5, end: 5 },
+        ..stored[0]
+    });
 }
 
 #[test]
@@ -173,7 +254,10 @@ fn threads_share_exactly_the_quota() {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
     });
     assert_eq!(total, 5_000);
 }

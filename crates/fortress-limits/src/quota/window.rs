@@ -72,7 +72,8 @@ impl Span {
     }
 
     pub(crate) fn pack(self) -> u64 {
-        (self.start << LENGTH_BITS) | (self.end.saturating_sub(self.start) & ((1 << LENGTH_BITS) - 1))
+        (self.start << LENGTH_BITS)
+            | (self.end.saturating_sub(self.start) & ((1 << LENGTH_BITS) - 1))
     }
 
     pub(crate) fn unpack(packed: u64) -> Self {
@@ -222,45 +223,169 @@ mod tests {
 
     #[test]
     fn plain_windows() {
-        check(Unit::Second, "UTC", "2026-11-29T12:34:56Z", "2026-11-29T12:34:56Z", "2026-11-29T12:34:57Z");
-        check(Unit::Minute, "UTC", "2026-11-29T12:34:56Z", "2026-11-29T12:34:00Z", "2026-11-29T12:35:00Z");
-        check(Unit::Hour, "UTC", "2026-11-29T12:34:56Z", "2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z");
-        check(Unit::Day, "UTC", "2026-11-29T12:34:56Z", "2026-11-29T00:00:00Z", "2026-11-30T00:00:00Z");
-        check(Unit::Month, "UTC", "2026-02-28T23:59:59Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z");
-        check(Unit::Month, "UTC", "2028-02-29T23:59:59Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z");
-        check(Unit::Month, "UTC", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        check(
+            Unit::Second,
+            "UTC",
+            "2026-11-29T12:34:56Z",
+            "2026-11-29T12:34:56Z",
+            "2026-11-29T12:34:57Z",
+        );
+        check(
+            Unit::Minute,
+            "UTC",
+            "2026-11-29T12:34:56Z",
+            "2026-11-29T12:34:00Z",
+            "2026-11-29T12:35:00Z",
+        );
+        check(
+            Unit::Hour,
+            "UTC",
+            "2026-11-29T12:34:56Z",
+            "2026-11-29T12:00:00Z",
+            "2026-11-29T13:00:00Z",
+        );
+        check(
+            Unit::Day,
+            "UTC",
+            "2026-11-29T12:34:56Z",
+            "2026-11-29T00:00:00Z",
+            "2026-11-30T00:00:00Z",
+        );
+        check(
+            Unit::Month,
+            "UTC",
+            "2026-02-28T23:59:59Z",
+            "2026-02-01T00:00:00Z",
+            "2026-03-01T00:00:00Z",
+        );
+        check(
+            Unit::Month,
+            "UTC",
+            "2028-02-29T23:59:59Z",
+            "2028-02-01T00:00:00Z",
+            "2028-03-01T00:00:00Z",
+        );
+        check(
+            Unit::Month,
+            "UTC",
+            "2026-12-31T23:59:59Z",
+            "2026-12-01T00:00:00Z",
+            "2027-01-01T00:00:00Z",
+        );
     }
 
     #[test]
     fn places_have_their_own_midnight() {
-        check(Unit::Day, "Asia/Kathmandu", "2026-11-29T18:14:59Z", "2026-11-28T18:15:00Z", "2026-11-29T18:15:00Z");
-        check(Unit::Hour, "Asia/Kathmandu", "2026-11-29T18:14:59Z", "2026-11-29T17:15:00Z", "2026-11-29T18:15:00Z");
-        check(Unit::Month, "Asia/Tokyo", "2026-11-30T15:00:00Z", "2026-11-30T15:00:00Z", "2026-12-31T15:00:00Z");
+        check(
+            Unit::Day,
+            "Asia/Kathmandu",
+            "2026-11-29T18:14:59Z",
+            "2026-11-28T18:15:00Z",
+            "2026-11-29T18:15:00Z",
+        );
+        check(
+            Unit::Hour,
+            "Asia/Kathmandu",
+            "2026-11-29T18:14:59Z",
+            "2026-11-29T17:15:00Z",
+            "2026-11-29T18:15:00Z",
+        );
+        check(
+            Unit::Month,
+            "Asia/Tokyo",
+            "2026-11-30T15:00:00Z",
+            "2026-11-30T15:00:00Z",
+            "2026-12-31T15:00:00Z",
+        );
     }
 
     #[test]
     fn clocks_that_are_moved() {
         // 23 hours in spring, 25 in autumn.
-        check(Unit::Day, "Europe/Berlin", "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z");
-        check(Unit::Day, "Europe/Berlin", "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z");
+        check(
+            Unit::Day,
+            "Europe/Berlin",
+            "2026-03-29T12:00:00Z",
+            "2026-03-28T23:00:00Z",
+            "2026-03-29T22:00:00Z",
+        );
+        check(
+            Unit::Day,
+            "Europe/Berlin",
+            "2026-10-25T12:00:00Z",
+            "2026-10-24T22:00:00Z",
+            "2026-10-25T23:00:00Z",
+        );
         // Two o'clock comes twice.
-        check(Unit::Hour, "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z");
-        check(Unit::Hour, "Europe/Berlin", "2026-10-25T01:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z");
+        check(
+            Unit::Hour,
+            "Europe/Berlin",
+            "2026-10-25T00:30:00Z",
+            "2026-10-25T00:00:00Z",
+            "2026-10-25T01:00:00Z",
+        );
+        check(
+            Unit::Hour,
+            "Europe/Berlin",
+            "2026-10-25T01:30:00Z",
+            "2026-10-25T01:00:00Z",
+            "2026-10-25T02:00:00Z",
+        );
         // The day begins at one o'clock.
-        check(Unit::Day, "Africa/Cairo", "2026-04-24T12:00:00Z", "2026-04-23T22:00:00Z", "2026-04-24T21:00:00Z");
+        check(
+            Unit::Day,
+            "Africa/Cairo",
+            "2026-04-24T12:00:00Z",
+            "2026-04-23T22:00:00Z",
+            "2026-04-24T21:00:00Z",
+        );
         // Half an hour.
-        check(Unit::Hour, "Australia/Lord_Howe", "2026-04-04T15:10:00Z", "2026-04-04T15:00:00Z", "2026-04-04T15:30:00Z");
+        check(
+            Unit::Hour,
+            "Australia/Lord_Howe",
+            "2026-04-04T15:10:00Z",
+            "2026-04-04T15:00:00Z",
+            "2026-04-04T15:30:00Z",
+        );
         // A day that never was.
-        check(Unit::Day, "Pacific/Apia", "2011-12-30T09:59:59Z", "2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z");
-        check(Unit::Day, "Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z");
+        check(
+            Unit::Day,
+            "Pacific/Apia",
+            "2011-12-30T09:59:59Z",
+            "2011-12-29T10:00:00Z",
+            "2011-12-30T10:00:00Z",
+        );
+        check(
+            Unit::Day,
+            "Pacific/Apia",
+            "2011-12-30T10:00:00Z",
+            "2011-12-30T10:00:00Z",
+            "2011-12-31T10:00:00Z",
+        );
     }
 
     #[test]
     fn windows_follow_each_other() {
-        for zone in ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Cairo", "America/St_Johns"] {
-            for (unit, count) in [(Unit::Minute, 3_000), (Unit::Hour, 20_000), (Unit::Day, 2_000), (Unit::Month, 200)] {
+        for zone in [
+            "UTC",
+            "Europe/Berlin",
+            "Australia/Lord_Howe",
+            "Pacific/Apia",
+            "Africa/Cairo",
+            "America/St_Johns",
+        ] {
+            for (unit, count) in [
+                (Unit::Minute, 3_000),
+                (Unit::Hour, 20_000),
+                (Unit::Day, 2_000),
+                (Unit::Month, 200),
+            ] {
                 let windows = windows(unit, zone);
-                let start = if unit == Unit::Minute { "2026-10-24T20:00:00Z" } else { "2010-12-30T00:00:00Z" };
+                let start = if unit == Unit::Minute {
+                    "2026-10-24T20:00:00Z"
+                } else {
+                    "2010-12-30T00:00:00Z"
+                };
                 let mut span = windows.at(Timestamp(second(start) * NANOS));
                 for _ in 0..count {
                     let next = windows.after(span);
@@ -281,6 +406,9 @@ mod tests {
         let first = windows.at(Timestamp(second("2026-11-29T12:00:00Z") * NANOS));
         let second_day = windows.at(Timestamp(second("2026-11-30T12:00:00Z") * NANOS));
         assert_eq!(first.end, second_day.start);
-        assert_eq!(windows.at(Timestamp(second("2026-11-29T12:00:00Z") * NANOS)), first);
+        assert_eq!(
+            windows.at(Timestamp(second("2026-11-29T12:00:00Z") * NANOS)),
+            first
+        );
     }
 }

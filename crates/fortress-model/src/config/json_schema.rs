@@ -91,6 +91,21 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
             ])
         }
         Kind::Parameter => pattern("^((query|body|header|cookie)\\..+|path|env:.+|file:.+)$"),
+        Kind::Frequency => pattern("^([0-9]+ */ *(s|min|h|day|month)|env:.+|file:.+)$"),
+        Kind::LimitPart => pattern(
+            "^(client|principal|key|tenant|operation|(claim|header|query|body)\\..+|env:.+|file:.+)$",
+        ),
+        Kind::Cost => {
+            let mut plain = typed("integer");
+            plain.push(("minimum".to_owned(), Json::Raw("1".to_owned())));
+            any_of(vec![
+                plain,
+                pattern(
+                    "^([0-9]+|(query|path|header|body|response\\.header)\\.[^ ]+)( +[*/+] +([0-9]+|(query|path|header|body|response\\.header)\\.[^ ]+))*$",
+                ),
+            ])
+        }
+        Kind::Zone => pattern("^[A-Za-z][A-Za-z0-9_+/:.-]*$"),
         Kind::Algorithm => pattern("^[A-Za-z0-9]+$"),
         Kind::Count(low, high) => {
             let mut members = typed("integer");

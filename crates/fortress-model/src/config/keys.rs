@@ -6,6 +6,7 @@
 
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
+    limit_keys::LIMITS_KEY,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };
 use crate::bounds::Bounds;
@@ -108,6 +109,14 @@ pub(super) enum Kind {
     Rules,
     /// `body.comment`: a part of a request.
     Parameter,
+    /// `10/s`, `1000/day`.
+    Frequency,
+    /// What a limit counts by.
+    LimitPart,
+    /// `query.page_size / 100`.
+    Cost,
+    /// `Europe/Berlin`.
+    Zone,
     /// An object with fixed keys.
     Block(&'static Block),
     /// A list with at least one item.
@@ -143,6 +152,10 @@ impl Kind {
             Self::KeySet => "`file:` and a path, or an https URL",
             Self::Rules => "a rule's id, a range of them, or a tag",
             Self::Parameter => "a parameter such as `body.comment`",
+            Self::Frequency => "a frequency such as `10/s`",
+            Self::LimitPart => "something to count by",
+            Self::Cost => "a cost",
+            Self::Zone => "a time zone",
             Self::Block(_) | Self::Map(..) => "an object",
             Self::List(_) | Self::Items(_) => "a list",
             Self::OneOrList(_) => "one or a list",
@@ -175,7 +188,11 @@ impl Kind {
             | Self::KeySet
             | Self::Algorithm
             | Self::Rules
-            | Self::Parameter => None,
+            | Self::Parameter
+            | Self::Frequency
+            | Self::LimitPart
+            | Self::Cost
+            | Self::Zone => None,
         }
     }
 }
@@ -240,7 +257,6 @@ pub(super) static ROOT: Block = Block {
         "redact",
         "cors",
         "waf",
-        "limits",
         "cache",
     ],
 };
@@ -382,10 +398,10 @@ static API: Block = Block {
         ],
         SETTINGS,
         WAF_KEY,
+        LIMITS_KEY,
     ],
     later: &[
-        "limits", "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require",
-        "discover",
+        "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require", "discover",
     ],
 };
 
@@ -483,7 +499,7 @@ static TIMEOUTS: Block = Block {
 pub(super) static OPERATION: Block = Block {
     name: "apis.NAME.operations.NAME",
     doc: "What is said of one operation or of all that have a tag.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY],
+    groups: &[ON_OPERATION, SETTINGS, WAF_KEY, LIMITS_KEY],
     later: LATER_ON_OPERATION,
 };
 
@@ -491,7 +507,7 @@ pub(super) static OPERATION: Block = Block {
 pub(super) static EXTENSION: Block = Block {
     name: "x-fortress",
     doc: "The same keys in the description; the configuration wins.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION],
+    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION, LIMITS_KEY],
     later: LATER_ON_OPERATION,
 };
 
@@ -505,7 +521,6 @@ const ON_OPERATION: &[Key] = &[
 ];
 
 const LATER_ON_OPERATION: &[&str] = &[
-    "limits",
     "login",
     "owner",
     "tenant",
@@ -608,8 +623,9 @@ static DEFAULTS: Block = Block {
             RESPONSES_KEY,
         ],
         WAF_KEY,
+        LIMITS_KEY,
     ],
-    later: &["limits", "on_fault", "redact", "cors", "cache", "permit"],
+    later: &["on_fault", "redact", "cors", "cache", "permit"],
 };
 
 const SETTINGS: &[Key] = &[

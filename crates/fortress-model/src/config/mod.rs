@@ -8,9 +8,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 mod api;
 mod bound_keys;
+mod cost;
 mod identity;
 mod json_schema;
 mod keys;
+mod limit_keys;
+mod limits;
 mod listen;
 mod load;
 mod reader;
@@ -21,7 +24,12 @@ mod tests;
 mod waf;
 mod waf_keys;
 
+pub use cost::{Cost, Factor, Term};
 pub use json_schema::json_schema;
+pub use limits::{
+    LimitFault, LimitHeaders, LimitMeasure, LimitPart, LimitRule, MOST_LIMITS, MissingPart,
+    QuotaEdge, QuotaUnit, nearest_limits,
+};
 pub use load::{load, load_partly};
 pub use settings::settings;
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
@@ -268,6 +276,8 @@ pub struct Settings {
     pub require_scopes: Vec<String>,
     /// The rule engine.
     pub waf: WafPatch,
+    /// Rates, quotas and concurrency; a list replaces the one of a place further away.
+    pub limits: Option<Vec<Spanned<LimitRule>>>,
 }
 
 /// `requests.undeclared`.
