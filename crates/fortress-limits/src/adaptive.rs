@@ -205,7 +205,12 @@ impl Adaptive {
 
     fn learn(&self, took: u64, beside: u64, outcome: Outcome, now: u64) {
         let mut estimate = self.lock();
+        let is_probing = estimate.probing.is_some();
         let window = &mut estimate.window;
+        // What was let through before measuring began waited behind more than is let through now.
+        if is_probing && now.saturating_sub(took) < window.began {
+            return;
+        }
         window.peak = window.peak.max(beside);
         match outcome {
             Outcome::Answered => {
@@ -413,7 +418,7 @@ mod tests {
         );
         let p99 = busy.p99();
         let answered = busy.times.len();
-        assert!(p99 <= 30 * MS, "p99 {} ms", p99 / MS);
+        assert!(p99 <= 25 * MS, "p99 {} ms", p99 / MS);
         assert!(answered >= 2_000 * 120 * 95 / 100, "{answered} of 240,000");
         assert_eq!(adaptive.in_flight(), 0);
         assert!((20..60).contains(&adaptive.limit()), "{}", adaptive.limit());

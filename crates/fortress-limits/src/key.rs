@@ -11,7 +11,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use fortress_model::config::Factor;
+pub use fortress_model::config::{LimitPart as Part, MissingPart as Missing};
 use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::cost::Number;
 
 /// The hash of a limit and of the parts that it counts by.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
@@ -48,29 +52,6 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A part of a request that a limit counts by.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Part {
-    /// The client's address, as much of it as [`Prefixes`] says.
-    Client,
-    /// Who the caller is.
-    Principal,
-    /// The API key that was shown.
-    ApiKey,
-    /// The caller's tenant.
-    Tenant,
-    /// The operation of the description.
-    Operation,
-    /// A claim of the token.
-    Claim(Box<str>),
-    /// A header field of the request.
-    Header(Box<str>),
-    /// A query parameter.
-    Query(Box<str>),
-    /// A property of the body, as a dotted path.
-    Body(Box<str>),
-}
-
 /// When a part is known.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
@@ -82,29 +63,27 @@ pub enum Stage {
     Body,
 }
 
-impl Part {
-    /// When this part is known.
-    pub fn stage(&self) -> Stage {
-        match self {
-            Self::Client | Self::Operation | Self::Header(_) | Self::Query(_) => Stage::Head,
-            Self::Principal | Self::ApiKey | Self::Tenant | Self::Claim(_) => Stage::Identity,
-            Self::Body(_) => Stage::Body,
-        }
+/// When a part is known.
+pub fn stage(part: &Part) -> Stage {
+    match part {
+        Part::Client | Part::Operation | Part::Header(_) | Part::Query(_) => Stage::Head,
+        Part::Principal | Part::ApiKey | Part::Tenant | Part::Claim(_) => Stage::Identity,
+        Part::Body(_) => Stage::Body,
     }
+}
 
-    /// A number that tells parts with equal values apart.
-    fn kind(&self) -> u8 {
-        match self {
-            Self::Client => 1,
-            Self::Principal => 2,
-            Self::ApiKey => 3,
-            Self::Tenant => 4,
-            Self::Operation => 5,
-            Self::Claim(_) => 6,
-            Self::Header(_) => 7,
-            Self::Query(_) => 8,
-            Self::Body(_) => 9,
-        }
+/// A number that tells parts with equal values apart.
+fn kind(part: &Part) -> u8 {
+    match part {
+        Part::Client => 1,
+        Part::Principal => 2,
+        Part::ApiKey => 3,
+        Part::Tenant => 4,
+        Part::Operation => 5,
+        Part::Claim(_) => 6,
+        Part::Header(_) => 7,
+        Part::Query(_) => 8,
+        Part::Body(_) => 9,
     }
 }
 
@@ -116,21 +95,12 @@ pub trait Subject {
     /// The value of any other part; `None` if the request has none. Of a header field or parameter
     /// that is there several times, all its values.
     fn part(&self, part: &Part) -> Option<Cow<'_, [u8]>>;
-}
 
-/// What holds for a request that lacks a part.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Missing {
-    /// The client's address stands in for it: whoever leaves a header out, or has no identity, is
-    /// counted alone, and gains nothing by it that others could not have.
-    #[default]
-    Client,
-    /// All requests that lack it are counted together.
-    Share,
-    /// The limit does not hold for it.
-    Skip,
-    /// It is refused.
-    Refuse,
+    /// A number that a cost is made from.
+    fn number(&self, factor: &Factor) -> Number<'_>;
+
+    /// The principal's name, to be compared with exemptions; `None` while nobody is known.
+    fn principal(&self) -> Option<&str>;
 }
 
 /// Why a request has no key.
@@ -230,7 +200,7 @@ impl KeySpec {
 
     /// When all parts are known.
     pub fn stage(&self) -> Stage {
-        let stages = self.parts.iter().map(Part::stage);
+        let stages = self.parts.iter().map(stage);
         stages.max().unwrap_or(Stage::Head)
     }
 
@@ -240,7 +210,7 @@ impl KeySpec {
         for part in &self.parts {
             let value = match part {
                 Part::Client => {
-                    self.write_client(&mut hasher, part.kind(), subject.client());
+                    self.write_client(&mut hasher, kind(part), subject.client());
                     continue;
                 }
                 Part::Principal
@@ -253,11 +223,11 @@ impl KeySpec {
                 | Part::Body(_) => subject.part(part),
             };
             match (value, self.missing) {
-                (Some(value), _) => write(&mut hasher, part.kind(), &value),
+                (Some(value), _) => write(&mut hasher, kind(part), &value),
                 (None, Missing::Client) => {
-                    self.write_client(&mut hasher, part.kind() | ABSENT, subject.client());
+                    self.write_client(&mut hasher, kind(part) | ABSENT, subject.client());
                 }
-                (None, Missing::Share) => write(&mut hasher, part.kind() | ABSENT, b""),
+                (None, Missing::Share) => write(&mut hasher, kind(part) | ABSENT, b""),
                 (None, Missing::Skip) => return Err(NoKey::Skip),
                 (None, Missing::Refuse) => return Err(NoKey::Refuse),
             }
@@ -304,6 +274,14 @@ mod tests {
         fn part(&self, part: &Part) -> Option<Cow<'_, [u8]>> {
             let found = self.parts.iter().find(|(known, _)| known == part)?;
             Some(Cow::Borrowed(found.1.as_bytes()))
+        }
+
+        fn number(&self, _: &Factor) -> Number<'_> {
+            Number::Absent
+        }
+
+        fn principal(&self) -> Option<&str> {
+            None
         }
     }
 

@@ -7,8 +7,11 @@
 pub mod adaptive;
 pub mod budget;
 pub mod concurrency;
+pub mod cost;
 pub mod gcra;
+pub mod headers;
 pub mod key;
+pub mod limiter;
 pub mod quota;
 mod shards;
 

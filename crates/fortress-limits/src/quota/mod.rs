@@ -21,21 +21,12 @@ use std::{
 };
 
 use fortress_model::clock::Timestamp;
+pub use fortress_model::config::QuotaEdge as Edge;
 use jiff::tz::TimeZone;
 
 pub use window::{Span, Unit, Windows};
 
 use crate::{Decision, Key, shards::Shards};
-
-/// What happens at a window's edge.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Edge {
-    /// All is there anew.
-    #[default]
-    Calendar,
-    /// What the window before took fades over this one.
-    Sliding,
-}
 
 /// So many units in each window.
 #[derive(Debug)]

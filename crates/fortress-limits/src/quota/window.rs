@@ -6,46 +6,16 @@
 //! half an hour the hours around it are cut there.
 //! Deliberately not here: counting.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fortress_model::clock::Timestamp;
+pub use fortress_model::config::QuotaUnit as Unit;
 use jiff::tz::TimeZone;
 
 const NANOS: u64 = 1_000_000_000;
 
 /// Bits of a packed span for its length; a month is less than 2^22 seconds.
 const LENGTH_BITS: u32 = 24;
-
-/// A unit of the calendar.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Unit {
-    /// A second.
-    Second,
-    /// A minute.
-    Minute,
-    /// An hour.
-    Hour,
-    /// From midnight to midnight.
-    Day,
-    /// From the first of a month to the first of the next.
-    Month,
-}
-
-impl Unit {
-    /// How long it usually is; the `w` of the headers.
-    pub fn nominal(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Second => 1,
-            Self::Minute => 60,
-            Self::Hour => 3_600,
-            Self::Day => 86_400,
-            Self::Month => 30 * 86_400,
-        })
-    }
-}
 
 /// One window: whole seconds since 1970, the end not included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -146,7 +116,7 @@ impl Windows {
 
     /// Windows of equal length since 1970: seconds, and what no calendar reaches.
     fn plain(&self, second: u64) -> Span {
-        let length = self.unit.nominal().as_secs();
+        let length = self.unit.seconds();
         let start = second - second % length;
         Span {
             start,
