@@ -137,9 +137,9 @@ mod tests {
             ],
         };
         let with = |w: &'static str, h: &'static str| {
-            evaluate(&cost, 1_000, |factor| match factor {
-                Factor::Query(name) if **name == *"w" => text(w),
-                _ => text(h),
+            let w_or_h = |factor: &Factor| *factor == Factor::Query("w".into());
+            evaluate(&cost, 1_000, |factor| {
+                text(if w_or_h(factor) { w } else { h })
             })
         };
         assert_eq!(with("100", "100"), 12);

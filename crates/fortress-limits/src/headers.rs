@@ -177,7 +177,7 @@ fn integer(text: &mut String, key: &str, value: u64) {
     const LARGEST: u64 = 999_999_999_999_999;
     text.push_str(key);
     // A String takes everything.
-    let _: Result<(), std::fmt::Error> = write!(text, "{}", value.min(LARGEST));
+    write!(text, "{}", value.min(LARGEST)).unwrap_or_default();
 }
 
 fn is_name(c: char) -> bool {

@@ -59,10 +59,10 @@ impl<S: Clone + Default> Shards<S> {
     }
 
     /// Shows every slot, one shard at a time.
-    pub(crate) fn each(&self, mut show: impl FnMut(&S)) {
+    pub(crate) fn each(&self, mut show: impl FnMut(&mut S)) {
         for shard in &self.shards {
-            let slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.iter().for_each(&mut show);
+            let mut slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.iter_mut().for_each(&mut show);
         }
     }
 

@@ -337,8 +337,8 @@ fn eviction_by_load() {
         table.evicted() * 100_000 / live
     };
     let (quarter, half, full) = (lost(16_384), lost(32_768), lost(65_536));
-    println!("lost of 100,000 keys: {quarter} at a quarter, {half} at half, {full} at full");
-    assert!(quarter <= 50, "{quarter}");
-    assert!(half <= 1_500, "{half}");
-    assert!(full <= 20_000, "{full}");
+    // Of 100,000 keys.
+    assert!((1..=50).contains(&quarter), "{quarter}");
+    assert!((500..=1_500).contains(&half), "{half}");
+    assert!((8_000..=20_000).contains(&full), "{full}");
 }

@@ -24,19 +24,20 @@ impl Subject for Request {
     }
 
     fn part(&self, part: &Part) -> Option<Cow<'_, [u8]>> {
-        let value = match part {
-            Part::Principal => self.principal?,
-            Part::Operation => self.operation,
-            _ => return None,
+        let value = if *part == Part::Principal {
+            self.principal
+        } else {
+            (*part == Part::Operation).then_some(self.operation)
         };
-        Some(Cow::Borrowed(value.as_bytes()))
+        value.map(|value| Cow::Borrowed(value.as_bytes()))
     }
 
     fn number(&self, factor: &Factor) -> Number<'_> {
-        let value = match factor {
-            Factor::Query(_) => self.page_size,
-            Factor::ResponseHeader(_) => self.answer,
-            _ => None,
+        let value = if matches!(factor, Factor::Query(_)) {
+            self.page_size
+        } else {
+            self.answer
+                .filter(|_| matches!(factor, Factor::ResponseHeader(_)))
         };
         value.map_or(Number::Absent, |value| {
             Number::Text(Cow::Borrowed(value.as_bytes()))
