@@ -13,7 +13,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use fortress_auth::{Expectations, JwkSet, Verifier, peek_issuer};
+use fortress_auth::{
+    Answer, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, ProofTarget, Verifier,
+    peek_issuer,
+};
 use fortress_gateway::{
     h1::{
         ChunkedDecoder, Framing, HeadBounds, RequestHead, ScanState, parse_request, parse_response,
@@ -351,12 +354,13 @@ pub(crate) fn yaml_config(data: &[u8]) {
     }
 }
 
-/// Nothing passes that was not signed: the key below is public, and its other half is not here.
+/// RFC 7515, appendix A.3: a public key, whose other half is not here.
+const KEYS: &[u8] = br#"{"keys":[{"kty":"EC","crv":"P-256",
+    "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+/// Nothing passes that was not signed.
 pub(crate) fn jws(data: &[u8]) {
-    // RFC 7515, appendix A.3.
-    const KEYS: &[u8] = br#"{"keys":[{"kty":"EC","crv":"P-256",
-        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
     drop(JwkSet::parse(data));
     let (Ok((keys, _)), Ok(token)) = (JwkSet::parse(KEYS), std::str::from_utf8(data)) else {
         return;
@@ -371,6 +375,79 @@ pub(crate) fn jws(data: &[u8]) {
     let now = Timestamp(1_800_000_000_000_000_000);
     let verified = verifier.verify(token, &keys, now);
     assert!(verified.is_err(), "{verified:?}");
+}
+
+/// A proof holds for one request, for one token and for a while, if it holds at all.
+pub(crate) fn dpop_proof(data: &[u8]) {
+    // RFC 9449, section 7.1.
+    const TARGET: ProofTarget<'_> = ProofTarget {
+        method: "GET",
+        uri: "https://resource.example.org/protectedresource",
+        token: Some("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"),
+        nonces: None,
+    };
+    const NOW: Timestamp = Timestamp(1_562_262_618_000_000_000);
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let dpop = Dpop::default();
+    let judge = |target: ProofTarget<'_>, now| dpop.verify(text, &target, now);
+    let Ok(proof) = judge(TARGET, NOW) else {
+        return;
+    };
+    assert_eq!(judge(TARGET, NOW), Ok(proof.clone()));
+    let later = Timestamp(proof.issued.0 + 61_000_000_000);
+    assert!(judge(TARGET, later).is_err());
+    for other in [
+        ProofTarget {
+            method: "POST",
+            ..TARGET
+        },
+        ProofTarget {
+            uri: "https://resource.example.org/protectedresource/",
+            ..TARGET
+        },
+        ProofTarget {
+            token: Some("another"),
+            ..TARGET
+        },
+    ] {
+        assert!(judge(other, NOW).is_err(), "{other:?}");
+    }
+}
+
+/// A token that its issuer calls active is so for those it names, and until it expires; and what
+/// was not signed is no signed answer.
+pub(crate) fn introspection(data: &[u8]) {
+    let ours = |audience: &str| {
+        Introspector::new(AnswerExpectations {
+            issuer: "joe".to_owned(),
+            audience: vec![audience.to_owned()],
+            ..AnswerExpectations::default()
+        })
+    };
+    let now = Timestamp(1_800_000_000_000_000_000);
+    let asked = ours("orders-api");
+    if let (Ok((keys, _)), Ok(text)) = (JwkSet::parse(KEYS), std::str::from_utf8(data)) {
+        let signed = asked.judge_signed(text, "gateway", &[], &keys, now);
+        assert!(signed.is_err(), "{signed:?}");
+    }
+    let Ok(Answer::Active(verified)) = asked.judge(data, now) else {
+        return;
+    };
+    assert!(
+        verified
+            .claims
+            .texts("aud")
+            .any(|audience| audience == "orders-api")
+    );
+    assert_eq!(verified.claims.flag("active"), Some(true));
+    if let Some(expires) = verified.expires {
+        assert!(expires >= now.seconds());
+        let then = Timestamp(expires.saturating_add(1).saturating_mul(1_000_000_000));
+        let outcome = asked.judge(data, then);
+        assert!(matches!(outcome, Ok(Answer::Refused(_))), "{outcome:?}");
+    }
 }
 
 /// A text of rules says something, the same each time, or what is wrong with it and on which line.

@@ -1,6 +1,6 @@
 //! What a token costs: verified, found in the cache, and the bare signature to compare with.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use aws_lc_rs::{
     digest,
@@ -8,7 +8,8 @@ use aws_lc_rs::{
 };
 use divan::Bencher;
 use fortress_auth::{
-    Algorithm, Cache, Expectations, JwkSet, Verifier, peek_issuer,
+    Algorithm, Answer, AnswerExpectations, Cache, Dpop, Expectations, Introspector, JwkSet,
+    OpaqueCache, ProofTarget, Revocation, RevocationTarget, Revocations, Verifier, peek_issuer,
     sign::{self, SigningKey},
 };
 use fortress_model::Timestamp;
@@ -96,6 +97,59 @@ fn cached(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
             case.verifier
                 .verify_cached(black_box(&case.token), &case.keys, NOW, &cache)
         });
+    }
+}
+
+/// A proof is never cached: each request brings a new one, with the key inside.
+#[divan::bench(args = ALGORITHMS)]
+fn proof(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    const PROOF: &str = r#"{"jti":"e1j3V_bKic8-LAEB","htm":"GET",
+"htu":"https://api.example.com/v1/orders","iat":1790000000}"#;
+    let target = ProofTarget {
+        method: "GET",
+        uri: "https://api.example.com/v1/orders?page=2",
+        token: None,
+        nonces: None,
+    };
+    if let Ok(key) = SigningKey::generate(algorithm, "client")
+        && let Ok(proof) = key.sign_raw(key.proof_header().as_bytes(), PROOF.as_bytes())
+    {
+        let dpop = Dpop::default();
+        bencher.bench(|| dpop.verify(black_box(&proof), &target, NOW));
+    }
+}
+
+/// A token that is not among a hundred thousand revoked ones.
+#[divan::bench]
+fn revoked(bencher: Bencher<'_, '_>) {
+    let records = (0..100_000).map(|number| Revocation {
+        target: RevocationTarget::Token {
+            issuer: "https://idp.example.com".into(),
+            id: number.to_string().into(),
+        },
+        issued_before: None,
+        until: None,
+    });
+    if let (Ok(revoked), Some(case)) = (Revocations::build(records, NOW), case(Algorithm::Es256))
+        && let Ok(verified) = case.verifier.verify(&case.token, &case.keys, NOW)
+    {
+        let issuer = "https://idp.example.com";
+        bencher.bench(|| revoked.check(black_box(&verified), issuer, NOW));
+    }
+}
+
+const ANSWER_LIFE: Duration = Duration::from_secs(60);
+
+/// What an issuer said a moment ago about an opaque token.
+#[divan::bench]
+fn introspected(bencher: Bencher<'_, '_>) {
+    let asked = Introspector::new(AnswerExpectations::default());
+    let answer = CLAIMS.replacen('{', r#"{"active":true,"#, 1);
+    if let Ok(answer @ Answer::Active(_)) = asked.judge(answer.as_bytes(), NOW) {
+        let cache = OpaqueCache::new(10_000, ANSWER_LIFE, ANSWER_LIFE);
+        let token = "2YotnFZFEjr1zCsicMWpAA";
+        cache.insert(token, &asked, &answer, NOW);
+        bencher.bench(|| cache.get(black_box(token), &asked, NOW));
     }
 }
 

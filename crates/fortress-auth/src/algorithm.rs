@@ -1,11 +1,16 @@
-//! The signature algorithms that a token may use, by their registered names (RFC 7518, 8037, 8812
-//! and 9864), and what each demands of a key.
+//! The signature algorithms that a token may use, by their registered names (RFC 7518, 8037, 8812,
+//! 9864 and 9964), and what each demands of a key.
 //!
-//! There is no `none` and no HMAC: a public key can then never be taken for a shared secret.
+//! There is no `none`. HMAC is here for those who configure a secret of their own: a key set never
+//! yields one, so that a public key can never be taken for a shared secret. `Ed448` (RFC 9864) is
+//! unknown, because the cryptographic library does not have it.
 
 use std::fmt;
 
-use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, RsaParameters};
+use aws_lc_rs::{
+    digest, hmac,
+    signature::{self, EcdsaVerificationAlgorithm, PqdsaVerificationAlgorithm, RsaParameters},
+};
 
 macro_rules! algorithms {
     ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal; )+) => {
@@ -53,6 +58,18 @@ algorithms! {
     EdDsa = "EdDSA";
     /// The same signature under its fully specified name (RFC 9864).
     Ed25519 = "Ed25519";
+    /// ML-DSA-44 (RFC 9964), in its pure form with an empty context.
+    MlDsa44 = "ML-DSA-44";
+    /// ML-DSA-65 (RFC 9964), in its pure form with an empty context.
+    MlDsa65 = "ML-DSA-65";
+    /// ML-DSA-87 (RFC 9964), in its pure form with an empty context.
+    MlDsa87 = "ML-DSA-87";
+    /// HMAC with SHA-256, under a configured [`SymmetricKey`](crate::SymmetricKey) alone.
+    Hs256 = "HS256";
+    /// HMAC with SHA-384, under a configured [`SymmetricKey`](crate::SymmetricKey) alone.
+    Hs384 = "HS384";
+    /// HMAC with SHA-512, under a configured [`SymmetricKey`](crate::SymmetricKey) alone.
+    Hs512 = "HS512";
 }
 
 impl fmt::Display for Algorithm {
@@ -97,6 +114,42 @@ impl Algorithm {
                 verification: &signature::ECDSA_P256K1_SHA256_FIXED,
             }),
             Self::EdDsa | Self::Ed25519 => Scheme::Ed25519,
+            Self::MlDsa44 => Scheme::MlDsa(&Lattice {
+                public_key: 1312,
+                verification: &signature::ML_DSA_44,
+            }),
+            Self::MlDsa65 => Scheme::MlDsa(&Lattice {
+                public_key: 1952,
+                verification: &signature::ML_DSA_65,
+            }),
+            Self::MlDsa87 => Scheme::MlDsa(&Lattice {
+                public_key: 2592,
+                verification: &signature::ML_DSA_87,
+            }),
+            Self::Hs256 => Scheme::Hmac(hmac::HMAC_SHA256),
+            Self::Hs384 => Scheme::Hmac(hmac::HMAC_SHA384),
+            Self::Hs512 => Scheme::Hmac(hmac::HMAC_SHA512),
+        }
+    }
+
+    /// Whoever can verify with it can also sign.
+    pub fn is_symmetric(self) -> bool {
+        matches!(self.scheme(), Scheme::Hmac(_))
+    }
+
+    /// The hash by which an ID token that is signed like this names an access token (OpenID
+    /// Connect Core, section 3.1.3.6). None is defined for ML-DSA.
+    pub(crate) fn token_hash(self) -> Option<&'static digest::Algorithm> {
+        match self {
+            Self::Rs256 | Self::Ps256 | Self::Es256 | Self::Es256k | Self::Hs256 => {
+                Some(&digest::SHA256)
+            }
+            Self::Rs384 | Self::Ps384 | Self::Es384 | Self::Hs384 => Some(&digest::SHA384),
+            // Ed25519 hashes with SHA-512 inside (RFC 8032, section 5.1).
+            Self::Rs512 | Self::Ps512 | Self::Es512 | Self::Hs512 | Self::EdDsa | Self::Ed25519 => {
+                Some(&digest::SHA512)
+            }
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => None,
         }
     }
 }
@@ -110,6 +163,10 @@ pub(crate) enum Scheme {
     Ecdsa(&'static Curve),
     /// `kty` OKP, `crv` Ed25519.
     Ed25519,
+    /// `kty` AKP.
+    MlDsa(&'static Lattice),
+    /// `kty` oct.
+    Hmac(hmac::Algorithm),
 }
 
 /// A curve of `kty` EC; each has exactly one algorithm (RFC 7518, section 3.4).
@@ -118,6 +175,13 @@ pub(crate) struct Curve {
     /// Bytes of one coordinate, and of each half of a signature.
     pub(crate) coordinate: usize,
     pub(crate) verification: &'static EcdsaVerificationAlgorithm,
+}
+
+/// A parameter set of ML-DSA.
+pub(crate) struct Lattice {
+    /// Bytes of a public key (FIPS 204, section 4).
+    pub(crate) public_key: usize,
+    pub(crate) verification: &'static PqdsaVerificationAlgorithm,
 }
 
 #[cfg(test)]
@@ -130,8 +194,28 @@ mod tests {
             assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
         }
         for name in [
-            "", "none", "None", "NONE", "nOnE", "HS256", "HS384", "HS512", "rs256", "es256", "RS1",
-            "RS256 ", "EDDSA", "eddsa", "Ed448", "ed25519", "RSA-OAEP", "dir", "ES256k", "\0",
+            "",
+            "none",
+            "None",
+            "NONE",
+            "nOnE",
+            "HS1",
+            "hs256",
+            "ML-DSA",
+            "ml-dsa-44",
+            "ESP256",
+            "rs256",
+            "es256",
+            "RS1",
+            "RS256 ",
+            "EDDSA",
+            "eddsa",
+            "Ed448",
+            "ed25519",
+            "RSA-OAEP",
+            "dir",
+            "ES256k",
+            "\0",
         ] {
             assert_eq!(Algorithm::from_name(name), None, "{name}");
         }

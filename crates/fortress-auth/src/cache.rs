@@ -3,14 +3,15 @@
 //!
 //! An entry is bound to what judged it: it is found only under the same expectations, the same
 //! keys and before the token expires. Refusals are not kept: an attacker can make those at will.
+//! Revocations are checked after the look-up ([`Revocations`](crate::Revocations)), so that they
+//! hold at once and nothing must be flushed for them.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use aws_lc_rs::digest;
 use fortress_model::Timestamp;
 use quick_cache::sync;
 
-use crate::{JwkSet, Verified, Verifier};
+use crate::{JwkSet, Verified, Verifier, verify::sha256};
 
 /// Verified tokens, by SHA-256 of the token. Shared freely between threads.
 pub struct Cache {
@@ -43,7 +44,7 @@ impl Cache {
         keys: &JwkSet,
         now: Timestamp,
     ) -> Option<Arc<Verified>> {
-        let name = Name::new(token, verifier);
+        let name = Name::new(token, verifier.fingerprint());
         let entry = self.entries.get(&name)?;
         if entry.keys == *keys.fingerprint() && now < entry.until {
             return Some(entry.verified);
@@ -52,9 +53,12 @@ impl Cache {
         None
     }
 
-    /// Keeps a token that `verifier` has just verified with `keys`.
+    /// Keeps a token that `verifier` has just verified with `keys`; one without `exp` is not kept.
     pub fn insert(&self, token: &str, verifier: &Verifier, keys: &JwkSet, verified: Arc<Verified>) {
-        let until = Duration::from_secs(verified.expires)
+        let Some(expires) = verified.expires else {
+            return;
+        };
+        let until = Duration::from_secs(expires)
             .saturating_add(verifier.expectations().leeway)
             .as_nanos();
         let entry = Entry {
@@ -62,7 +66,8 @@ impl Cache {
             keys: *keys.fingerprint(),
             until: Timestamp(u64::try_from(until).unwrap_or(u64::MAX)),
         };
-        self.entries.insert(Name::new(token, verifier), entry);
+        self.entries
+            .insert(Name::new(token, verifier.fingerprint()), entry);
     }
 
     /// Forgets everything.
@@ -89,19 +94,16 @@ impl fmt::Debug for Cache {
 
 /// The verifier is part of the name: what one accepts, another may refuse.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-struct Name {
+pub(crate) struct Name {
     token: [u8; 32],
     verifier: [u8; 32],
 }
 
 impl Name {
-    fn new(token: &str, verifier: &Verifier) -> Self {
-        let mut name = Self {
-            token: [0; 32],
-            verifier: *verifier.fingerprint(),
-        };
-        let digest = digest::digest(&digest::SHA256, token.as_bytes());
-        name.token.copy_from_slice(digest.as_ref());
-        name
+    pub(crate) fn new(token: &str, verifier: &[u8; 32]) -> Self {
+        Self {
+            token: sha256(&[token.as_bytes()]),
+            verifier: *verifier,
+        }
     }
 }

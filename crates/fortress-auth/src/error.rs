@@ -82,6 +82,49 @@ pub enum TokenError {
     /// `iat` is to come.
     #[error("the token says that it was issued {0} s from now")]
     IssuedInFuture(u64),
+    /// The issuer, asked about the token, says that it does not count (RFC 7662, section 2.2).
+    #[error("the issuer says that the token is not active")]
+    Inactive,
+    /// Not what RFC 6750, section 2.1, calls a token: its issuer is not asked about it.
+    #[error("the token has characters that no bearer token has")]
+    NotOpaque,
+    /// `cnf` binds it to something that cannot be checked here (RFC 7800), so that nobody can be
+    /// known to be its holder.
+    #[error("the token is bound (`cnf`) in a way that is not verified here")]
+    Unbindable,
+    /// The issuer says that it is a token of another kind, such as a refresh token.
+    #[error("the issuer says that the token is no access token")]
+    NotAccessToken,
+    /// It was revoked here.
+    #[error("the token was revoked: {0}")]
+    Revoked(RevokedBy),
+}
+
+/// Which revocation a token fell under.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RevokedBy {
+    /// One of this very token.
+    Token,
+    /// One of its subject.
+    Subject,
+    /// One of the client that it was issued to.
+    Client,
+    /// One of its issuer.
+    Issuer,
+    /// One of every token.
+    Everything,
+}
+
+impl fmt::Display for RevokedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token => "by its id",
+            Self::Subject => "by its subject",
+            Self::Client => "by its client",
+            Self::Issuer => "by its issuer",
+            Self::Everything => "with all others of its time",
+        })
+    }
 }
 
 impl TokenError {
@@ -89,6 +132,7 @@ impl TokenError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::TooLarge
+            | Self::NotOpaque
             | Self::NotCompact(_)
             | Self::Header(_)
             | Self::Payload(_)
@@ -102,7 +146,11 @@ impl TokenError {
             | Self::Signature
             | Self::ClaimMissing(_)
             | Self::Issuer
-            | Self::Audience => Reason::CredentialInvalid,
+            | Self::Audience
+            | Self::Inactive
+            | Self::NotAccessToken
+            | Self::Unbindable
+            | Self::Revoked(_) => Reason::CredentialInvalid,
             Self::Expired(_) | Self::NotYetValid(_) | Self::IssuedInFuture(_) => {
                 Reason::CredentialExpired
             }

@@ -1,16 +1,16 @@
-//! An issuer's public keys (RFC 7517, 7518 section 6, 8037), each bound to the algorithms that it
+//! An issuer's public keys (RFC 7517, 7518 section 6, 8037, 9964), each bound to the algorithms that it
 //! may verify. What is not a public signature key is left out, with the reason.
 //!
 //! Fetching, keeping and refreshing a set are not done here.
 
 use aws_lc_rs::{
-    digest,
+    digest, hmac,
     signature::{ParsedPublicKey, RsaPublicKeyComponents},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    Algorithm,
+    Algorithm, SymmetricKey,
     algorithm::Scheme,
     error::{JwksError, Shown},
     json::{self, Object, Value},
@@ -73,6 +73,29 @@ impl JwkSet {
         Ok((Self { keys, fingerprint }, left_out))
     }
 
+    /// The set of an issuer with which secrets are shared, and nothing else: a set that was fetched
+    /// never holds one.
+    pub fn symmetric(keys: &[SymmetricKey]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        let mut read = Vec::with_capacity(keys.len());
+        for key in keys {
+            context.update(&key.fingerprint());
+            read.push(Key {
+                id: key.id().map(Into::into),
+                uses: vec![(
+                    key.algorithm(),
+                    Material::Shared(Box::new(key.key().clone())),
+                )],
+            });
+        }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(context.finish().as_ref());
+        Self {
+            keys: read,
+            fingerprint,
+        }
+    }
+
     /// How many keys can verify something.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -114,7 +137,7 @@ impl JwkSet {
             .inspect(|_| fits = true)
             .take(ATTEMPTS);
         for material in candidates {
-            if material.verify_sig(signed, signature).is_ok() {
+            if material.verifies(signed, signature) {
                 return Attempt::Verified;
             }
         }
@@ -141,15 +164,33 @@ pub(crate) enum Attempt {
     NoKey,
 }
 
-/// A public key, once for each algorithm that it may verify.
+/// A key, once for each algorithm that it may verify.
 #[derive(Clone, Debug)]
-struct Key {
+pub(crate) struct Key {
     id: Option<Box<str>>,
-    uses: Vec<(Algorithm, ParsedPublicKey)>,
+    uses: Vec<(Algorithm, Material)>,
+}
+
+/// What verifies.
+#[derive(Clone, Debug)]
+pub(crate) enum Material {
+    Public(ParsedPublicKey),
+    Shared(Box<hmac::Key>),
+}
+
+impl Material {
+    pub(crate) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Public(key) => key.verify_sig(signed, signature).is_ok(),
+            // Compares in constant time.
+            Self::Shared(key) => hmac::verify(key, signed, signature).is_ok(),
+        }
+    }
 }
 
 impl Key {
-    fn read(jwk: &Object) -> Result<Self, String> {
+    /// Reads a public JWK. The error says why not, and never holds the key's material.
+    pub(crate) fn read(jwk: &Object) -> Result<Self, String> {
         let kty = text(jwk, "kty")?.ok_or("it has no `kty`")?;
         if kty == "oct" {
             return Err("it is symmetric".into());
@@ -170,20 +211,21 @@ impl Key {
             "RSA" => RSA,
             "EC" => ecdsa(jwk)?,
             "OKP" => okp(jwk)?,
+            "AKP" => akp(jwk)?,
             _ => return Err(format!("its `kty` `{}` is not supported", Shown::new(kty))),
         };
         let declared = declared_algorithm(jwk, candidates)?;
-        let material = Material::read(jwk, kty)?;
+        let numbers = Numbers::read(jwk, kty)?;
         let mut uses = Vec::new();
         for &algorithm in candidates {
             if declared.is_none_or(|declared| declared.permits(algorithm)) {
-                uses.push((algorithm, material.parse(algorithm)?));
+                uses.push((algorithm, Material::Public(numbers.parse(algorithm)?)));
             }
         }
         Ok(Self { id, uses })
     }
 
-    fn material(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+    pub(crate) fn material(&self, algorithm: Algorithm) -> Option<&Material> {
         self.uses
             .iter()
             .find(|(allowed, _)| *allowed == algorithm)
@@ -240,6 +282,20 @@ fn okp(jwk: &Object) -> Result<&'static [Algorithm], String> {
     }
 }
 
+/// RFC 9964, section 3: `alg` must be there, and says which parameter set the key is of.
+fn akp(jwk: &Object) -> Result<&'static [Algorithm], String> {
+    match text(jwk, "alg")? {
+        Some("ML-DSA-44") => Ok(&[Algorithm::MlDsa44]),
+        Some("ML-DSA-65") => Ok(&[Algorithm::MlDsa65]),
+        Some("ML-DSA-87") => Ok(&[Algorithm::MlDsa87]),
+        Some(other) => Err(format!(
+            "its `alg` `{}` is not supported",
+            Shown::new(other)
+        )),
+        None => Err("it has no `alg`".into()),
+    }
+}
+
 fn unsupported_curve(curve: &str) -> String {
     format!("its `crv` `{}` is not supported", Shown::new(curve))
 }
@@ -258,13 +314,13 @@ fn declared_algorithm(jwk: &Object, candidates: &[Algorithm]) -> Result<Option<A
 }
 
 /// The numbers of a public key, decoded.
-enum Material {
+enum Numbers {
     Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
     Point { x: Vec<u8>, y: Vec<u8> },
     Bytes(Vec<u8>),
 }
 
-impl Material {
+impl Numbers {
     fn read(jwk: &Object, kty: &str) -> Result<Self, String> {
         match kty {
             "RSA" => {
@@ -277,6 +333,7 @@ impl Material {
                 x: bytes(jwk, "x")?,
                 y: bytes(jwk, "y")?,
             }),
+            "AKP" => Ok(Self::Bytes(bytes(jwk, "pub")?)),
             _ => Ok(Self::Bytes(bytes(jwk, "x")?)),
         }
     }
@@ -307,6 +364,16 @@ impl Material {
                 }
                 ParsedPublicKey::new(&aws_lc_rs::signature::ED25519, bytes)
                     .map_err(|_| "it is not a valid Ed25519 key".into())
+            }
+            (Self::Bytes(bytes), Scheme::MlDsa(lattice)) => {
+                if bytes.len() != lattice.public_key {
+                    let length = lattice.public_key;
+                    return Err(format!(
+                        "its `pub` is not the {length} bytes of {algorithm}"
+                    ));
+                }
+                ParsedPublicKey::new(lattice.verification, bytes)
+                    .map_err(|_| format!("it is not a valid {algorithm} key"))
             }
             (Self::Rsa { .. } | Self::Point { .. } | Self::Bytes(_), _) => {
                 Err(format!("it is not a key for {algorithm}"))

@@ -62,9 +62,30 @@ impl<'a> Compact<'a> {
     }
 
     pub(crate) fn header(&self) -> Result<Header, TokenError> {
-        let object = json::read_object(&self.header, HEADER_DEPTH)
-            .map_err(|rejected| TokenError::Header(rejected.what()))?;
-        Header::read(&object)
+        Header::read(&self.header_members()?, FORBIDDEN)
+    }
+
+    /// The header of a proof, and the key that the proof brings along: it shows who holds that
+    /// key, and nothing else (RFC 9449, section 4.2). To be called for proofs alone: a token that
+    /// brought its key could be anyone's.
+    pub(crate) fn proof_header(&self) -> Result<(Header, Object), TokenError> {
+        let members = self.header_members()?;
+        let forbidden: Vec<&'static str> = FORBIDDEN
+            .iter()
+            .copied()
+            .filter(|name| *name != "jwk")
+            .collect();
+        let header = Header::read(&members, &forbidden)?;
+        let key = members
+            .get("jwk")
+            .and_then(Value::as_object)
+            .ok_or(TokenError::Header("no object `jwk`"))?;
+        Ok((header, key.clone()))
+    }
+
+    fn header_members(&self) -> Result<Object, TokenError> {
+        json::read_object(&self.header, HEADER_DEPTH)
+            .map_err(|rejected| TokenError::Header(rejected.what()))
     }
 
     pub(crate) fn payload(&self) -> Result<Object, TokenError> {
@@ -88,9 +109,9 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    fn read(object: &Object) -> Result<Self, TokenError> {
-        let forbidden = FORBIDDEN.iter().find(|name| object.get(name).is_some());
-        if let Some(name) = forbidden {
+    fn read(object: &Object, forbidden: &[&'static str]) -> Result<Self, TokenError> {
+        let found = forbidden.iter().find(|name| object.get(name).is_some());
+        if let Some(name) = found {
             return Err(TokenError::HeaderForbidden(name));
         }
         let token_type = text(object, "typ", "`typ` is not a string")?;

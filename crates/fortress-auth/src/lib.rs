@@ -1,8 +1,12 @@
 //! Who calls: a strict verifier of JWS-signed tokens (RFC 7515, 7519, 8725, 9068) and the keys
-//! behind it (RFC 7517, 7518, 8037, 9864).
+//! behind it (RFC 7517, 7518, 8037, 9864, 9964), and what makes a token count or not: an issuer's
+//! answer about it ([`Introspector`], RFC 7662 and 9701), whom it is bound to ([`bind`], [`Dpop`],
+//! RFC 8705 and 9449), whether it was revoked ([`Revocations`]), how its subject authenticated
+//! ([`StepUp`], RFC 9470), and which login it answers ([`IdTokenVerifier`]). And API keys
+//! ([`api_key`]).
 //!
 //! Everything here is a plain function on borrowed data. Deliberately absent: IO, clocks, tokio,
-//! encrypted tokens (JWE), shared-secret signatures (HMAC) and `none`.
+//! encrypted tokens (JWE) and `none`. Shared secrets (HMAC) only where one is configured.
 //!
 //! ```
 //! use fortress_auth::{Algorithm, Expectations, JwkSet, Verifier, sign};
@@ -29,13 +33,23 @@
 //! ```
 
 mod algorithm;
+pub mod api_key;
 mod cache;
 mod claims;
+mod confirmation;
+mod dpop;
 mod error;
+mod id_token;
+mod introspection;
 mod json;
 mod jwks;
 mod jws;
+mod registered;
+mod revocation;
 pub mod sign;
+mod step_up;
+mod symmetric;
+mod thumbprint;
 mod verify;
 
 #[cfg(test)]
@@ -44,8 +58,23 @@ mod tests;
 pub use algorithm::Algorithm;
 pub use cache::Cache;
 pub use claims::Claims;
-pub use error::{JwksError, Shown, TokenError};
+pub use confirmation::{BindError, Confirmation, TokenScheme, bind};
+pub use dpop::{
+    Dpop, DpopError, MAX_PROOF_ID, MAX_REMEMBERED_PROOFS, Nonces, Proof, ProofTarget, ReplayCache,
+    proof_field,
+};
+pub use error::{JwksError, RevokedBy, Shown, TokenError};
+pub use id_token::{IdTokenError, IdTokenVerifier, Login};
+pub use introspection::{
+    Answer, AnswerExpectations, IntrospectionError, Introspector, MAX_INTROSPECTION, OpaqueCache,
+    client_authorization, introspection_body,
+};
 pub use json::{Number, Object, Value};
 pub use jwks::{JwkSet, MAX_KEY_SET, MAX_KEYS};
 pub use jws::MAX_TOKEN;
-pub use verify::{Expectations, Verified, Verifier, peek_issuer};
+pub use revocation::{
+    MAX_REVOCATIONS, Revocation, RevocationTarget, Revocations, TooManyRevocations,
+};
+pub use step_up::{BadAcr, StepUp, StepUpError};
+pub use symmetric::{MIN_SYMMETRIC_KEY, SymmetricKey, SymmetricKeyError};
+pub use verify::{Expectations, Proven, Verified, Verifier, peek_issuer};

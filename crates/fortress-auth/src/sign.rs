@@ -10,8 +10,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding,
-        RsaKeyPair,
+        self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair,
+        PqdsaSigningAlgorithm, RsaEncoding, RsaKeyPair,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -34,6 +34,7 @@ enum Pair {
     Rsa(RsaKeyPair),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair),
 }
 
 impl SigningKey {
@@ -50,6 +51,11 @@ impl SigningKey {
                 Pair::Ecdsa(EcdsaKeyPair::generate(signing).map_err(failed)?)
             }
             Scheme::Ed25519 => Pair::Ed25519(Ed25519KeyPair::generate().map_err(failed)?),
+            Scheme::MlDsa(_) => {
+                let signing = ml_dsa(algorithm).ok_or(SignError(algorithm, "made"))?;
+                Pair::MlDsa(PqdsaKeyPair::generate(signing).map_err(failed)?)
+            }
+            Scheme::Hmac(_) => return Err(SignError(algorithm, "made, being a shared secret,")),
         };
         Ok(Self::new(algorithm, id, pair))
     }
@@ -67,6 +73,11 @@ impl SigningKey {
                 Pair::Ecdsa(EcdsaKeyPair::from_pkcs8(signing, der).map_err(failed)?)
             }
             Scheme::Ed25519 => Pair::Ed25519(Ed25519KeyPair::from_pkcs8(der).map_err(failed)?),
+            Scheme::MlDsa(_) => {
+                let signing = ml_dsa(algorithm).ok_or(SignError(algorithm, "read"))?;
+                Pair::MlDsa(PqdsaKeyPair::from_pkcs8(signing, der).map_err(failed)?)
+            }
+            Scheme::Hmac(_) => return Err(SignError(algorithm, "read, being a shared secret,")),
         };
         Ok(Self::new(algorithm, id, pair))
     }
@@ -109,6 +120,15 @@ impl SigningKey {
         )
     }
 
+    /// The header of a DPoP proof by this key (RFC 9449, section 4.2), for [`Self::sign_raw`].
+    pub fn proof_header(&self) -> String {
+        format!(
+            r#"{{"alg":"{}","typ":"dpop+jwt","jwk":{}}}"#,
+            self.algorithm,
+            self.public_jwk()
+        )
+    }
+
     /// Signs any header and payload, whatever they are.
     ///
     /// # Errors
@@ -138,16 +158,25 @@ impl SigningKey {
             }
             Pair::Ecdsa(pair) => Ok(pair.sign(&random, message).map_err(failed)?.as_ref().into()),
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().into()),
+            Pair::MlDsa(pair) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let length = pair
+                    .sign(message, &mut signature)
+                    .map_err(|_| SignError(self.algorithm, "used"))?;
+                signature.truncate(length);
+                Ok(signature)
+            }
         }
     }
 
     /// The public half as the cryptographic library has it: `RSAPublicKey` in DER, an uncompressed
-    /// point, or 32 bytes.
+    /// point, or the bare bytes of an Ed25519 or ML-DSA key.
     pub fn public_key(&self) -> &[u8] {
         match &self.pair {
             Pair::Rsa(pair) => pair.public_key().as_ref(),
             Pair::Ecdsa(pair) => pair.public_key().as_ref(),
             Pair::Ed25519(pair) => pair.public_key().as_ref(),
+            Pair::MlDsa(pair) => pair.public_key().as_ref(),
         }
     }
 
@@ -178,6 +207,7 @@ impl SigningKey {
             Pair::Ed25519(_) => {
                 format!(r#""kty":"OKP","crv":"Ed25519","x":"{}""#, encode(public))
             }
+            Pair::MlDsa(_) => format!(r#""kty":"AKP","pub":"{}""#, encode(public)),
         };
         format!(
             r#"{{{members},"use":"sig","alg":"{}","kid":{}}}"#,
@@ -246,7 +276,7 @@ fn signing_input(header: &[u8], payload: &[u8]) -> String {
 fn curve(algorithm: Algorithm) -> &'static str {
     match algorithm.scheme() {
         Scheme::Ecdsa(curve) => curve.name,
-        Scheme::Rsa(_) | Scheme::Ed25519 => "",
+        Scheme::Rsa(_) | Scheme::Ed25519 | Scheme::MlDsa(_) | Scheme::Hmac(_) => "",
     }
 }
 
@@ -258,7 +288,20 @@ fn ecdsa(algorithm: Algorithm) -> Option<&'static EcdsaSigningAlgorithm> {
         A::Es512 => Some(&signature::ECDSA_P521_SHA512_FIXED_SIGNING),
         A::Es256k => Some(&signature::ECDSA_P256K1_SHA256_FIXED_SIGNING),
         A::Rs256 | A::Rs384 | A::Rs512 | A::Ps256 | A::Ps384 | A::Ps512 => None,
-        A::EdDsa | A::Ed25519 => None,
+        A::EdDsa | A::Ed25519 | A::MlDsa44 | A::MlDsa65 | A::MlDsa87 => None,
+        A::Hs256 | A::Hs384 | A::Hs512 => None,
+    }
+}
+
+fn ml_dsa(algorithm: Algorithm) -> Option<&'static PqdsaSigningAlgorithm> {
+    use Algorithm as A;
+    match algorithm {
+        A::MlDsa44 => Some(&signature::ML_DSA_44_SIGNING),
+        A::MlDsa65 => Some(&signature::ML_DSA_65_SIGNING),
+        A::MlDsa87 => Some(&signature::ML_DSA_87_SIGNING),
+        A::Rs256 | A::Rs384 | A::Rs512 | A::Ps256 | A::Ps384 | A::Ps512 => None,
+        A::Es256 | A::Es384 | A::Es512 | A::Es256k | A::EdDsa | A::Ed25519 => None,
+        A::Hs256 | A::Hs384 | A::Hs512 => None,
     }
 }
 
@@ -272,6 +315,7 @@ fn rsa(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
         A::Ps384 => Some(&signature::RSA_PSS_SHA384),
         A::Ps512 => Some(&signature::RSA_PSS_SHA512),
         A::Es256 | A::Es384 | A::Es512 | A::Es256k | A::EdDsa | A::Ed25519 => None,
+        A::MlDsa44 | A::MlDsa65 | A::MlDsa87 | A::Hs256 | A::Hs384 | A::Hs512 => None,
     }
 }
 

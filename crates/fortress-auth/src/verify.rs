@@ -3,22 +3,19 @@
 //! The order is fixed: syntax, header, key, signature, and only then what the token claims, so
 //! that nobody without a key learns anything but that. There is no way to skip a step.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use fortress_model::Timestamp;
 
 use crate::{
-    Algorithm, Cache, Claims, JwkSet,
+    Algorithm, Cache, Claims, Confirmation, JwkSet,
     error::{Shown, TokenError},
-    json::{Object, Value},
+    json::Object,
     jwks::Attempt,
     jws::{Compact, Header},
+    registered::{self, text},
 };
-
-/// The last second of the year 9999. A date beyond it is most likely one in milliseconds, which
-/// would be a token that never expires.
-const MAX_DATE: u64 = 253_402_300_799;
 
 /// What a token must be to be accepted.
 #[derive(Clone, Debug, Default)]
@@ -27,13 +24,15 @@ pub struct Expectations {
     pub issuer: String,
     /// `aud` must have one of these, exactly. If empty, no token is accepted.
     pub audience: Vec<String>,
-    /// The algorithms that are accepted; if empty, all that the keys allow.
+    /// The algorithms that are accepted; if empty, all that the keys allow. Those of shared secrets
+    /// (`HS256` and its like) are accepted only if they stand here.
     pub algorithms: Vec<Algorithm>,
     /// How far this clock and the issuer's may be apart.
     pub leeway: Duration,
     /// The `typ` that is demanded, such as `at+jwt` (RFC 9068), in any case, with or without
     /// `application/` before it. If none is, `typ` may be absent, `JWT`, `at+jwt` or `JOSE`, but
-    /// not the type of something that is no access token (RFC 8725, section 3.11).
+    /// not the type of something that is no access token (RFC 8725, section 3.11). Where `at+jwt` is
+    /// demanded, so are the claims that it must have (RFC 9068, section 2.2).
     pub token_type: Option<String>,
     /// The claim that holds the scopes, as a dotted path; if none, `scope`, else `scp`.
     pub scope_claim: Option<String>,
@@ -53,22 +52,48 @@ pub struct Verified {
     pub subject: Arc<str>,
     /// What it allows.
     pub scopes: Vec<Box<str>>,
-    /// `exp` in seconds since the epoch, a fraction dropped.
-    pub expires: u64,
-    /// The algorithm that verified it.
-    pub algorithm: Algorithm,
-    /// The `kid` of the key that verified it, if it names one.
-    pub key_id: Option<Box<str>>,
+    /// `exp` in seconds since the epoch, a fraction dropped. Only an introspected token may have
+    /// none.
+    pub expires: Option<u64>,
+    /// What vouches for it.
+    pub proven: Proven,
+    /// Whom it is bound to. INVARIANT: before the token counts, [`bind`](crate::bind) must hold.
+    pub confirmation: Confirmation,
     /// Everything that it claims.
     pub claims: Claims,
 }
 
-impl Verified {
-    /// The `kid`, safe to print.
-    pub fn shown_key_id(&self) -> Option<Shown> {
-        self.key_id.as_deref().map(Shown::new)
-    }
+/// What vouches for a token. Printed for the journal: `ES256, key 2026-01`, or `introspection`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Proven {
+    /// The issuer's signature.
+    Signature {
+        /// The algorithm that verified it.
+        algorithm: Algorithm,
+        /// The `kid` of the key that verified it, if the token names one.
+        key_id: Option<Box<str>>,
+    },
+    /// The issuer itself, which was asked (RFC 7662).
+    Introspection,
+}
 
+impl fmt::Display for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signature {
+                algorithm,
+                key_id: Some(key_id),
+            } => write!(f, "{algorithm}, key {}", Shown::new(key_id)),
+            Self::Signature {
+                algorithm,
+                key_id: None,
+            } => write!(f, "{algorithm}"),
+            Self::Introspection => f.write_str("introspection"),
+        }
+    }
+}
+
+impl Verified {
     /// It has this scope. Scopes are case-sensitive (RFC 6749, section 3.3).
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scopes.iter().any(|held| **held == *scope)
@@ -105,21 +130,53 @@ impl Verifier {
         keys: &JwkSet,
         now: Timestamp,
     ) -> Result<Verified, TokenError> {
+        let (header, claims) = self.signed(token, keys, |given| self.accepts_type(given))?;
+        self.judge(header, claims, now)
+    }
+
+    /// Syntax, type, key and signature: what says that the issuer wrote these claims, whatever
+    /// they are.
+    pub(crate) fn signed(
+        &self,
+        token: &str,
+        keys: &JwkSet,
+        accepts_type: impl Fn(Option<&str>) -> bool,
+    ) -> Result<(Header, Object), TokenError> {
         let token = Compact::parse(token)?;
         let header = token.header()?;
-        self.check_type(header.token_type.as_deref())?;
+        let given = header.token_type.as_deref();
+        if !accepts_type(given) {
+            return Err(TokenError::Type(given.map(Shown::new)));
+        }
         self.check_signature(&token, &header, keys)?;
         let claims = token.payload()?;
+        Ok((header, claims))
+    }
+
+    /// What the claims say, once they are known to be the issuer's.
+    pub(crate) fn judge(
+        &self,
+        header: Header,
+        claims: Object,
+        now: Timestamp,
+    ) -> Result<Verified, TokenError> {
         let expires = self.check_claims(&claims, now)?;
-        let subject = subject(&claims)?;
+        if self.demands_access_token() {
+            check_access_token(&claims)?;
+        }
+        let subject = registered::subject(&claims)?;
+        let confirmation = Confirmation::read(&claims)?;
         let claims = Claims::new(claims);
-        let scopes = self.scopes(&claims)?;
+        let scopes = registered::scopes(&claims, self.expected.scope_claim.as_deref())?;
         Ok(Verified {
             subject,
             scopes,
-            expires,
-            algorithm: header.algorithm,
-            key_id: header.key_id,
+            expires: Some(expires),
+            proven: Proven::Signature {
+                algorithm: header.algorithm,
+                key_id: header.key_id,
+            },
+            confirmation,
             claims,
         })
     }
@@ -144,21 +201,20 @@ impl Verifier {
         Ok(verified)
     }
 
-    fn check_type(&self, given: Option<&str>) -> Result<(), TokenError> {
-        let given_type = given.map(media_type);
-        let accepted = match (&self.expected.token_type, given_type) {
-            (Some(demanded), Some(given)) => given.eq_ignore_ascii_case(media_type(demanded)),
+    fn accepts_type(&self, given: Option<&str>) -> bool {
+        match (&self.expected.token_type, given) {
+            (Some(demanded), Some(given)) => {
+                media_type(given).eq_ignore_ascii_case(media_type(demanded))
+            }
             (Some(_), None) => false,
-            (None, Some(given)) => ["JWT", "at+jwt", "JOSE"]
-                .iter()
-                .any(|usual| given.eq_ignore_ascii_case(usual)),
+            (None, Some(given)) => is_type(given, &["JWT", ACCESS_TOKEN, "JOSE"]),
             (None, None) => true,
-        };
-        if accepted {
-            Ok(())
-        } else {
-            Err(TokenError::Type(given.map(Shown::new)))
         }
+    }
+
+    fn demands_access_token(&self) -> bool {
+        let demanded = self.expected.token_type.as_deref();
+        demanded.is_some_and(|demanded| is_type(demanded, &[ACCESS_TOKEN]))
     }
 
     fn check_signature(
@@ -169,6 +225,10 @@ impl Verifier {
     ) -> Result<(), TokenError> {
         let algorithm = header.algorithm;
         let allowed = &self.expected.algorithms;
+        // Twice opted in: the secret must be configured, and the name that makes use of it.
+        if algorithm.is_symmetric() && !allowed.contains(&algorithm) {
+            return Err(TokenError::AlgorithmUnknown(Shown::new(algorithm.name())));
+        }
         if !allowed.is_empty() && !allowed.iter().any(|one| one.permits(algorithm)) {
             return Err(TokenError::AlgorithmRefused(algorithm));
         }
@@ -190,83 +250,19 @@ impl Verifier {
     /// Issuer, audience and times; returns when the token expires. Types come first, so that a
     /// token with a claim of the wrong type is malformed whatever else it is.
     fn check_claims(&self, claims: &Object, now: Timestamp) -> Result<u64, TokenError> {
-        let issuer = text(claims, "iss")?;
-        let audience = audience(claims)?;
-        let expires = date(claims, "exp")?;
-        let not_before = date(claims, "nbf")?;
-        let issued = date(claims, "iat")?;
-        for name in ["jti", "client_id", "azp"] {
-            text(claims, name)?;
-        }
-
-        let issuer = issuer.ok_or(TokenError::ClaimMissing("iss"))?;
+        let claimed = registered::Claimed::read(claims)?;
+        let issuer = claimed.issuer.ok_or(TokenError::ClaimMissing("iss"))?;
         if issuer.is_empty() || issuer != self.expected.issuer {
             return Err(TokenError::Issuer);
         }
+        let audience = claimed.audience.as_deref();
         let audience = audience.ok_or(TokenError::ClaimMissing("aud"))?;
-        let accepted = |one: &&str| self.expected.audience.iter().any(|ours| ours == one);
-        if !audience.iter().any(|one| !one.is_empty() && accepted(one)) {
+        if !registered::names_one(audience, &self.expected.audience) {
             return Err(TokenError::Audience);
         }
-        let expires = expires.ok_or(TokenError::ClaimMissing("exp"))?;
-        self.check_times(expires, not_before, issued, now)?;
+        let expires = claimed.expires.ok_or(TokenError::ClaimMissing("exp"))?;
+        claimed.check_times(self.expected.leeway, now)?;
         Ok(expires.as_secs())
-    }
-
-    fn check_times(
-        &self,
-        expires: Duration,
-        not_before: Option<Duration>,
-        issued: Option<Duration>,
-        now: Timestamp,
-    ) -> Result<(), TokenError> {
-        let now = Duration::from_nanos(now.0);
-        let leeway = self.expected.leeway;
-        // RFC 7519, section 4.1.4: the token must not be accepted on or after its expiry.
-        if now >= expires.saturating_add(leeway) {
-            return Err(TokenError::Expired(now.saturating_sub(expires).as_secs()));
-        }
-        let latest = now.saturating_add(leeway);
-        let ahead = |date: Duration| date.saturating_sub(now).as_secs();
-        if let Some(date) = not_before.filter(|date| *date > latest) {
-            return Err(TokenError::NotYetValid(ahead(date)));
-        }
-        if let Some(date) = issued.filter(|date| *date > latest) {
-            return Err(TokenError::IssuedInFuture(ahead(date)));
-        }
-        Ok(())
-    }
-
-    fn scopes(&self, claims: &Claims) -> Result<Vec<Box<str>>, TokenError> {
-        let (claim, value) = match &self.expected.scope_claim {
-            Some(path) => ("configured scope claim", claims.get(path)),
-            None => claims
-                .all()
-                .get("scope")
-                .map_or(("scp", claims.all().get("scp")), |value| {
-                    ("scope", Some(value))
-                }),
-        };
-        let malformed = TokenError::ClaimMalformed {
-            claim,
-            expected: "a string or an array of strings",
-        };
-        match value {
-            None => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(text
-                .split(' ')
-                .filter(|scope| !scope.is_empty())
-                .map(Into::into)
-                .collect()),
-            Some(Value::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().map(Into::into))
-                .collect::<Option<_>>()
-                .ok_or(malformed),
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
-                Err(malformed)
-            }
-        }
     }
 }
 
@@ -283,6 +279,26 @@ pub fn peek_issuer(token: &str) -> Result<Box<str>, TokenError> {
         .ok_or(TokenError::ClaimMissing("iss"))
 }
 
+/// RFC 9068, section 2.1.
+const ACCESS_TOKEN: &str = "at+jwt";
+
+/// RFC 9068, section 2.2: the claims that an access token must have, beside those that any must.
+fn check_access_token(claims: &Object) -> Result<(), TokenError> {
+    match ["sub", "client_id", "iat", "jti"]
+        .into_iter()
+        .find(|name| claims.get(name).is_none())
+    {
+        None => Ok(()),
+        Some(name) => Err(TokenError::ClaimMissing(name)),
+    }
+}
+
+/// The type is one of these, in any case, with or without `application/`.
+pub(crate) fn is_type(given: &str, accepted: &[&str]) -> bool {
+    let given = media_type(given);
+    accepted.iter().any(|one| given.eq_ignore_ascii_case(one))
+}
+
 /// RFC 7515, section 4.1.9: `application/` may be left out of `typ`.
 fn media_type(name: &str) -> &str {
     const PREFIX: &str = "application/";
@@ -292,83 +308,18 @@ fn media_type(name: &str) -> &str {
     }
 }
 
-/// Who the token speaks for. An empty name or one with control characters is nobody's, and would
-/// only be good for fooling whatever compares or prints it later.
-fn subject(claims: &Object) -> Result<Arc<str>, TokenError> {
-    let subject = match text(claims, "sub")? {
-        Some(subject) => Some(("sub", subject)),
-        None => ["client_id", "azp"]
-            .into_iter()
-            .find_map(|name| Some((name, claims.get(name)?.as_str()?))),
-    };
-    match subject {
-        None => Ok(Arc::from("")),
-        Some((_, name)) if !name.is_empty() && !name.contains(char::is_control) => {
-            Ok(Arc::from(name))
-        }
-        Some((claim, _)) => Err(TokenError::ClaimMalformed {
-            claim,
-            expected: "a non-empty string without control characters",
-        }),
-    }
+/// `Debug` of strings escapes quotes, so that no two expectations print alike.
+pub(crate) fn fingerprint(expected: &impl fmt::Debug) -> [u8; 32] {
+    sha256(&[format!("{expected:?}").as_bytes()])
 }
 
-fn audience(claims: &Object) -> Result<Option<Vec<&str>>, TokenError> {
-    let malformed = TokenError::ClaimMalformed {
-        claim: "aud",
-        expected: "a string or an array of strings",
-    };
-    match claims.get("aud") {
-        None => Ok(None),
-        Some(Value::String(one)) => Ok(Some(vec![one])),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(Value::as_str)
-            .collect::<Option<_>>()
-            .map(Some)
-            .ok_or(malformed),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(malformed),
-    }
-}
-
-/// A `NumericDate` (RFC 7519, section 2) as the time since the epoch.
-fn date(claims: &Object, claim: &'static str) -> Result<Option<Duration>, TokenError> {
-    let malformed = TokenError::ClaimMalformed {
-        claim,
-        expected: "a number of seconds since 1970, up to the year 9999",
-    };
-    match claims.get(claim) {
-        None => Ok(None),
-        Some(Value::Number(number)) => number
-            .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .filter(|date| date.as_secs() <= MAX_DATE)
-            .map(Some)
-            .ok_or(malformed),
-        Some(
-            Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
-        ) => Err(malformed),
-    }
-}
-
-fn text<'a>(claims: &'a Object, claim: &'static str) -> Result<Option<&'a str>, TokenError> {
-    match claims.get(claim) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
-        ) => Err(TokenError::ClaimMalformed {
-            claim,
-            expected: "a string",
-        }),
-    }
-}
-
-fn fingerprint(expected: &Expectations) -> [u8; 32] {
+/// SHA-256 of the parts, one after the other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    // `Debug` of strings escapes quotes, so that no two expectations print alike.
-    context.update(format!("{expected:?}").as_bytes());
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(context.finish().as_ref());
-    fingerprint
+    for part in parts {
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
 }

@@ -67,6 +67,8 @@ targets! {
     openapi_load
     yaml_config
     jws
+    dpop_proof
+    introspection
     seclang
     waf_multipart
     waf_json

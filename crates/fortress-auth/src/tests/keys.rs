@@ -233,13 +233,37 @@ fn private_and_symmetric_keys() {
         "it is symmetric",
     );
     left_out(
-        &ec(&[("kty", "\"AKP\"")]),
-        "its `kty` `AKP` is not supported",
+        &ec(&[("kty", "\"LMS\"")]),
+        "its `kty` `LMS` is not supported",
     );
     left_out(&ec(&[("kty", "\"ec\"")]), "its `kty` `ec` is not supported");
     left_out(&ec(&[("kty", "")]), "it has no `kty`");
     left_out(&ec(&[("kty", "1")]), "its `kty` is not a string");
     left_out(&ec(&[("kty", "\"RSA\""), ("alg", "")]), "it has no `n`");
+}
+
+#[test]
+fn lattices() {
+    let key = SigningKey::generate(Algorithm::MlDsa44, "k").expect("a key");
+    let lattice = |changes: &[(&str, &str)]| changed(&key, changes);
+    taken(&lattice(&[]));
+    let private = "it holds private members, so it is compromised; publish a new key without them";
+    left_out(&lattice(&[("priv", "\"c2VjcmV0\"")]), private);
+    left_out(&lattice(&[("alg", "")]), "it has no `alg`");
+    left_out(&lattice(&[("alg", "1")]), "its `alg` is not a string");
+    left_out(
+        &lattice(&[("alg", "\"ES256\"")]),
+        "its `alg` `ES256` is not supported",
+    );
+    left_out(
+        &lattice(&[("alg", "\"ML-DSA-65\"")]),
+        "its `pub` is not the 1952 bytes of ML-DSA-65",
+    );
+    left_out(&lattice(&[("pub", "")]), "it has no `pub`");
+    left_out(
+        &lattice(&[("pub", "\"AAAA\"")]),
+        "its `pub` is not the 1312 bytes of ML-DSA-44",
+    );
 }
 
 #[test]

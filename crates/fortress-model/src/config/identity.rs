@@ -12,9 +12,23 @@ use crate::diagnostic::did_you_mean;
 /// Tolerated where nothing is said: clocks that are kept by NTP differ by less.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// Signatures by asymmetric keys only (RFC 7518, section 3.1; RFC 8037).
+/// Signatures by asymmetric keys only (RFC 7518, section 3.1; RFC 8037, 8812, 9864 and 9964).
 const ALGORITHMS: &[&str] = &[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "ES256K",
+    "EdDSA",
+    "Ed25519",
+    "ML-DSA-44",
+    "ML-DSA-65",
+    "ML-DSA-87",
 ];
 
 impl Reader<'_> {
@@ -158,9 +172,8 @@ impl Reader<'_> {
             } else {
                 let near = did_you_mean(&name.value, ALGORITHMS.iter().copied());
                 let help = match near {
-                    Some(near) if upper != "ES512" && upper != "ES256K" => {
-                        format!("did you mean `{near}`?")
-                    }
+                    // So like a name that is known, and yet another curve.
+                    Some(near) if upper != "ED448" => format!("did you mean `{near}`?"),
                     Some(_) | None => format!("known are `{}`", ALGORITHMS.join("`, `")),
                 };
                 (format!("unknown algorithm `{}`", name.value), help)

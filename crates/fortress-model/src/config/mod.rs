@@ -143,7 +143,7 @@ pub struct Hsts {
 }
 
 /// An address block.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Network {
     /// Any address of it.
     pub address: std::net::IpAddr,
@@ -165,6 +165,21 @@ impl Network {
             }
             (V4(_), V6(_)) | (V6(_), V4(_)) => false,
         }
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl std::str::FromStr for Network {
+    /// What to write instead.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        scalar::network(text)
     }
 }
 
