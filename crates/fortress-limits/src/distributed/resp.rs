@@ -194,36 +194,28 @@ mod tests {
 
     #[test]
     fn replies() {
-        check(
-            "*5\r\n:1\r\n:20\r\n:0\r\n:-1\r\n:1795910400000000\r\n",
-            Parsed::Numbers([1, 20, 0, -1, 1_795_910_400_000_000], 43),
-        );
+        let numbers = "*5\r\n:1\r\n:20\r\n:0\r\n:-1\r\n:1795910400000000\r\n";
+        let expect = [1, 20, 0, -1, 1_795_910_400_000_000];
+        check(numbers, Parsed::Numbers(expect, numbers.len()));
         check("$3\r\nabc\r\n", Parsed::Text("abc".into(), 9));
         check("+OK\r\n", Parsed::Text("OK".into(), 5));
-        check(
-            "-NOSCRIPT No matching script.\r\n",
-            Parsed::Refused(CommandError::NoScript, 31),
-        );
-        check(
-            "-READONLY You can't write against a read only replica.\r\n",
-            Parsed::Refused(CommandError::ReadOnly, 56),
-        );
-        check(
-            "-MOVED 3999 127.0.0.1:6381\r\n",
-            Parsed::Refused(CommandError::Elsewhere("127.0.0.1:6381".into()), 28),
-        );
-        check(
-            "-LOADING a\r\n",
-            Parsed::Refused(CommandError::Unable("LOADING a".into()), 12),
-        );
-        check(
-            "-NOPERM a\r\n",
-            Parsed::Refused(CommandError::Forbidden("NOPERM a".into()), 11),
-        );
-        check(
-            "-ERR a\r\n",
-            Parsed::Refused(CommandError::Other("ERR a".into()), 8),
-        );
+        for (line, expect) in [
+            ("NOSCRIPT No matching script.", CommandError::NoScript),
+            (
+                "READONLY You can't write against a read only replica.",
+                CommandError::ReadOnly,
+            ),
+            (
+                "MOVED 3999 127.0.0.1:6381",
+                CommandError::Elsewhere("127.0.0.1:6381".into()),
+            ),
+            ("LOADING a", CommandError::Unable("LOADING a".into())),
+            ("NOPERM a", CommandError::Forbidden("NOPERM a".into())),
+            ("ERR a", CommandError::Other("ERR a".into())),
+        ] {
+            let bytes = format!("-{line}\r\n");
+            check(&bytes, Parsed::Refused(expect, bytes.len()));
+        }
     }
 
     #[test]
