@@ -4,7 +4,9 @@
 //! Deliberately not a general JSON library: no positions, no numbers beyond what a claim needs,
 //! and bodies are read elsewhere.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
+
+use crate::sign::quoted;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +68,34 @@ impl Value {
             number.as_f64()
         } else {
             None
+        }
+    }
+}
+
+/// Writes JSON without white space, numbers as they were written.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+            Self::Number(number) => f.write_str(number.as_str()),
+            Self::String(text) => f.write_str(&quoted(text)),
+            Self::Array(items) => {
+                f.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    write!(f, "{comma}{item}")?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(object) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in object.iter().enumerate() {
+                    let comma = if index > 0 { "," } else { "" };
+                    write!(f, "{comma}{}:{value}", quoted(name))?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }

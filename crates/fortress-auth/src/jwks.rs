@@ -111,6 +111,13 @@ impl JwkSet {
         self.keys.iter().filter_map(|key| key.id.as_deref())
     }
 
+    /// Each key's `kid`, and the key once for each algorithm that it may verify.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (Option<&str>, &[(Algorithm, Material)])> {
+        self.keys
+            .iter()
+            .map(|key| (key.id.as_deref(), key.uses.as_slice()))
+    }
+
     /// SHA-256 of the document: equal for equal sets, so that fetching the same keys again does
     /// not count as a change.
     pub fn fingerprint(&self) -> &[u8; 32] {

@@ -5,6 +5,10 @@
 //! ([`StepUp`], RFC 9470), and which login it answers ([`IdTokenVerifier`]). And API keys
 //! ([`api_key`]).
 //!
+//! Other credentials have a module each: [`certificate`], [`message_signature`], [`webhook`],
+//! [`basic`], and [`session`] for browsers. [`internal`] and [`exchange`] are what upstreams are
+//! told instead of the caller's token; [`replay`] remembers what came already.
+//!
 //! Everything here is a plain function on borrowed data. Deliberately absent: IO, clocks, tokio,
 //! encrypted tokens (JWE) and `none`. Shared secrets (HMAC) only where one is configured.
 //!
@@ -34,23 +38,33 @@
 
 mod algorithm;
 pub mod api_key;
+pub mod basic;
 mod cache;
+pub mod certificate;
 mod claims;
 mod confirmation;
+mod der;
 mod dpop;
 mod error;
+pub mod exchange;
 mod id_token;
+pub mod internal;
 mod introspection;
 mod json;
 mod jwks;
 mod jws;
+pub mod message_signature;
 mod registered;
+pub mod replay;
 mod revocation;
+pub mod session;
 pub mod sign;
 mod step_up;
+mod structured;
 mod symmetric;
 mod thumbprint;
 mod verify;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;

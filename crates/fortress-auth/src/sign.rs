@@ -16,7 +16,13 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Algorithm, algorithm::Scheme};
+use crate::{
+    Algorithm,
+    algorithm::Scheme,
+    der::{Der, Malformed},
+    json,
+    thumbprint::thumbprint,
+};
 
 /// A key could not be made or used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -89,6 +95,18 @@ impl SigningKey {
             algorithm,
             pair,
         }
+    }
+
+    /// The same key under its thumbprint (RFC 7638), a name that no other key has.
+    ///
+    /// # Errors
+    /// The key has no thumbprint; no key that signs by one of the algorithms lacks one.
+    pub fn named_by_thumbprint(mut self) -> Result<Self, SignError> {
+        let failed = SignError(self.algorithm, "named");
+        let jwk = json::read_object(self.public_jwk().as_bytes(), 2).map_err(|_| failed)?;
+        let hash = thumbprint(&jwk).map_err(|_| failed)?;
+        self.id = URL_SAFE_NO_PAD.encode(hash);
+        Ok(self)
     }
 
     /// The `kid`.
@@ -323,28 +341,12 @@ fn rsa(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
 /// these two integers in DER.
 fn rsa_numbers(der: &[u8]) -> (&[u8], &[u8]) {
     let read = || {
-        let (sequence, _) = der_value(der, 0x30)?;
-        let (modulus, rest) = der_value(sequence, 0x02)?;
-        let (exponent, _) = der_value(rest, 0x02)?;
-        Some((unsigned_integer(modulus), unsigned_integer(exponent)))
+        let mut numbers = Der::new(Der::new(der).take(0x30)?);
+        let modulus = numbers.take(0x02)?;
+        let exponent = numbers.take(0x02)?;
+        Ok::<_, Malformed>((unsigned_integer(modulus), unsigned_integer(exponent)))
     };
     read().unwrap_or_default()
-}
-
-/// The contents of the DER value at the start, and what follows it.
-fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&found, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let length = digits.iter().try_fold(0_usize, |length, &digit| {
-            Some(length.checked_mul(256)? + usize::from(digit))
-        })?;
-        (length, rest)
-    };
-    rest.split_at_checked(length).filter(|_| found == tag)
 }
 
 fn unsigned_integer(integer: &[u8]) -> &[u8] {

@@ -9,16 +9,18 @@ use std::{
 };
 
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
-use http::{HeaderValue, StatusCode, header};
-use smallvec::SmallVec;
+use http::{HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
-    compile::{Gateway, OperationPlan},
+    compile::Gateway,
     guard::{
-        authenticate::{self, Principal},
+        authenticate,
         authorize::{self, Permit},
+        challenge::{self, Hint},
+        credential::Shown,
         inspect::{self, Inspected},
+        principal::Principal,
     },
     h1,
     path::{encode_query, split_target},
@@ -102,7 +104,7 @@ pub(crate) async fn serve(
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
             worker,
-            &gateway,
+            (&gateway, arrival),
             decision,
             &mut stopwatch,
             (head, &id),
@@ -185,14 +187,14 @@ pub(crate) fn refuse_head(
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) denial: Denial,
-    pub(crate) headers: SmallVec<[(http::HeaderName, HeaderValue); 1]>,
+    pub(crate) headers: challenge::Fields,
 }
 
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Self {
         Self {
             denial,
-            headers: SmallVec::new(),
+            headers: challenge::Fields::new(),
         }
     }
 }
@@ -216,7 +218,7 @@ fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> 
 
 async fn answer(
     worker: &Rc<Worker>,
-    gateway: &Gateway,
+    (gateway, arrival): (&Gateway, &Arrival),
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
@@ -225,7 +227,7 @@ async fn answer(
 ) -> Result<Reply, End> {
     let method = head.method.clone();
     let cleared = guard(
-        gateway,
+        (gateway, arrival),
         decision,
         stopwatch,
         (head, id),
@@ -259,7 +261,7 @@ async fn answer(
 
 /// Every guard, in its place.
 async fn guard(
-    gateway: &Gateway,
+    (gateway, arrival): (&Gateway, &Arrival),
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
@@ -271,12 +273,20 @@ async fn guard(
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Authenticate);
-    let principal = authenticate::check(decision, plan, &request.headers)
-        .await
-        .map_err(|denial| challenge(plan, denial))?;
+    let shown = Shown {
+        arrival,
+        client: decision.client,
+        method: &request.method,
+        host: &host,
+        path: &request.path,
+        query: request.query.as_deref(),
+        headers: &request.headers,
+        now: decision.received,
+    };
+    let principal = authenticate::check(decision, plan, &shown).await?;
     stopwatch.enter(decision, Stage::Authorize);
-    let permit =
-        authorize::check(decision, plan, &principal).map_err(|denial| challenge(plan, denial))?;
+    let permit = authorize::check(decision, plan, &principal)
+        .map_err(|denial| challenge::refused(plan, denial, Hint::None))?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
     let inspected = inspect::check(decision, &routed, request, body, examination).await?;
@@ -288,31 +298,11 @@ async fn guard(
     })
 }
 
-/// What RFC 6750, section 3, wants a client to be told, and no more.
-fn challenge(plan: &OperationPlan, denial: Denial) -> Refused {
-    let error = if denial.reason == Reason::CredentialMissing {
-        String::new()
-    } else if denial.reason == Reason::ScopeInsufficient {
-        let scopes = plan.demanded_scopes().join(" ");
-        format!(", error=\"insufficient_scope\", scope=\"{scopes}\"")
-    } else if denial.reason.status() == StatusCode::UNAUTHORIZED {
-        ", error=\"invalid_token\"".to_owned()
-    } else {
-        return denial.into();
-    };
-    let mut refused = Refused::from(denial);
-    let text = format!("Bearer realm=\"{}\"{error}", plan.api.name);
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        refused.headers.push((header::WWW_AUTHENTICATE, value));
-    }
-    refused
-}
-
 fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
     decision.outcome = Outcome::Denied(refused.denial.reason);
     let mut reply = reply::problem(decision, refused.denial.reason);
     for (name, value) in refused.headers {
-        reply.headers.insert(name, value);
+        reply.headers.append(name, value);
     }
     reply
 }

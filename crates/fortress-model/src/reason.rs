@@ -158,12 +158,35 @@ reasons! {
     CredentialInvalid = "credential.invalid", UNAUTHORIZED, Api2;
     /// The credential is outside its time: expired, or not valid yet.
     CredentialExpired = "credential.expired", UNAUTHORIZED, Api2;
+    /// The credential was revoked before its time was over.
+    CredentialRevoked = "credential.revoked", UNAUTHORIZED, Api2;
+    /// The token is bound to a key or to a client certificate, and the request does not prove that
+    /// its sender holds it; or the configuration demands a bound token, and this one is not (RFC
+    /// 9449, RFC 8705).
+    ///
+    /// A token that was stolen without its key ends here.
+    CredentialUnbound = "credential.unbound", UNAUTHORIZED, Api2;
+    /// What may be shown once only was shown before: a proof of possession or a signature.
+    CredentialReplayed = "credential.replayed", UNAUTHORIZED, Api2;
+    /// The credential is good, but not for this: not for this operation, or not from this address.
+    CredentialRestricted = "credential.restricted", FORBIDDEN, Api5;
+    /// The operation demands a client certificate, and the connection showed none.
+    CertificateMissing = "certificate.missing", UNAUTHORIZED, Api2;
+    /// The issuer could not be asked about the token, so the token cannot be judged.
+    IntrospectionUnavailable = "introspection.unavailable", SERVICE_UNAVAILABLE, Api2;
     /// The keys of the token's issuer cannot be had, so the token cannot be judged.
     KeysUnavailable = "keys.unavailable", SERVICE_UNAVAILABLE, Api2;
 
     // ---- authorize
     /// The principal lacks a scope which the operation's `security` demands.
     ScopeInsufficient = "scope.insufficient", FORBIDDEN, Api5;
+
+    /// The principal has none of the roles which `require.role` names.
+    RoleInsufficient = "role.insufficient", FORBIDDEN, Api5;
+    /// The person logged in too long ago, or not strongly enough, for this operation (RFC 9470).
+    ///
+    /// The client is told to let them log in anew.
+    AuthenticationInsufficient = "authentication.insufficient", UNAUTHORIZED, Api2;
 
     // ---- inspect: parameters
     /// A query parameter which the operation does not declare.

@@ -69,6 +69,9 @@ targets! {
     jws
     dpop_proof
     introspection
+    certificate
+    message_signature
+    shared_secrets
     seclang
     waf_multipart
     waf_json

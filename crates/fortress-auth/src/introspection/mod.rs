@@ -128,7 +128,8 @@ pub fn client_authorization(id: &str, secret: &Secret<String>) -> Secret<String>
     Secret::new(value)
 }
 
-fn form_encode(text: &str, to: &mut String) {
+/// The encoding of a form (RFC 6749, appendix B).
+pub(crate) fn form_encode(text: &str, to: &mut String) {
     const HEX: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
     ];

@@ -2,19 +2,25 @@
 //! [`sign`](crate::sign).
 
 mod authentications;
+mod basic;
 mod cached;
+mod certificate;
 mod confusion;
 mod differential;
 mod introspected;
 mod keys;
+mod message_signature;
 mod mutations;
+mod outward;
 mod proofs;
 mod registered_claims;
 mod revoked;
+mod session;
 mod shared_secrets;
 mod standards;
 mod syntax;
 mod vectors;
+mod webhook;
 
 use std::{sync::LazyLock, time::Duration};
 

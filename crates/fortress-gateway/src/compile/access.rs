@@ -3,21 +3,19 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use fortress_auth::{Algorithm, Cache, Expectations, Verifier};
 use fortress_model::{
     Diagnostic, Mode,
-    config::{Api, Config, Identity, Spanned},
+    config::{Api, Config, Spanned},
 };
 use fortress_spec::{
     ApiDescription, KeyLocation, Operation, Requirement, Security, SecurityScheme,
 };
 use http::HeaderName;
 
-use super::Effective;
-use crate::keys::{KeyRing, Keys};
-
-/// Verified tokens that one identity keeps.
-const CACHED_TOKENS: usize = 10_000;
+use super::{
+    Effective,
+    identity::{CredentialKind, IdentityPlan},
+};
 
 /// Who may call an operation.
 #[derive(Clone, Debug)]
@@ -60,21 +58,18 @@ pub(crate) struct CredentialPlan {
 /// Where a credential stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
-    /// `Authorization: Bearer`.
-    Bearer,
+    /// In `Authorization`, behind the name of its scheme.
+    Authorization,
     /// The whole value of a header field.
     Header(HeaderName),
     /// A cookie.
     Cookie(Box<str>),
-}
-
-/// An entry of `identity`, compiled.
-#[derive(Debug)]
-pub(crate) struct IdentityPlan {
-    pub(crate) name: Arc<str>,
-    pub(crate) verifier: Verifier,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) cache: Cache,
+    /// A parameter of the query, where the description declares it.
+    Query(Box<str>),
+    /// The connection: a client certificate.
+    Connection,
+    /// Fields of its own kind: a message's signature.
+    Message,
 }
 
 /// An operation and who may call it, for people.
@@ -137,59 +132,6 @@ impl Exposure {
     }
 }
 
-/// The entries of `identity`.
-pub(super) fn identities(
-    config: &Config,
-    keys: &KeyRing,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Arc<IdentityPlan>> {
-    config
-        .identity
-        .iter()
-        .filter_map(|identity| compile_identity(identity, keys, diagnostics))
-        .collect()
-}
-
-fn compile_identity(
-    identity: &Identity,
-    keys: &KeyRing,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Arc<IdentityPlan>> {
-    let algorithms = identity
-        .algorithms
-        .iter()
-        .filter_map(|name| Algorithm::from_name(&name.value))
-        .collect();
-    let keys = match keys.get(&identity.jwks.value) {
-        Ok((keys, left_out)) => {
-            diagnostics.extend(
-                left_out
-                    .into_iter()
-                    .map(|why| Diagnostic::warning(identity.jwks.span, why)),
-            );
-            keys
-        }
-        Err(message) => {
-            diagnostics.push(Diagnostic::error(identity.jwks.span, message));
-            return None;
-        }
-    };
-    let verifier = Verifier::new(Expectations {
-        issuer: identity.issuer.value.clone(),
-        audience: identity.audience.clone(),
-        algorithms,
-        leeway: identity.leeway,
-        token_type: identity.token_type.clone(),
-        scope_claim: identity.scope_claim.clone(),
-    });
-    Some(Arc::new(IdentityPlan {
-        name: identity.name.value.as_str().into(),
-        verifier,
-        keys,
-        cache: Cache::new(CACHED_TOKENS),
-    }))
-}
-
 /// Which credential a scheme of the description means; the error says why none.
 pub(super) type Schemes = HashMap<String, Result<CredentialPlan, Unusable>>;
 
@@ -236,11 +178,17 @@ pub(super) fn schemes(
         .security_schemes
         .iter()
         .map(|(name, scheme)| {
-            let identity =
-                identity_for(config, api, name, configured(name), identities, diagnostics);
-            let mapped = configured(name).is_some();
+            let wanted = (name.as_str(), scheme);
+            let identity = identity_for(
+                config,
+                api,
+                wanted,
+                configured(name),
+                identities,
+                diagnostics,
+            );
             let plan = identity.and_then(|identity| {
-                let place = place(api, name, scheme, mapped).map_err(Unusable::Scheme)?;
+                let place = place(name, scheme, &identity).map_err(Unusable::Scheme)?;
                 Ok(CredentialPlan { identity, place })
             });
             (name.clone(), plan)
@@ -251,98 +199,226 @@ pub(super) fn schemes(
 fn identity_for(
     config: &Config,
     api: &Api,
-    scheme: &str,
+    (name, scheme): (&str, &SecurityScheme),
     configured: Option<&Spanned<String>>,
     identities: &[Arc<IdentityPlan>],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Result<Arc<IdentityPlan>, Unusable> {
-    if let Some(name) = configured {
-        if let Some(identity) = identities
-            .iter()
-            .find(|identity| *identity.name == *name.value)
-        {
-            return Ok(Arc::clone(identity));
-        }
-        let message = format!("`identity` has no entry `{}`", name.value);
-        let near = fortress_model::diagnostic::did_you_mean(
-            &name.value,
-            identities.iter().map(|known| &*known.name),
-        );
-        let diagnostic = Diagnostic::error(name.span, message);
-        diagnostics.push(match near {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-            None => diagnostic,
-        });
-        return Err(Unusable::Reported);
+    if let Some(wanted) = configured {
+        return mapped(config, wanted, (name, scheme), identities, diagnostics);
     }
+    let fitting: Vec<_> = identities
+        .iter()
+        .filter(|identity| fits(scheme, &identity.kind, Choice::Guessed))
+        .collect();
     let api = &api.name.value;
-    match identities {
+    match fitting.as_slice() {
         [only] => Ok(Arc::clone(only)),
-        // One was written, and what is wrong with its keys was said there.
-        [] if !config.identity.is_empty() => Err(Unusable::Reported),
-        [] => Err(Unusable::Identity {
+        // One was written, and what is wrong with it was said there.
+        [] if identities.len() < config.identity.len() => Err(Unusable::Reported),
+        [] => Err(lacking(api, name, scheme, identities)),
+        [_, _, ..] => Err(Unusable::Identity {
             message: format!(
-                "API `{api}` has operations that ask for a token, but `identity` has no complete entry"
+                "several entries of `identity` could be meant by the security scheme `{name}` of API `{api}`"
             ),
-            help: "give an entry of `identity` its `issuer`, `audience` and `jwks`".into(),
-        }),
-        _ => Err(Unusable::Identity {
-            message: format!(
-                "several entries of `identity` could be meant by the security scheme `{scheme}` of API `{api}`"
-            ),
-            help: format!("say which: apis.{api}.security: {{ {scheme}: IDENTITY }}"),
+            help: format!("say which: apis.{api}.security: {{ {name}: IDENTITY }}"),
         }),
     }
 }
 
-/// Where the credential of a scheme stands. A key (`apiKey`) is taken for a token only if the
-/// configuration says so, or if it stands in `Authorization`, where older descriptions put theirs.
-fn place(api: &Api, name: &str, scheme: &SecurityScheme, mapped: bool) -> Result<Place, String> {
-    let not_yet = |kind: &str| {
-        Err(format!(
-            "the security scheme `{name}` is {kind}, which this version does not verify"
-        ))
+/// The entry that the configuration names for a scheme.
+fn mapped(
+    config: &Config,
+    wanted: &Spanned<String>,
+    (name, scheme): (&str, &SecurityScheme),
+    identities: &[Arc<IdentityPlan>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<Arc<IdentityPlan>, Unusable> {
+    let found = identities
+        .iter()
+        .find(|identity| *identity.name == *wanted.value);
+    if let Some(identity) = found {
+        if !fits(scheme, &identity.kind, Choice::Written) {
+            let message = format!(
+                "`{}` judges {}, and the security scheme `{name}` is {}",
+                wanted.value,
+                identity.kind.what(),
+                scheme_name(scheme),
+            );
+            diagnostics.push(
+                Diagnostic::error(wanted.span, message)
+                    .help("name an entry of `identity` for that kind of credential"),
+            );
+            return Err(Unusable::Reported);
+        }
+        return Ok(Arc::clone(identity));
+    }
+    let is_written = config
+        .identity
+        .iter()
+        .any(|identity| identity.name.value == wanted.value);
+    if !is_written {
+        let message = format!("`identity` has no entry `{}`", wanted.value);
+        let near = fortress_model::diagnostic::did_you_mean(
+            &wanted.value,
+            identities.iter().map(|known| &*known.name),
+        );
+        let diagnostic = Diagnostic::error(wanted.span, message);
+        diagnostics.push(match near {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        });
+    }
+    Err(Unusable::Reported)
+}
+
+/// No entry of `identity` fits a scheme.
+fn lacking(
+    api: &str,
+    name: &str,
+    scheme: &SecurityScheme,
+    identities: &[Arc<IdentityPlan>],
+) -> Unusable {
+    let is_key = matches!(scheme, SecurityScheme::ApiKey { .. });
+    if is_key && !identities.is_empty() {
+        return Unusable::Scheme(format!(
+            "the security scheme `{name}` is an API key, and `identity` has no entry with `api_key`; if it carries a JWT, say so: apis.{api}.security: {{ {name}: IDENTITY }}"
+        ));
+    }
+    let (what, help) = match scheme {
+        SecurityScheme::Bearer { .. }
+        | SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. } => (
+            "a token",
+            "give an entry of `identity` its `issuer` and `audience`, and its `jwks` unless the keys are to be discovered",
+        ),
+        SecurityScheme::ApiKey { .. } => (
+            "an API key",
+            "add an entry to `identity`: `partners: { api_key: {} }`",
+        ),
+        SecurityScheme::Basic => (
+            "a password",
+            "add an entry to `identity`: `staff: { basic: { users: file:users } }`",
+        ),
+        SecurityScheme::MutualTls => (
+            "a client certificate",
+            "add an entry to `identity`: `machines: { certificate: { san: \"dns:*.example.com\" } }`",
+        ),
+        SecurityScheme::HttpOther(other) => {
+            return Unusable::Scheme(format!(
+                "the security scheme `{name}` is HTTP {other}; if an entry of `identity` judges it, say so: apis.{api}.security: {{ {name}: IDENTITY }}"
+            ));
+        }
     };
-    let unmapped = || {
-        Err(format!(
-            "the security scheme `{name}` is an API key; if it carries a JWT, say so: apis.{}.security: {{ {name}: IDENTITY }}",
-            api.name.value,
-        ))
-    };
+    Unusable::Identity {
+        message: format!(
+            "API `{api}` has operations that ask for {what}, but `identity` has no complete entry for it"
+        ),
+        help: help.into(),
+    }
+}
+
+/// How an entry came to be considered for a scheme.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Choice {
+    /// The configuration says so.
+    Written,
+    /// It may be the only one possible.
+    Guessed,
+}
+
+/// Whether a scheme of a description may mean an entry of `identity`. A key (`apiKey`) is taken for
+/// something else only if the configuration says so, or if it stands in `Authorization`, where older
+/// descriptions put their tokens.
+fn fits(scheme: &SecurityScheme, kind: &CredentialKind, choice: Choice) -> bool {
+    let written = choice == Choice::Written;
+    match (scheme, kind) {
+        (
+            SecurityScheme::Bearer { .. }
+            | SecurityScheme::OAuth2 { .. }
+            | SecurityScheme::OpenIdConnect { .. },
+            CredentialKind::Token(_),
+        ) => true,
+        (
+            SecurityScheme::ApiKey {
+                location: KeyLocation::Header,
+                name,
+            },
+            CredentialKind::Token(_),
+        ) => written || name.eq_ignore_ascii_case("authorization"),
+        (
+            SecurityScheme::ApiKey {
+                location: KeyLocation::Cookie,
+                ..
+            },
+            CredentialKind::Token(_),
+        ) => written,
+        // A token in a URL ends in logs and in the history of browsers (RFC 9700, section 4.3.2).
+        (
+            SecurityScheme::ApiKey {
+                location: KeyLocation::Query,
+                ..
+            },
+            CredentialKind::Token(_),
+        ) => false,
+        (SecurityScheme::HttpOther(other), CredentialKind::Token(_)) => {
+            written && other.eq_ignore_ascii_case("dpop")
+        }
+        (SecurityScheme::Basic | SecurityScheme::MutualTls, CredentialKind::Token(_)) => false,
+    }
+}
+
+/// A scheme, for messages.
+fn scheme_name(scheme: &SecurityScheme) -> String {
+    match scheme {
+        SecurityScheme::Bearer { .. } => "a bearer token".into(),
+        SecurityScheme::OAuth2 { .. } => "OAuth 2.0".into(),
+        SecurityScheme::OpenIdConnect { .. } => "OpenID Connect".into(),
+        SecurityScheme::ApiKey { location, .. } => match location {
+            KeyLocation::Header => "a key in a header field".into(),
+            KeyLocation::Cookie => "a key in a cookie".into(),
+            KeyLocation::Query => "a key in the query".into(),
+        },
+        SecurityScheme::Basic => "HTTP Basic".into(),
+        SecurityScheme::HttpOther(other) => format!("HTTP {other}"),
+        SecurityScheme::MutualTls => "mutual TLS".into(),
+    }
+}
+
+/// Where the credential of a scheme stands.
+fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result<Place, String> {
     match scheme {
         SecurityScheme::Bearer { .. }
         | SecurityScheme::OAuth2 { .. }
-        | SecurityScheme::OpenIdConnect { .. } => Ok(Place::Bearer),
+        | SecurityScheme::OpenIdConnect { .. }
+        | SecurityScheme::Basic => Ok(Place::Authorization),
         SecurityScheme::ApiKey {
             location: KeyLocation::Header,
             name: header,
         } => {
             if header.eq_ignore_ascii_case("authorization") {
-                return Ok(Place::Bearer);
+                return Ok(Place::Authorization);
             }
-            match HeaderName::from_bytes(header.as_bytes()) {
-                Ok(header) if mapped => Ok(Place::Header(header)),
-                Ok(_) => unmapped(),
-                Err(_) => Err(format!(
-                    "the security scheme `{name}` names no valid header"
-                )),
-            }
+            HeaderName::from_bytes(header.as_bytes())
+                .map(Place::Header)
+                .map_err(|_| format!("the security scheme `{name}` names no valid header"))
         }
         SecurityScheme::ApiKey {
             location: KeyLocation::Cookie,
             name: cookie,
-        } if mapped => Ok(Place::Cookie(cookie.as_str().into())),
-        SecurityScheme::ApiKey {
-            location: KeyLocation::Cookie,
-            ..
-        } => unmapped(),
+        } => Ok(Place::Cookie(cookie.as_str().into())),
         SecurityScheme::ApiKey {
             location: KeyLocation::Query,
-            ..
-        } => not_yet("a key in the query"),
-        SecurityScheme::Basic => not_yet("HTTP Basic"),
-        SecurityScheme::HttpOther(other) => not_yet(&format!("HTTP {other}")),
-        SecurityScheme::MutualTls => not_yet("mutual TLS"),
+            name: query,
+        } => Ok(Place::Query(query.as_str().into())),
+        SecurityScheme::HttpOther(_) | SecurityScheme::MutualTls => Ok(usual_place(identity)),
+    }
+}
+
+/// Where a credential stands if no description says so.
+fn usual_place(identity: &IdentityPlan) -> Place {
+    match &identity.kind {
+        CredentialKind::Token(_) => Place::Authorization,
     }
 }
 
@@ -494,7 +570,7 @@ pub(super) fn undescribed(
     let alternatives = identities.iter().map(|identity| Alternative {
         credentials: vec![CredentialPlan {
             identity: Arc::clone(identity),
-            place: Place::Bearer,
+            place: usual_place(identity),
         }],
         scopes: Vec::new(),
     });

@@ -5,6 +5,7 @@
 //! key caches), which are kept elsewhere by name and survive a reload.
 
 mod access;
+mod identity;
 mod settings;
 mod tls;
 mod waf;
@@ -13,14 +14,15 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
-    config::{Api, Config, Hsts, Network, ResponseUndeclared, Serve, Spanned},
+    config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
 };
 use fortress_spec::parameter::{Location, Style};
 use fortress_spec::{ApiDescription, Disk, Operation, Policy};
 use http::{HeaderName, HeaderValue};
 
-pub(crate) use access::{Access, Alternative, CredentialPlan, IdentityPlan, Place};
+pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
+pub(crate) use identity::{CredentialKind, IdentityPlan, TokenPlan};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, server as server_tls};
 pub(crate) use waf::{Engines, RuleSets};
@@ -88,7 +90,7 @@ pub(crate) struct OperationPlan {
     pub(crate) policy: Policy,
     pub(crate) responses: ResponseUndeclared,
     pub(crate) access: Access,
-    pub(crate) require_scopes: Vec<String>,
+    pub(crate) require: Require,
     /// A path parameter is written with `;`.
     pub(crate) semicolons: bool,
     pub(crate) declared_overrides: Vec<HeaderName>,
@@ -133,7 +135,7 @@ impl OperationPlan {
             .iter()
             .flat_map(|alternative| &alternative.scopes);
         let mut scopes: Vec<&str> = described
-            .chain(&self.require_scopes)
+            .chain(self.require.scopes())
             .map(String::as_str)
             .collect();
         scopes.sort_unstable();
@@ -186,7 +188,7 @@ pub(crate) fn compile_after(
         plans: Vec::new(),
         rule_sets: waf::RuleSets::new(&config.directory, engines),
     };
-    let identities = access::identities(config, keys, &mut compiler.diagnostics);
+    let identities = identity::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
         compiler.api(api, &identities);
     }
@@ -475,7 +477,7 @@ fn operation_plan(
         },
         access,
         rules: None,
-        require_scopes: effective.require_scopes,
+        require: effective.require,
         semicolons: false,
         declared_overrides: Vec::new(),
         ranges: index.is_none(),

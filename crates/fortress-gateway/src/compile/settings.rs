@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, LimitRule, RequestUndeclared, ResponseUndeclared, Settings,
-        Spanned, WafSettings,
+        self, Api, Config, Cookies, LimitRule, RequestUndeclared, Require, ResponseUndeclared,
+        Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -19,7 +19,7 @@ pub(crate) struct Effective {
     pub(crate) requests: RequestUndeclared,
     pub(crate) cookies: Cookies,
     pub(crate) responses: ResponseUndeclared,
-    pub(crate) require_scopes: Vec<String>,
+    pub(crate) require: Require,
     pub(crate) waf: WafSettings,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
 }
@@ -34,7 +34,7 @@ impl Effective {
             requests: RequestUndeclared::default(),
             cookies: Cookies::default(),
             responses: ResponseUndeclared::default(),
-            require_scopes: Vec::new(),
+            require: Require::default(),
             waf: WafSettings::default(),
             limits: Vec::new(),
         };
@@ -57,9 +57,7 @@ impl Effective {
         if layer.public.is_some() {
             self.public.clone_from(&layer.public);
         }
-        if !layer.require_scopes.is_empty() {
-            self.require_scopes.clone_from(&layer.require_scopes);
-        }
+        self.require.overlay(&layer.require);
     }
 }
 

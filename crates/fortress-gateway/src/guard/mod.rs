@@ -4,4 +4,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
+pub(crate) mod challenge;
+pub(crate) mod credential;
 pub(crate) mod inspect;
+pub(crate) mod principal;

@@ -356,12 +356,14 @@ impl Tokens {
         key_set(&[&self.key])
     }
 
-    /// `alice scope=a,b expires=-60 aud=… iss=… typ=… key=stranger`; the rest is `alice`'s.
+    /// `alice scope=a,b roles=a,b expires=-60 aud=… iss=… typ=… key=stranger acr=… auth=-60`; the rest is
+    /// `alice`'s.
     pub(crate) fn make(&self, wish: &str) -> String {
         let now = SystemClock.now().seconds();
         let (mut subject, mut scope, mut expires) = ("alice", String::new(), 600_i64);
         let (mut audience, mut issuer, mut key, mut token_type) =
             ("test", "https://idp.test", &self.key, "JWT");
+        let mut more = String::new();
         for word in wish.split_whitespace() {
             match word.split_once('=') {
                 None => subject = word,
@@ -371,12 +373,21 @@ impl Tokens {
                 Some(("iss", value)) => issuer = value,
                 Some(("typ", value)) => token_type = value,
                 Some(("key", "stranger")) => key = &self.stranger,
+                Some(("roles", list)) => {
+                    let roles: Vec<_> = list.split(',').map(|role| format!("\"{role}\"")).collect();
+                    more.push_str(&format!(",\"roles\":[{}]", roles.join(",")));
+                }
+                Some(("acr", value)) => more.push_str(&format!(",\"acr\":\"{value}\"")),
+                Some(("auth", seconds)) => {
+                    let at = i64::try_from(now).unwrap() + seconds.parse::<i64>().unwrap();
+                    more.push_str(&format!(",\"auth_time\":{at}"));
+                }
                 Some(other) => panic!("unknown wish {other:?}"),
             }
         }
         let expires = i64::try_from(now).unwrap() + expires;
         let claims = format!(
-            r#"{{"iss":"{issuer}","aud":"{audience}","sub":"{subject}","exp":{expires},"iat":{},"scope":"{scope}"}}"#,
+            r#"{{"iss":"{issuer}","aud":"{audience}","sub":"{subject}","exp":{expires},"iat":{},"scope":"{scope}"{more}}}"#,
             now - 3600,
         );
         key.sign_raw(key.header(token_type).as_bytes(), claims.as_bytes())

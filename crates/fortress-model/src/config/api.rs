@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    Api, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamTls,
+    Api, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamIdentity, UpstreamTls,
     reader::{Entry, Fields, PathUse, Reader},
     scalar::{self, Wildcard},
     settings::Level,
@@ -84,6 +84,7 @@ impl Reader<'_> {
                 tls: UpstreamTls::default(),
                 timeouts: Timeouts::default(),
                 http2: false,
+                identity: UpstreamIdentity::default(),
             }),
             security,
             settings,
@@ -149,6 +150,7 @@ impl Reader<'_> {
                 tls: UpstreamTls::default(),
                 timeouts: Timeouts::default(),
                 http2: false,
+                identity: UpstreamIdentity::default(),
             });
         }
         let fields = self.fields(entry)?;
@@ -158,6 +160,9 @@ impl Reader<'_> {
             .map(|entry| (self.upstream_tls(&entry), entry.place));
         let timeouts = fields.get("timeouts").map(|entry| self.timeouts(&entry));
         let http2 = fields.get("http2").map(|entry| self.boolean(&entry));
+        let identity = fields
+            .get("identity")
+            .map(|entry| self.upstream_identity(&entry));
         let endpoints = endpoints.flatten()?;
         if let Some((_, place)) = &tls
             && !endpoints.iter().any(|endpoint| endpoint.url.value.tls)
@@ -180,6 +185,11 @@ impl Reader<'_> {
             http2: match http2 {
                 Some(http2) => http2?,
                 None => false,
+            },
+            // INVARIANT: a wrong choice must not become the one that forwards credentials.
+            identity: match identity {
+                Some(identity) => identity?,
+                None => UpstreamIdentity::default(),
             },
         })
     }

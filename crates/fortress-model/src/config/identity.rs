@@ -1,18 +1,21 @@
 //! `identity`: who vouches for callers.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    Identity, JwksSource, Spanned,
-    reader::{Entry, Fields, Literal, Reader},
-    scalar,
+    ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
+    Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
+    KeySource, Login, PrincipalField, Signatures, Spanned, UpstreamIdentity, Webhook,
+    WebhookPreset, WhichTokens,
+    identity_keys::{KINDS, OF_ISSUER},
+    reader::{Entry, Fields, Literal, PathUse, Reader},
+    scalar::{self, BadUrl},
 };
-use crate::diagnostic::did_you_mean;
+use crate::{diagnostic::did_you_mean, document::read::shorten, secret::Secret};
 
 /// Tolerated where nothing is said: clocks that are kept by NTP differ by less.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// Signatures by asymmetric keys only (RFC 7518, section 3.1; RFC 8037, 8812, 9864 and 9964).
 const ALGORITHMS: &[&str] = &[
     "RS256",
     "RS384",
@@ -31,37 +34,174 @@ const ALGORITHMS: &[&str] = &[
     "ML-DSA-87",
 ];
 
+/// Only with `secret` (RFC 7518, section 3.2).
+const SYMMETRIC: &[&str] = &["HS256", "HS384", "HS512"];
+
 impl Reader<'_> {
     pub(super) fn identity(&mut self, entry: &Entry<'_>) -> Vec<Identity> {
         let mut found = Vec::new();
         for (name, inner) in self.entries(entry) {
             self.identifier(&name.value, name.span, "an identity");
-            found.extend(self.issuer(name, &inner));
+            if let Some(kind) = self.identity_kind(&inner) {
+                found.push(Identity { name, kind });
+            }
         }
         found
     }
 
-    fn issuer(&mut self, name: Spanned<String>, entry: &Entry<'_>) -> Option<Identity> {
+    /// One key tells what kind of credential an entry judges.
+    fn identity_kind(&mut self, entry: &Entry<'_>) -> Option<IdentityKind> {
         let fields = self.fields(entry)?;
+        let given: Vec<Entry<'_>> = KINDS.iter().filter_map(|name| fields.get(name)).collect();
+        let kind = match given.as_slice() {
+            [one] => one,
+            [] => {
+                let speaks_of_tokens = OF_ISSUER.iter().any(|name| fields.get(name).is_some());
+                let message = format!("`{}` has no `issuer`", entry.path);
+                let help = if speaks_of_tokens {
+                    "add `issuer`: the token's `iss`, compared exactly".to_owned()
+                } else {
+                    format!("add one of `{}`", KINDS.join("`, `"))
+                };
+                self.error(entry.place, message, help);
+                return None;
+            }
+            [_, second, ..] => {
+                let message = format!("`{}` has two kinds of credentials", entry.path);
+                self.error(
+                    second.place,
+                    message,
+                    "write two entries; the description says which of them an operation accepts",
+                );
+                return None;
+            }
+        };
+        let name = kind.path.rsplit('.').next().unwrap_or_default();
+        if name == "issuer" {
+            return self
+                .issuer(entry, &fields)
+                .map(|issuer| IdentityKind::Issuer(Box::new(issuer)));
+        }
+        for other in OF_ISSUER.iter().filter_map(|other| fields.get(other)) {
+            let message = format!("`{}` does not go with `{name}`", other.path);
+            self.error(other.place, message, "remove it: it belongs to an `issuer`");
+        }
+        match name {
+            "api_key" => self.api_keys(kind).map(IdentityKind::ApiKey),
+            "certificate" => self
+                .client_certificates(kind)
+                .map(IdentityKind::Certificate),
+            "basic" => self.basic(kind).map(IdentityKind::Basic),
+            "signature" => self.signatures(kind).map(IdentityKind::Signature),
+            "webhook" => self.webhook(kind).map(IdentityKind::Webhook),
+            _ => None,
+        }
+    }
+
+    fn issuer(&mut self, entry: &Entry<'_>, fields: &Fields<'_>) -> Option<Issuer> {
         let issuer = fields.get("issuer").and_then(|entry| self.text(&entry));
-        let jwks = fields.get("jwks").and_then(|entry| self.key_set(&entry));
-        let audience = fields.get("audience").map(|entry| self.audience(&entry));
+        let keys = self.key_source(entry, fields, issuer.as_ref());
+        let audience = match fields.get("audience") {
+            Some(entry) => self.texts(&entry),
+            None => {
+                let message = format!("`{}` has no `audience`", entry.path);
+                let help = "add `audience`: the token's `aud` must hold one of them";
+                self.error(entry.place, message, help);
+                Vec::new()
+            }
+        };
+        let shared = matches!(keys, Some(KeySource::Secret(_)));
         let algorithms = fields
             .get("algorithms")
-            .map(|entry| self.algorithms(&entry));
+            .map(|entry| self.algorithms(&entry, shared));
         let leeway = fields.get("leeway").map(|entry| self.duration(&entry));
         let token_type = fields.get("type").map(|entry| self.token_type(&entry));
-        let scope_claim = self.scope_claim(&fields);
-        Some(Identity {
-            name,
+        let ca = fields
+            .get("ca")
+            .map(|entry| self.path(&entry, PathUse::Read));
+        let claims = fields.get("claims").map(|entry| self.claims(&entry));
+        let introspection = fields
+            .get("introspection")
+            .map(|entry| self.introspection(&entry));
+        let dpop = fields.get("dpop").map(|entry| self.dpop(&entry));
+        let bound = fields
+            .get("certificate_bound")
+            .map(|entry| self.demand(&entry));
+        let login = fields.get("login").map(|entry| self.login(&entry));
+        Some(Issuer {
             issuer: issuer?,
-            jwks: jwks?,
-            audience: audience.filter(|list| !list.is_empty())?,
+            keys: keys?,
+            ca: match ca {
+                Some(ca) => Some(ca?),
+                None => None,
+            },
+            audience: Some(audience).filter(|list| !list.is_empty())?,
             algorithms: algorithms.unwrap_or_default(),
             leeway: leeway.flatten().unwrap_or(LEEWAY),
             token_type: token_type.flatten(),
-            scope_claim,
+            claims: claims.unwrap_or_default(),
+            introspection: match introspection {
+                Some(introspection) => Some(introspection?),
+                None => None,
+            },
+            dpop: match dpop {
+                Some(dpop) => dpop?,
+                None => Dpop::default(),
+            },
+            certificate_bound: match bound {
+                Some(bound) => bound?,
+                None => Demand::Accepted,
+            },
+            login: match login {
+                Some(login) => Some(login?),
+                None => None,
+            },
         })
+    }
+
+    fn key_source(
+        &mut self,
+        entry: &Entry<'_>,
+        fields: &Fields<'_>,
+        issuer: Option<&Spanned<String>>,
+    ) -> Option<KeySource> {
+        match (fields.get("jwks"), fields.get("secret")) {
+            (Some(_), Some(secret)) => {
+                let message = format!("`{}` has both `jwks` and `secret`", entry.path);
+                let help = "write two entries: a key has one kind of algorithm";
+                self.error(secret.place, message, help);
+                None
+            }
+            (Some(jwks), None) => self.key_set(&jwks).map(KeySource::Jwks),
+            (None, Some(secret)) => self.shared_key(&secret).map(KeySource::Secret),
+            (None, None) => {
+                let issuer = issuer?;
+                if let Err(why) = scalar::https_url(&issuer.value).map_err(BadUrl::help) {
+                    let message = format!(
+                        "`{}` has no `jwks`, and `{}` is no URL at which its keys could be discovered",
+                        entry.path,
+                        shorten(&issuer.value)
+                    );
+                    let help = format!("add `jwks: file:PATH` or `jwks: https://…`; or {why}");
+                    self.error(entry.place, message, help);
+                    return None;
+                }
+                Some(KeySource::Discovery)
+            }
+        }
+    }
+
+    /// RFC 7518, section 3.2: a key at least as long as the hash; 32 bytes is the least of them.
+    fn shared_key(&mut self, entry: &Entry<'_>) -> Option<Spanned<Secret<String>>> {
+        const LEAST: usize = 32;
+        let secret = self.secret(entry)?;
+        if secret.value.expose().len() < LEAST {
+            let message = format!("`{}` is shorter than {LEAST} bytes", entry.path);
+            let help = "make one: `openssl rand -base64 32`";
+            self.error(secret.span, message, help);
+            return None;
+        }
+        Some(secret)
     }
 
     fn key_set(&mut self, entry: &Entry<'_>) -> Option<Spanned<JwksSource>> {
@@ -94,62 +234,40 @@ impl Reader<'_> {
             self.error(span, message, help);
             return None;
         }
-        // A query may be part of such a URL, unlike of an upstream's.
-        let (before_query, _) = text.split_once('?').unwrap_or((&text, ""));
-        let has_odd_bytes = !text.bytes().all(|byte| byte.is_ascii_graphic());
-        match url(before_query) {
-            _ if has_odd_bytes || text.contains('#') => {
-                self.error(span, message, "write a URL without spaces and without `#`");
-                None
-            }
-            Err(help) if literal == Literal::Text => {
-                self.error(span, message, help);
-                None
-            }
-            Err(_) => {
-                self.error(span, message, "it must hold an https URL");
-                None
-            }
-            Ok(Reach::Exposed) => {
+        match scalar::https_url(&text) {
+            Ok(()) => Some(Spanned {
+                value: JwksSource::Url(text),
+                span,
+            }),
+            Err(BadUrl::Exposed) => {
                 let message = format!(
                     "`{}`: keys from `{shown}` could be replaced on their way",
                     entry.path
                 );
-                self.error(
-                    span,
-                    message,
-                    "write `https://`; `http://` is for loopback addresses alone",
-                );
+                let help = "write `https://`; `http://` is for loopback addresses alone";
+                self.error(span, message, help);
                 None
             }
-            Ok(Reach::Safe) => Some(Spanned {
-                value: JwksSource::Url(text),
-                span,
-            }),
-        }
-    }
-
-    fn audience(&mut self, entry: &Entry<'_>) -> Vec<String> {
-        let mut seen = BTreeSet::new();
-        let mut audience = Vec::new();
-        for item in self.items(entry) {
-            if let Some(text) = self.text(&item)
-                && self.once(&mut seen, &text.value, text.span, &entry.path)
-            {
-                audience.push(text.value);
+            Err(BadUrl::Form(help)) if literal == Literal::Text => {
+                self.error(span, message, help);
+                None
+            }
+            Err(BadUrl::Form(_)) => {
+                self.error(span, message, "it must hold an https URL");
+                None
             }
         }
-        audience
     }
 
-    fn algorithms(&mut self, entry: &Entry<'_>) -> Vec<Spanned<String>> {
+    fn algorithms(&mut self, entry: &Entry<'_>, shared: bool) -> Vec<Spanned<String>> {
+        let known = if shared { SYMMETRIC } else { ALGORITHMS };
         let mut seen = BTreeSet::new();
         let mut algorithms = Vec::new();
         for item in self.items(entry) {
             let Some(name) = self.text(&item) else {
                 continue;
             };
-            if ALGORITHMS.contains(&name.value.as_str()) {
+            if known.contains(&name.value.as_str()) {
                 if self.once(&mut seen, &name.value, name.span, &entry.path) {
                     algorithms.push(name);
                 }
@@ -167,14 +285,13 @@ impl Reader<'_> {
                         "algorithm `{}` is refused: whoever can check such tokens can write them",
                         name.value
                     ),
-                    "have the issuer sign with a private key, such as `ES256`".to_owned(),
+                    "have the issuer sign with a private key, such as `ES256`; or name the shared key in `secret`".to_owned(),
                 )
             } else {
-                let near = did_you_mean(&name.value, ALGORITHMS.iter().copied());
+                let near = did_you_mean(&name.value, known.iter().copied());
                 let help = match near {
-                    // So like a name that is known, and yet another curve.
-                    Some(near) if upper != "ED448" => format!("did you mean `{near}`?"),
-                    Some(_) | None => format!("known are `{}`", ALGORITHMS.join("`, `")),
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known are `{}`", known.join("`, `")),
                 };
                 (format!("unknown algorithm `{}`", name.value), help)
             };
@@ -196,13 +313,22 @@ impl Reader<'_> {
         None
     }
 
-    fn scope_claim(&mut self, fields: &Fields<'_>) -> Option<String> {
-        let entry = fields.get("claims")?;
-        let claims = self.fields(&entry)?;
-        let scope = claims.get("scope")?;
-        let text = self.text(&scope)?;
+    fn claims(&mut self, entry: &Entry<'_>) -> ClaimPaths {
+        let Some(fields) = self.fields(entry) else {
+            return ClaimPaths::default();
+        };
+        let mut path = |name: &str| fields.get(name).and_then(|entry| self.claim_path(&entry));
+        ClaimPaths {
+            scope: path("scope"),
+            roles: path("roles"),
+            tenant: path("tenant"),
+        }
+    }
+
+    fn claim_path(&mut self, entry: &Entry<'_>) -> Option<String> {
+        let text = self.text(entry)?;
         if text.value.split('.').any(str::is_empty) {
-            let message = format!("`{}`: `{}` is not a path of claims", scope.path, text.value);
+            let message = format!("`{}`: `{}` is not a path of claims", entry.path, text.value);
             self.error(
                 text.span,
                 message,
@@ -212,24 +338,478 @@ impl Reader<'_> {
         }
         Some(text.value)
     }
+
+    fn introspection(&mut self, entry: &Entry<'_>) -> Option<Introspection> {
+        let fields = self.fields(entry)?;
+        let endpoint = fields.get("endpoint").map(|entry| self.https_url(&entry));
+        let client_id = fields.get("client_id").and_then(|entry| self.text(&entry));
+        let secret = fields
+            .get("client_secret")
+            .and_then(|entry| self.secret(&entry));
+        let tokens = fields.get("tokens").map(|entry| self.word(&entry));
+        let cache = self.span_of_time(&fields, "cache", Duration::from_secs(60));
+        let negative = self.span_of_time(&fields, "negative_cache", Duration::from_secs(10));
+        let timeout = self.span_of_time(&fields, "timeout", Duration::from_secs(2));
+        let signed = fields.get("signed").map(|entry| self.boolean(&entry));
+        Some(Introspection {
+            endpoint: match endpoint {
+                Some(endpoint) => Some(endpoint?.value),
+                None => None,
+            },
+            client_id: client_id?.value,
+            client_secret: secret?.value,
+            tokens: match tokens {
+                None | Some(Some("opaque")) => WhichTokens::Opaque,
+                Some(Some(_)) => WhichTokens::All,
+                Some(None) => return None,
+            },
+            cache: cache?,
+            negative_cache: negative?,
+            timeout: timeout?,
+            signed: match signed {
+                Some(signed) => signed?,
+                None => false,
+            },
+        })
+    }
+
+    /// A duration, or what holds where nothing is said; `None` if it is wrong.
+    fn span_of_time(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        unsaid: Duration,
+    ) -> Option<Duration> {
+        match fields.get(name) {
+            Some(entry) => self.duration(&entry),
+            None => Some(unsaid),
+        }
+    }
+
+    fn demand(&mut self, entry: &Entry<'_>) -> Option<Demand> {
+        match self.word(entry)? {
+            "off" => Some(Demand::Off),
+            "accepted" => Some(Demand::Accepted),
+            "required" => Some(Demand::Required),
+            _ => None,
+        }
+    }
+
+    fn dpop(&mut self, entry: &Entry<'_>) -> Option<Dpop> {
+        let mut dpop = Dpop::default();
+        let Some(long) = self.long_form(entry) else {
+            dpop.mode = self.demand(&self.short_form(entry))?;
+            return Some(dpop);
+        };
+        let fields = self.fields(&long)?;
+        if let Some(mode) = fields.get("mode") {
+            dpop.mode = self.demand(&mode)?;
+        }
+        dpop.window = self.span_of_time(&fields, "window", dpop.window)?;
+        if let Some(nonce) = fields.get("nonce") {
+            dpop.nonce = self.boolean(&nonce)?;
+        }
+        Some(dpop)
+    }
+
+    fn login(&mut self, entry: &Entry<'_>) -> Option<Login> {
+        let fields = self.fields(entry)?;
+        let client_id = fields.get("client_id").and_then(|entry| self.text(&entry));
+        let secret = fields.get("client_secret").map(|entry| self.secret(&entry));
+        let key = fields.get("key").and_then(|entry| self.secret(&entry));
+        let previous = fields.get("previous_key").map(|entry| self.secret(&entry));
+        let scopes = fields.get("scopes").map(|entry| self.scopes(&entry));
+        let path = fields
+            .get("path")
+            .map(|entry| self.parsed(&entry, scalar::base_path));
+        let session = self.span_of_time(&fields, "session", Duration::from_secs(12 * 3600));
+        let idle = self.span_of_time(&fields, "idle", Duration::from_secs(1800));
+        let mut scopes = scopes.unwrap_or_default();
+        // OpenID Connect Core, section 3.1.2.1: without it there is no ID token.
+        if !scopes.iter().any(|scope| scope == "openid") {
+            scopes.insert(0, "openid".to_owned());
+        }
+        Some(Login {
+            client_id: client_id?.value,
+            client_secret: match secret {
+                Some(secret) => Some(secret?.value),
+                None => None,
+            },
+            key: key?,
+            previous_key: match previous {
+                Some(previous) => Some(previous?),
+                None => None,
+            },
+            scopes,
+            path: match path {
+                Some(path) => path?.value,
+                None => "/_session".to_owned(),
+            },
+            session: session?,
+            idle: idle?,
+        })
+    }
+
+    fn api_keys(&mut self, entry: &Entry<'_>) -> Option<ApiKeys> {
+        let fields = self.fields(entry)?;
+        let header = fields.get("header").map(|entry| self.field_name(&entry));
+        let environment = fields.get("environment").map(|entry| self.text(&entry));
+        Some(ApiKeys {
+            header: match header {
+                Some(header) => Some(header?),
+                None => None,
+            },
+            environment: match environment {
+                Some(environment) => Some(environment?.value),
+                None => None,
+            },
+        })
+    }
+
+    fn client_certificates(&mut self, entry: &Entry<'_>) -> Option<ClientCertificates> {
+        let fields = self.fields(entry)?;
+        let san = fields.get("san").map(|entry| self.spanned_texts(&entry));
+        let header = fields.get("header").map(|entry| self.field_name(&entry));
+        Some(ClientCertificates {
+            san: san.filter(|list| !list.is_empty())?,
+            header: match header {
+                Some(header) => Some(header?),
+                None => None,
+            },
+        })
+    }
+
+    fn basic(&mut self, entry: &Entry<'_>) -> Option<Basic> {
+        let fields = self.fields(entry)?;
+        let users = fields
+            .get("users")
+            .and_then(|entry| self.path(&entry, PathUse::Read));
+        let cache = self.span_of_time(&fields, "cache", Duration::from_secs(60));
+        Some(Basic {
+            users: users?,
+            cache: cache?,
+        })
+    }
+
+    fn signatures(&mut self, entry: &Entry<'_>) -> Option<Signatures> {
+        let fields = self.fields(entry)?;
+        let keys = fields
+            .get("keys")
+            .and_then(|entry| self.path(&entry, PathUse::Read));
+        let components = fields
+            .get("components")
+            .map(|entry| self.spanned_texts(&entry));
+        let max_age = self.span_of_time(&fields, "max_age", Duration::from_secs(300));
+        let tag = fields.get("tag").map(|entry| self.text(&entry));
+        let replay = fields.get("replay").map(|entry| self.word(&entry));
+        Some(Signatures {
+            keys: keys?,
+            components: components.unwrap_or_default(),
+            max_age: max_age?,
+            tag: match tag {
+                Some(tag) => Some(tag?.value),
+                None => None,
+            },
+            replay: match replay {
+                None => false,
+                Some(word) => word? == "allow",
+            },
+        })
+    }
+
+    fn webhook(&mut self, entry: &Entry<'_>) -> Option<Webhook> {
+        let fields = self.fields(entry)?;
+        let mut secrets = Vec::new();
+        let mut sound = true;
+        for item in fields
+            .get("secrets")
+            .map(|list| self.items(&list))
+            .unwrap_or_default()
+        {
+            match self.secret(&item) {
+                Some(secret) => secrets.push(secret.value),
+                None => sound = false,
+            }
+        }
+        let mut text = |name: &str| match fields.get(name) {
+            Some(entry) => self.text(&entry).map(|text| Some(text.value)),
+            None => Some(None),
+        };
+        let (sender, prefix) = (text("sender"), text("prefix"));
+        let mut field = |name: &str| match fields.get(name) {
+            Some(entry) => self.field_name(&entry).map(Some),
+            None => Some(None),
+        };
+        let (header, timestamp_header) = (field("header"), field("timestamp_header"));
+        let mut word = |name: &str| fields.get(name).map(|entry| self.word(&entry));
+        let (preset, encoding, algorithm) = (word("preset"), word("encoding"), word("algorithm"));
+        let tolerance = fields.get("tolerance").map(|entry| self.duration(&entry));
+        if preset.is_none() && fields.get("header").is_none() {
+            let message = format!("`{}` says not where the signature stands", entry.path);
+            self.error(entry.place, message, "add `header` or `preset`");
+            return None;
+        }
+        let sound = sound && !secrets.is_empty();
+        sound.then_some(())?;
+        Some(Webhook {
+            preset: match preset {
+                None => None,
+                Some(word) => match word? {
+                    "github" => Some(WebhookPreset::Github),
+                    "stripe" => Some(WebhookPreset::Stripe),
+                    "slack" => Some(WebhookPreset::Slack),
+                    "standard-webhooks" => Some(WebhookPreset::Standard),
+                    _ => return None,
+                },
+            },
+            secrets,
+            sender: sender?,
+            header: header?,
+            prefix: prefix?,
+            encoding: match encoding {
+                None => None,
+                Some(word) if word? == "hex" => Some(Encoding::Hex),
+                Some(_) => Some(Encoding::Base64),
+            },
+            algorithm: match algorithm {
+                None => None,
+                Some(word) if word? == "sha256" => Some(Hash::Sha256),
+                Some(_) => Some(Hash::Sha512),
+            },
+            timestamp_header: timestamp_header?,
+            tolerance: match tolerance {
+                Some(tolerance) => Some(tolerance?),
+                None => None,
+            },
+        })
+    }
+
+    /// `listen[].tls.clients`.
+    pub(super) fn clients(&mut self, entry: &Entry<'_>) -> Option<Clients> {
+        let fields = self.fields(entry)?;
+        let ca = fields.get("ca").map(|entry| self.paths(&entry));
+        let crl = fields.get("crl").map(|entry| self.paths(&entry));
+        let required = fields.get("required").map(|entry| self.boolean(&entry));
+        Some(Clients {
+            ca: ca.flatten().filter(|list| !list.is_empty())?,
+            crl: match crl {
+                Some(crl) => crl?,
+                None => Vec::new(),
+            },
+            required: match required {
+                Some(required) => required?,
+                None => false,
+            },
+        })
+    }
+
+    /// Files; `None` if one of them is wrong.
+    fn paths(&mut self, entry: &Entry<'_>) -> Option<Vec<Spanned<PathBuf>>> {
+        let items = self.items(entry);
+        let paths: Vec<_> = items
+            .iter()
+            .map(|item| self.path(item, PathUse::Read))
+            .collect();
+        paths.into_iter().collect()
+    }
+
+    /// `internal_tokens`.
+    pub(super) fn internal_tokens(&mut self, entry: &Entry<'_>) -> Option<InternalTokens> {
+        let unsaid = InternalTokens::default();
+        let fields = self.fields(entry)?;
+        let issuer = fields.get("issuer").map(|entry| self.text(&entry));
+        let mut file = |name: &str| match fields.get(name) {
+            Some(entry) => self.path(&entry, PathUse::Secret).map(Some),
+            None => Some(None),
+        };
+        let (key, previous_key) = (file("key"), file("previous_key"));
+        let rotate = self.span_of_time(&fields, "rotate", unsaid.rotate);
+        Some(InternalTokens {
+            issuer: match issuer {
+                Some(issuer) => issuer?.value,
+                None => unsaid.issuer,
+            },
+            key: key?,
+            previous_key: previous_key?,
+            rotate: rotate?,
+        })
+    }
+
+    /// `upstream.identity`.
+    pub(super) fn upstream_identity(&mut self, entry: &Entry<'_>) -> Option<UpstreamIdentity> {
+        let fields = self.fields(entry)?;
+        let forward = fields.get("forward").map(|entry| self.word(&entry));
+        let headers = fields
+            .get("headers")
+            .map(|entry| self.principal_headers(&entry));
+        let audience = fields.get("audience").map(|entry| self.text(&entry));
+        let lifetime = fields.get("lifetime").map(|entry| self.duration(&entry));
+        let claims = fields.get("claims").map(|entry| self.texts(&entry));
+        let header = fields.get("header").map(|entry| self.field_name(&entry));
+        let certificate = fields.get("certificate").map(|entry| self.boolean(&entry));
+        let exchange = fields.get("exchange").map(|entry| self.exchange(&entry));
+        let headers = match headers {
+            Some(headers) => headers?,
+            None => Vec::new(),
+        };
+        let forward = match forward {
+            None if !headers.is_empty() => Forward::Claims,
+            None => Forward::default(),
+            Some(word) => match word? {
+                "none" => Forward::None,
+                "token" => Forward::Token,
+                "claims" => Forward::Claims,
+                "internal_jwt" => Forward::InternalJwt,
+                "exchange" => Forward::Exchange,
+                _ => return None,
+            },
+        };
+        self.fits_forward(entry, &fields, forward)?;
+        Some(UpstreamIdentity {
+            forward,
+            headers,
+            audience: match audience {
+                Some(audience) => Some(audience?.value),
+                None => None,
+            },
+            lifetime: match lifetime {
+                Some(lifetime) => Some(lifetime?),
+                None => None,
+            },
+            claims: claims.unwrap_or_default(),
+            header: match header {
+                Some(header) => Some(header?),
+                None => None,
+            },
+            certificate: match certificate {
+                Some(certificate) => certificate?,
+                None => false,
+            },
+            exchange: match exchange {
+                Some(exchange) => Some(exchange?),
+                None => None,
+            },
+        })
+    }
+
+    /// Keys that mean nothing under a way of forwarding would be believed to mean something.
+    fn fits_forward(
+        &mut self,
+        entry: &Entry<'_>,
+        fields: &Fields<'_>,
+        forward: Forward,
+    ) -> Option<()> {
+        let goes_with = |name: &str| match name {
+            "exchange" => matches!(forward, Forward::Exchange),
+            "lifetime" | "claims" => matches!(forward, Forward::InternalJwt),
+            _ => matches!(forward, Forward::InternalJwt | Forward::Exchange),
+        };
+        for name in ["exchange", "lifetime", "claims", "audience", "header"] {
+            if let Some(found) = fields.get(name).filter(|_| !goes_with(name)) {
+                let message = format!("`{}` has no effect with this `forward`", found.path);
+                self.error(found.place, message, "remove it, or change `forward`");
+                return None;
+            }
+        }
+        let lacks = match forward {
+            Forward::Claims if fields.get("headers").is_none() => "headers",
+            Forward::Exchange if fields.get("exchange").is_none() => "exchange",
+            Forward::None
+            | Forward::Token
+            | Forward::Claims
+            | Forward::InternalJwt
+            | Forward::Exchange => return Some(()),
+        };
+        let message = format!("`{}` has no `{lacks}`", entry.path);
+        self.error(entry.place, message, format!("add `{lacks}`"));
+        None
+    }
+
+    fn principal_headers(
+        &mut self,
+        entry: &Entry<'_>,
+    ) -> Option<Vec<(Spanned<String>, PrincipalField)>> {
+        let mut headers = Vec::new();
+        let mut sound = true;
+        for (name, inner) in self.entries(entry) {
+            let field = match scalar::field_name(&name.value) {
+                Ok(field) if !OWNED.contains(&field.as_str()) => Some(field),
+                Ok(field) => {
+                    let message = format!("`{field}` is not free for what upstreams are told");
+                    self.error(name.span, message, "take a name such as `X-User-Id`");
+                    None
+                }
+                Err(help) => {
+                    let message = format!("`{}` is not a header field", shorten(&name.value));
+                    self.error(name.span, message, help);
+                    None
+                }
+            };
+            let value = self.parsed(&inner, principal_field);
+            match (field, value) {
+                (Some(field), Some(value)) => headers.push((
+                    Spanned {
+                        value: field,
+                        span: name.span,
+                    },
+                    value.value,
+                )),
+                (_, _) => sound = false,
+            }
+        }
+        sound.then_some(headers)
+    }
+
+    fn exchange(&mut self, entry: &Entry<'_>) -> Option<Exchange> {
+        let fields = self.fields(entry)?;
+        let endpoint = fields
+            .get("endpoint")
+            .and_then(|entry| self.https_url(&entry));
+        let client_id = fields.get("client_id").and_then(|entry| self.text(&entry));
+        let secret = fields
+            .get("client_secret")
+            .and_then(|entry| self.secret(&entry));
+        let scopes = fields.get("scope").map(|entry| self.scopes(&entry));
+        let resource = fields.get("resource").map(|entry| self.text(&entry));
+        Some(Exchange {
+            endpoint: endpoint?,
+            client_id: client_id?.value,
+            client_secret: secret?.value,
+            scopes: scopes.unwrap_or_default(),
+            resource: match resource {
+                Some(resource) => Some(resource?.value),
+                None => None,
+            },
+        })
+    }
 }
 
-/// Who stands between the gateway and a URL.
-enum Reach {
-    /// TLS or this machine keeps others out.
-    Safe,
-    Exposed,
-}
+/// Fields with a meaning of their own between HTTP's parties.
+const OWNED: &[&str] = &[
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "transfer-encoding",
+    "upgrade",
+];
 
-fn url(text: &str) -> Result<Reach, String> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err("write an https URL".into());
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let origin = scalar::origin(&format!("{scheme}://{authority}"))?;
-    if origin.tls || scalar::is_loopback(&origin) {
-        Ok(Reach::Safe)
-    } else {
-        Ok(Reach::Exposed)
+fn principal_field(text: &str) -> Result<PrincipalField, String> {
+    const HELP: &str = "write `principal.id`, `principal.tenant`, `principal.roles`, `principal.scopes`, `principal.identity` or `principal.claims.NAME`";
+    match text {
+        "principal.id" => Ok(PrincipalField::Id),
+        "principal.tenant" => Ok(PrincipalField::Tenant),
+        "principal.roles" => Ok(PrincipalField::Roles),
+        "principal.scopes" => Ok(PrincipalField::Scopes),
+        "principal.identity" => Ok(PrincipalField::Identity),
+        _ => match text.strip_prefix("principal.claims.") {
+            Some(path) if !path.split('.').any(str::is_empty) => {
+                Ok(PrincipalField::Claim(path.to_owned()))
+            }
+            Some(_) | None => Err(HELP.to_owned()),
+        },
     }
 }

@@ -125,6 +125,8 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
         Kind::BasePath => pattern("^(/|env:.+|file:.+)"),
         Kind::Url => pattern("^(https?://|env:.+|file:.+)"),
         Kind::SecretFile => pattern("^(file:|env:).+$"),
+        Kind::Secret => pattern("^(file:|env:|vault:|exec:).+$"),
+        Kind::HttpsUrl => pattern("^(https?://|env:.+|file:.+)"),
         Kind::Block(inner) => block(inner),
         Kind::List(inner) => array(inner, "1"),
         Kind::Items(inner) => array(inner, "0"),

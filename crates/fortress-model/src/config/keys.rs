@@ -6,6 +6,7 @@
 
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
+    identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };
@@ -103,6 +104,10 @@ pub(super) enum Kind {
     SecretFile,
     /// `file:…`, or an https URL.
     KeySet,
+    /// A secret: only as a reference.
+    Secret,
+    /// An https URL, or http on loopback.
+    HttpsUrl,
     /// An algorithm of JWS.
     Algorithm,
     /// A rule's id, a range of ids, or a tag.
@@ -150,6 +155,8 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::Secret => "a reference such as `env:NAME` or `file:PATH`",
+            Self::HttpsUrl => "an https URL",
             Self::Rules => "a rule's id, a range of them, or a tag",
             Self::Parameter => "a parameter such as `body.comment`",
             Self::Frequency => "a frequency such as `10/s`",
@@ -186,6 +193,8 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
+            | Self::Secret
+            | Self::HttpsUrl
             | Self::Algorithm
             | Self::Rules
             | Self::Parameter
@@ -234,6 +243,11 @@ pub(super) static ROOT: Block = Block {
             "identity",
             Kind::Map("identity", &Kind::Block(&IDENTITY)),
             "Who vouches for callers, by name.",
+        ),
+        Key::new(
+            "internal_tokens",
+            Kind::Block(&identity_keys::INTERNAL_TOKENS),
+            "How the gateway signs what it says to upstreams.",
         ),
         Key::new(
             "defaults",
@@ -316,8 +330,13 @@ static TLS: Block = Block {
             Kind::Word(&["1.2", "1.3"]),
             "The lowest version spoken (default: 1.2).",
         ),
+        Key::new(
+            "clients",
+            Kind::Block(&identity_keys::CLIENTS),
+            "Asks clients for certificates.",
+        ),
     ]],
-    later: &["acme", "clients"],
+    later: &["acme"],
 };
 
 static CERTIFICATE: Block = Block {
@@ -426,8 +445,13 @@ static UPSTREAM: Block = Block {
             Kind::Bool,
             "Speak HTTP/2: over TLS by ALPN, in plain text by prior knowledge (default: false).",
         ),
+        Key::new(
+            "identity",
+            Kind::Block(&identity_keys::UPSTREAM_IDENTITY),
+            "What the upstream is told of the caller.",
+        ),
     ]],
-    later: &["balance", "health", "retries", "breaker", "identity"],
+    later: &["balance", "health", "retries", "breaker"],
 };
 
 static ENDPOINT: Block = Block {
@@ -539,73 +563,8 @@ const LATER_ON_OPERATION: &[&str] = &[
 static REQUIRE: Block = Block {
     name: "apis.NAME.operations.NAME.require",
     doc: "What a caller must have.",
-    groups: &[&[Key::new(
-        "scope",
-        Kind::OneOrList(&Kind::Text),
-        "Scopes, all of them.",
-    )]],
-    later: &["certificate", "acr", "role", "dpop", "claims"],
-};
-
-static IDENTITY: Block = Block {
-    name: "identity.NAME",
-    doc: "An issuer of tokens.",
-    groups: &[&[
-        Key::new("issuer", Kind::Text, "The token's `iss`, compared exactly.").required(),
-        Key::new(
-            "jwks",
-            Kind::KeySet,
-            "The issuer's keys: `file:` and a path, or an https URL (http on loopback only); finding them from the issuer alone is not available in this version.",
-        )
-        .required(),
-        Key::new(
-            "audience",
-            Kind::OneOrList(&Kind::Text),
-            "The token's `aud` must hold one of them.",
-        )
-        .required(),
-        Key::new(
-            "algorithms",
-            Kind::List(&Kind::Algorithm),
-            "Algorithms accepted (default: what the keys allow; never `none`, never HMAC).",
-        ),
-        Key::new(
-            "leeway",
-            Kind::Duration(0, 300 * SECONDS),
-            "Tolerance for `exp` and `nbf` (default: 30s).",
-        ),
-        Key::new(
-            "type",
-            Kind::Text,
-            "Demanded `typ` of a token, such as `at+jwt` (RFC 9068).",
-        ),
-        Key::new(
-            "claims",
-            Kind::Block(&CLAIMS),
-            "Where claims are, as dotted paths.",
-        ),
-    ]],
-    later: &[
-        "introspection",
-        "dpop",
-        "api_key",
-        "certificate",
-        "discovery",
-        "session",
-        "basic",
-        "revocation",
-    ],
-};
-
-static CLAIMS: Block = Block {
-    name: "identity.NAME.claims",
-    doc: "Where claims are.",
-    groups: &[&[Key::new(
-        "scope",
-        Kind::Text,
-        "The claim that holds the scopes, such as `realm.scopes` (default: `scope`, then `scp`).",
-    )]],
-    later: &["roles", "tenant", "groups", "department"],
+    groups: &[identity_keys::REQUIRE],
+    later: &["claims"],
 };
 
 static DEFAULTS: Block = Block {
@@ -770,7 +729,7 @@ mod tests {
 
     #[test]
     fn owners_of_a_key() {
-        assert_eq!(owners("issuer"), ["identity.NAME"]);
+        assert_eq!(owners("issuer"), ["identity.NAME", "internal_tokens"]);
         assert_eq!(owners("head"), ["defaults.bounds"]);
         assert_eq!(owners("cookies"), ["requests"]);
         assert_eq!(owners("paranoia"), ["waf"]);

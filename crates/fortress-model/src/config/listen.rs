@@ -147,6 +147,7 @@ impl Reader<'_> {
     fn tls(&mut self, entry: &Entry<'_>) -> Option<Tls> {
         let fields = self.fields(entry)?;
         let minimum = fields.get("minimum").map(|entry| self.minimum(&entry));
+        let clients = fields.get("clients").map(|entry| self.clients(&entry));
         let list = fields.get("certificates")?;
         let items = self.items(&list);
         let certificates: Vec<_> = items.iter().map(|item| self.certificate(item)).collect();
@@ -156,6 +157,11 @@ impl Reader<'_> {
             minimum: match minimum {
                 Some(minimum) => minimum?,
                 None => TlsVersion::default(),
+            },
+            // INVARIANT: a wrong list of authorities must not become none.
+            clients: match clients {
+                Some(clients) => Some(clients?),
+                None => None,
             },
         })
     }

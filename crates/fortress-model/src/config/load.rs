@@ -155,6 +155,9 @@ impl Reader<'_> {
         let identity = identity_entry
             .map(|entry| self.identity(&entry))
             .unwrap_or_default();
+        let internal_tokens = fields
+            .get("internal_tokens")
+            .map(|entry| self.internal_tokens(&entry));
         let defaults = self.defaults(&fields);
         let journal = fields
             .get("journal")
@@ -165,6 +168,7 @@ impl Reader<'_> {
             trusted_proxies,
             apis,
             identity,
+            internal_tokens: internal_tokens.flatten().unwrap_or_default(),
             defaults,
             journal,
             directory: self.directory.clone(),

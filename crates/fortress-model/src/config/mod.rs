@@ -8,8 +8,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 mod api;
 mod bound_keys;
+mod caller;
 mod cost;
 mod identity;
+mod identity_keys;
 mod json_schema;
 mod keys;
 mod limit_keys;
@@ -24,6 +26,12 @@ mod tests;
 mod waf;
 mod waf_keys;
 
+pub use caller::{
+    ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
+    Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
+    KeySource, Login, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
+    WebhookPreset, WhichTokens,
+};
 pub use cost::{Cost, Factor, Term};
 pub use json_schema::json_schema;
 pub use limits::{
@@ -56,6 +64,8 @@ pub struct Config {
     pub apis: Vec<Api>,
     /// Who vouches for callers.
     pub identity: Vec<Identity>,
+    /// How the gateway signs what it says to upstreams.
+    pub internal_tokens: InternalTokens,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
@@ -112,6 +122,8 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// The lowest version spoken.
     pub minimum: TlsVersion,
+    /// Asks clients for certificates.
+    pub clients: Option<Clients>,
 }
 
 /// A certificate chain and its key, as files in PEM.
@@ -216,6 +228,8 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// Speak HTTP/2 to it: over TLS by ALPN, in plain text by prior knowledge (`http2: true`).
     pub http2: bool,
+    /// What it is told of the caller.
+    pub identity: UpstreamIdentity,
 }
 
 /// One upstream address.
@@ -287,8 +301,8 @@ pub struct Settings {
     pub cookies: Option<Cookies>,
     /// Undeclared properties of responses.
     pub responses_undeclared: Option<ResponseUndeclared>,
-    /// Scopes demanded beside the description's.
-    pub require_scopes: Vec<String>,
+    /// What a caller must have beside the description's scopes.
+    pub require: Require,
     /// The rule engine.
     pub waf: WafPatch,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
@@ -327,36 +341,6 @@ pub enum ResponseUndeclared {
     Refuse,
     /// Passes.
     Allow,
-}
-
-/// An entry of `identity`.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its key.
-    pub name: Spanned<String>,
-    /// `iss`, compared exactly.
-    pub issuer: Spanned<String>,
-    /// Where its keys are.
-    pub jwks: Spanned<JwksSource>,
-    /// One of them must be in `aud`.
-    pub audience: Vec<String>,
-    /// Algorithms accepted; empty for what the keys allow.
-    pub algorithms: Vec<Spanned<String>>,
-    /// Tolerance for `exp` and `nbf`.
-    pub leeway: Duration,
-    /// Demanded `typ`, such as `at+jwt`.
-    pub token_type: Option<String>,
-    /// Claim, as a dotted path, that holds the scopes (default: `scope`, then `scp`).
-    pub scope_claim: Option<String>,
-}
-
-/// Where a key set comes from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum JwksSource {
-    /// A file, watched.
-    File(PathBuf),
-    /// An https URL, or http on loopback.
-    Url(String),
 }
 
 /// Where requests are recorded.

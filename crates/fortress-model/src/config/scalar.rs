@@ -345,6 +345,52 @@ pub(super) fn is_loopback(origin: &Origin) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
+/// Why a URL will not do.
+#[derive(Debug)]
+pub(super) enum BadUrl {
+    /// What comes from it could be replaced on its way.
+    Exposed,
+    /// It is none.
+    Form(Help),
+}
+
+impl BadUrl {
+    pub(super) fn help(self) -> Help {
+        match self {
+            Self::Exposed => "write `https://`; `http://` is for loopback addresses alone".into(),
+            Self::Form(help) => help,
+        }
+    }
+}
+
+/// A URL that is https, or plain on this machine.
+pub(super) fn https_url(text: &str) -> Result<(), BadUrl> {
+    let form = |help: &str| BadUrl::Form(help.into());
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
+        return Err(form("write a URL without spaces and without `#`"));
+    }
+    let (before_query, _) = text.split_once('?').unwrap_or((text, ""));
+    let (scheme, rest) = before_query
+        .split_once("://")
+        .ok_or_else(|| form("write an https URL"))?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let origin = origin(&format!("{scheme}://{authority}")).map_err(BadUrl::Form)?;
+    if origin.tls || is_loopback(&origin) {
+        Ok(())
+    } else {
+        Err(BadUrl::Exposed)
+    }
+}
+
+/// The name of a header field (RFC 9110, section 5.1), in lower case.
+pub(super) fn field_name(text: &str) -> Result<String, Help> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(is_token) {
+        return Err("write letters, digits and `-`, such as `X-User-Id`".into());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,8 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
-    BoundSetting, BoundsPatch, Cookies, RequestUndeclared, ResponseUndeclared, Settings, Spanned,
+    BoundSetting, BoundsPatch, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
+    Spanned,
     keys::{EXTENSION, Kind, bound},
     reader::{Entry, Fields, Reader},
 };
@@ -106,9 +107,8 @@ impl Reader<'_> {
             }
             if let Some(entry) = fields.get("require")
                 && let Some(require) = self.fields(&entry)
-                && let Some(entry) = require.get("scope")
             {
-                settings.require_scopes = self.scopes(&entry);
+                settings.require = self.require(&require);
             }
         }
         settings
@@ -156,8 +156,23 @@ impl Reader<'_> {
         }
     }
 
+    fn require(&mut self, fields: &Fields<'_>) -> Require {
+        Require {
+            scopes: fields.get("scope").map(|entry| self.scopes(&entry)),
+            roles: fields.get("role").map(|entry| self.texts(&entry)),
+            certificate: fields
+                .get("certificate")
+                .and_then(|entry| self.boolean(&entry)),
+            acr: fields.get("acr").map(|entry| self.texts(&entry)),
+            max_age: fields
+                .get("max_age")
+                .and_then(|entry| self.duration(&entry)),
+            dpop: fields.get("dpop").and_then(|entry| self.boolean(&entry)),
+        }
+    }
+
     /// Scopes (RFC 6749, section 3.3): no spaces, quotes or backslashes.
-    fn scopes(&mut self, entry: &Entry<'_>) -> Vec<String> {
+    pub(super) fn scopes(&mut self, entry: &Entry<'_>) -> Vec<String> {
         let mut seen = BTreeSet::new();
         let mut scopes = Vec::new();
         for item in self.items(entry) {

@@ -5,8 +5,9 @@ use std::{fs, path::PathBuf, time::Duration};
 use proptest::prelude::*;
 
 use super::{
-    Config, Cookies, Http2, JournalSink, JwksSource, RequestUndeclared, ResponseUndeclared, Serve,
-    TlsVersion, json_schema, load, load_partly, settings,
+    Config, Cookies, Demand, Dpop, Forward, Http2, IdentityKind, JournalSink, JwksSource,
+    KeySource, PrincipalField, RequestUndeclared, ResponseUndeclared, Serve, TlsVersion,
+    WebhookPreset, WhichTokens, json_schema, load, load_partly, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -56,6 +57,13 @@ fn idp(fragment: &str) -> String {
     root(&format!("identity:\n  idp: {{ {fragment} }}"))
 }
 
+/// What the upstream is told of callers.
+fn told(fragment: &str) -> String {
+    api(&format!(
+        "upstream: {{ endpoints: [{{ url: http://127.0.0.1:1 }}], identity: {{ {fragment} }} }}"
+    ))
+}
+
 /// An identity that lacks nothing.
 fn full_idp(fragment: &str) -> String {
     idp(&format!(
@@ -72,6 +80,8 @@ fn environment(name: &str) -> Option<String> {
         "PEM" => Some("-----BEGIN PRIVATE KEY-----\nhunter2".into()),
         "BAD" => Some("hunter2".into()),
         "EMPTY" => Some(String::new()),
+        "SECRET" => Some("from env".into()),
+        "LONG_SECRET" => Some("from an environment with many bytes".into()),
         _ => None,
     }
 }
@@ -177,7 +187,7 @@ fn every_key_of_an_api_is_understood() {
     assert!(health.1.public.as_ref().unwrap().value);
     assert_eq!(post.1.requests_undeclared, Some(RequestUndeclared::Allow));
     assert_eq!(post.1.cookies, Some(Cookies::Drop));
-    assert_eq!(admin.1.require_scopes, ["a", "b"]);
+    assert_eq!(admin.1.require.scopes(), ["a", "b"]);
     assert_eq!(admin.1.mode, Some(Mode::Off));
     assert_eq!(
         admin.1.responses_undeclared,
@@ -257,19 +267,70 @@ fn the_nearest_list_of_limits_replaces() {
 #[test]
 fn every_key_of_an_identity_is_understood() {
     let config = fine(WHOLE);
-    let idp = &config.identity[0];
+    let issuer = |index: usize| config.identity[index].issuer().unwrap();
+    let idp = issuer(0);
     assert_eq!(idp.issuer.value, "https://from.file");
+    let KeySource::Jwks(jwks) = &idp.keys else {
+        panic!()
+    };
     assert_eq!(
-        idp.jwks.value,
+        jwks.value,
         JwksSource::Url("https://idp.example.com/keys?v=1".into())
     );
     assert_eq!(
-        (idp.leeway, config.identity[1].leeway),
+        (idp.leeway, issuer(1).leeway),
         (Duration::ZERO, Duration::from_secs(30))
     );
-    assert_eq!(idp.scope_claim.as_deref(), Some("realm.scopes"));
+    assert_eq!(idp.claims.scope.as_deref(), Some("realm.scopes"));
+    assert_eq!(idp.claims.tenant.as_deref(), Some("org_id"));
+    assert_eq!(idp.certificate_bound, Demand::Required);
+    assert_eq!(idp.dpop.mode, Demand::Required);
+    assert_eq!(issuer(1).dpop, Dpop::default());
+    let introspection = idp.introspection.as_ref().unwrap();
+    assert_eq!(introspection.tokens, WhichTokens::All);
+    assert_eq!(introspection.client_secret.expose(), "from env");
+    let other = issuer(2);
+    assert!(matches!(other.keys, KeySource::Discovery));
+    assert_eq!(
+        (other.dpop.mode, other.dpop.window, other.dpop.nonce),
+        (Demand::Accepted, Duration::from_secs(30), true)
+    );
+    let login = other.login.as_ref().unwrap();
+    assert_eq!((login.path.as_str(), login.scopes.len()), ("/account", 2));
+    assert!(matches!(issuer(3).keys, KeySource::Secret(_)));
+    let kinds: Vec<_> = config.identity.iter().skip(4).collect();
+    assert!(matches!(&kinds[0].kind, IdentityKind::ApiKey(keys)
+        if keys.header.as_ref().unwrap().value == "x-api-key"));
+    assert!(matches!(&kinds[1].kind, IdentityKind::Certificate(of) if of.san.len() == 2));
+    assert!(matches!(&kinds[2].kind, IdentityKind::Basic(basic)
+        if basic.cache == Duration::from_secs(30)));
+    assert!(matches!(&kinds[3].kind, IdentityKind::Signature(of)
+        if of.replay && of.components.len() == 2));
+    assert!(matches!(&kinds[4].kind, IdentityKind::Webhook(hook)
+        if hook.preset == Some(WebhookPreset::Github) && hook.secrets.len() == 1));
     assert!(matches!(config.journal[0], JournalSink::File(_)));
     assert!(matches!(config.journal[1], JournalSink::Stdout));
+}
+
+#[test]
+fn every_key_of_what_upstreams_are_told_is_understood() {
+    let config = fine(WHOLE);
+    let told = &config.apis[0].upstream.identity;
+    assert_eq!(told.forward, Forward::InternalJwt);
+    assert_eq!(told.headers[0].0.value, "x-user-id");
+    assert_eq!(told.headers[1].1, PrincipalField::Claim("org.name".into()));
+    assert_eq!(told.lifetime, Some(Duration::from_secs(30)));
+    assert_eq!(config.apis[1].upstream.identity.forward, Forward::Token);
+    let exchanged = &config.apis[2].upstream.identity;
+    assert_eq!(exchanged.forward, Forward::Exchange);
+    assert_eq!(exchanged.exchange.as_ref().unwrap().scopes, ["a"]);
+    assert_eq!(config.internal_tokens.issuer, "edge");
+    let Serve::Apis { tls: Some(tls), .. } = &config.listen[0].serve else {
+        panic!()
+    };
+    let clients = tls.clients.as_ref().unwrap();
+    assert_eq!((clients.ca.len(), clients.crl.len()), (2, 1));
+    assert!(clients.required);
 }
 
 #[test]
@@ -400,18 +461,16 @@ fn mistakes_are_told_all_at_once_and_in_order() {
         (5, "`a b` is not a name for an API"),
         (5, "`apis.a b` has no `upstream`"),
         (7, "`identity.idp` has no `issuer`"),
-        (7, "`identity.idp` has no `jwks`"),
-        (7, "`identity.idp` has no `audience`"),
         (7, "unknown key `isuer` in `identity.idp`"),
         (8, "unknown key `isten`"),
     ];
     assert_eq!(lines, expect);
     assert_eq!(
-        diagnostics[8].help.as_deref(),
+        diagnostics[6].help.as_deref(),
         Some("did you mean `issuer`?")
     );
     assert_eq!(
-        diagnostics[9].help.as_deref(),
+        diagnostics[7].help.as_deref(),
         Some("did you mean `listen`?")
     );
 }
@@ -476,6 +535,7 @@ fn place_fragment(place: &str, fragment: &str) -> String {
         "undescribed" => undescribed(fragment),
         "operation" => operation(fragment),
         "idp" => idp(fragment),
+        "told" => told(fragment),
         "full_idp" => full_idp(fragment),
         "file" => fragment.replace("\\n", "\n"),
         _ => panic!("`{place}` is no place for a fragment"),
@@ -596,7 +656,7 @@ fn extensions_of_a_description() {
     );
     assert!(found.public.unwrap().value);
     assert_eq!(found.mode, Some(Mode::Monitor));
-    assert_eq!(found.require_scopes, ["a"]);
+    assert_eq!(found.require.scopes(), ["a"]);
     extension("publik: true", &["unknown key `publik` in `x-fortress`"]);
     extension(
         "bounds: { head: 1KiB }",
@@ -650,7 +710,9 @@ fn the_schema_is_json_and_knows_the_keys() {
     let found = path.iter().try_fold(&schema, |node, key| node.get(key));
     assert_eq!(
         found.and_then(|node| node.as_str()),
-        Some("The token's `iss`, compared exactly.")
+        Some(
+            "The token's `iss`, compared exactly. Without `jwks` its keys are discovered from this URL."
+        )
     );
     assert!(schema.get("properties").unwrap().get("store").is_none());
 }

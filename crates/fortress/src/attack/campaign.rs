@@ -14,7 +14,7 @@ use fortress_audit::attack::{Credential, Subject, Tokens, Wrong};
 use fortress_gateway::{Compiled, Exposed, KeyRing, compile};
 use fortress_model::{
     Bounds, Diagnostic, Severity,
-    config::{self, Api, Config, Cookies, JwksSource, RequestUndeclared, Serve},
+    config::{self, Api, Config, Cookies, JwksSource, KeySource, RequestUndeclared, Serve},
 };
 use fortress_spec::Policy;
 
@@ -164,9 +164,13 @@ fn keys(config: &Config) -> Option<String> {
     config
         .identity
         .iter()
-        .find_map(|identity| match &identity.jwks.value {
-            JwksSource::File(path) => std::fs::read_to_string(path).ok(),
-            JwksSource::Url(_) => None,
+        .filter_map(|identity| identity.issuer())
+        .find_map(|issuer| match &issuer.keys {
+            KeySource::Jwks(jwks) => match &jwks.value {
+                JwksSource::File(path) => std::fs::read_to_string(path).ok(),
+                JwksSource::Url(_) => None,
+            },
+            KeySource::Discovery | KeySource::Secret(_) => None,
         })
 }
 

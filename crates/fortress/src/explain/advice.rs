@@ -68,6 +68,38 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "compare the token's `iss`, `aud` and `kid` with the entry of `identity`",
             None,
         ),
+        Reason::CredentialRevoked => (
+            "the client has to get a new credential: this one was revoked",
+            None,
+        ),
+        Reason::CredentialUnbound => (
+            "the client has to prove that it holds the token's key, or show the certificate that it was issued to; if tokens need not be bound, say so",
+            Some("identity.NAME.dpop: accepted"),
+        ),
+        Reason::CredentialReplayed => (
+            "the client has to make a new proof or signature for each request",
+            None,
+        ),
+        Reason::CredentialRestricted => (
+            "give the key this operation or address: `fortress keys show ID` tells what it may",
+            None,
+        ),
+        Reason::CertificateMissing => (
+            "the client has to show its certificate; the listener has to ask for it, and the operation may do without",
+            Some("OP.require.certificate: false"),
+        ),
+        Reason::IntrospectionUnavailable => (
+            "see that the issuer answers from here, in time",
+            Some("identity.NAME.introspection.timeout: 5s"),
+        ),
+        Reason::RoleInsufficient => (
+            "the principal has to get the role, or the operation should not demand it",
+            Some("OP.require.role: NAME"),
+        ),
+        Reason::AuthenticationInsufficient => (
+            "the person has to log in anew, as the challenge says",
+            Some("OP.require.max_age: 1h"),
+        ),
         Reason::KeysUnavailable => (
             "see that the issuer's keys can be fetched from here, or keep them in a file",
             Some("identity.NAME.jwks: file:jwks.json"),

@@ -1,0 +1,159 @@
+//! One module for each kind of credential: from what a request shows to a [`Caller`].
+//!
+//! Deliberately not here: which kinds an operation accepts (`authenticate`), and the cryptography
+//! (`fortress-auth`).
+
+mod token;
+
+use std::{net::IpAddr, sync::Arc};
+
+use fortress_model::{Reason, Timestamp};
+use http::{HeaderMap, Method, header};
+
+use super::{challenge::Hint, principal::Caller};
+use crate::{
+    compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
+    cookie,
+    path::NormalizedPath,
+    request::Arrival,
+};
+
+/// Everything of a request that a credential may be judged by, before its body is read.
+#[derive(Debug)]
+pub(crate) struct Shown<'r> {
+    pub(crate) arrival: &'r Arrival,
+    /// Who sent it, proxies seen through.
+    pub(crate) client: IpAddr,
+    pub(crate) method: &'r Method,
+    /// In lower case, with the port if one was given.
+    pub(crate) host: &'r str,
+    pub(crate) path: &'r NormalizedPath,
+    /// As it came.
+    pub(crate) query: Option<&'r str>,
+    pub(crate) headers: &'r HeaderMap,
+    pub(crate) now: Timestamp,
+}
+
+/// Why a credential was not accepted.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
+    /// What the client is told beside the reason.
+    pub(crate) hint: Hint,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+            hint: Hint::None,
+        }
+    }
+
+    pub(super) fn missing(detail: impl Into<String>) -> Self {
+        Self::new(Reason::CredentialMissing, detail)
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(Reason::CredentialMalformed, detail)
+    }
+
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Reason::CredentialInvalid, detail)
+    }
+
+    /// How near the credential came: a missing one tells the least.
+    pub(super) fn rank(&self) -> usize {
+        const FARTHEST_FIRST: [Reason; 4] = [
+            Reason::CredentialMissing,
+            Reason::CredentialMalformed,
+            Reason::CredentialInvalid,
+            Reason::CredentialExpired,
+        ];
+        let place = FARTHEST_FIRST
+            .iter()
+            .position(|reason| *reason == self.reason);
+        place.unwrap_or(FARTHEST_FIRST.len())
+    }
+}
+
+/// Judges the credential that a request shows at the plan's place.
+pub(super) async fn judge(
+    credential: &CredentialPlan,
+    shown: &Shown<'_>,
+) -> Result<Caller, Refusal> {
+    let identity: &Arc<IdentityPlan> = &credential.identity;
+    match &identity.kind {
+        CredentialKind::Token(plan) => token::judge(identity, plan, &credential.place, shown).await,
+    }
+}
+
+/// A credential's text, and the scheme before it where it stands in `Authorization`.
+struct Presented<'r> {
+    scheme: Option<&'r str>,
+    text: std::borrow::Cow<'r, str>,
+}
+
+/// What stands at a place that holds a text.
+fn present<'r>(place: &Place, shown: &Shown<'r>) -> Result<Presented<'r>, Refusal> {
+    let plain = |text: &'r str| Presented {
+        scheme: None,
+        text: text.into(),
+    };
+    match place {
+        Place::Authorization => {
+            let value = field(shown.headers, &header::AUTHORIZATION)?;
+            // RFC 9110, section 11.4: the scheme's name is compared without case, then one space
+            // follows.
+            match value.split_once(' ') {
+                Some((scheme, text)) => Ok(Presented {
+                    scheme: Some(scheme),
+                    text: text.into(),
+                }),
+                None => Ok(Presented {
+                    scheme: Some(value),
+                    text: "".into(),
+                }),
+            }
+        }
+        Place::Header(name) => field(shown.headers, name).map(plain),
+        Place::Cookie(name) => match cookie::find(shown.headers, name) {
+            cookie::Found::One(value) => Ok(plain(value)),
+            cookie::Found::None => Err(Refusal::missing("no such cookie")),
+            cookie::Found::Several => Err(Refusal::malformed("the cookie is given twice")),
+        },
+        Place::Query(name) => query(shown.query.unwrap_or_default(), name),
+        Place::Connection | Place::Message => Err(Refusal::missing("no credential")),
+    }
+}
+
+/// The one value of a field.
+fn field<'r>(headers: &'r HeaderMap, name: &http::HeaderName) -> Result<&'r str, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let value = values
+        .next()
+        .ok_or_else(|| Refusal::missing("no credential"))?;
+    if values.next().is_some() {
+        return Err(Refusal::malformed(
+            "the credential's header field is given twice",
+        ));
+    }
+    value.to_str().map_err(|_| Refusal::malformed("not ASCII"))
+}
+
+/// The one value of a parameter in a query.
+fn query<'r>(query: &'r str, name: &str) -> Result<Presented<'r>, Refusal> {
+    let decoded = |text: &'r str| percent_encoding::percent_decode_str(text).decode_utf8();
+    let mut found = None;
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if decoded(key).is_ok_and(|key| key == name) && found.replace(value).is_some() {
+            return Err(Refusal::malformed("the credential is given twice"));
+        }
+    }
+    let value = found.ok_or_else(|| Refusal::missing("no credential"))?;
+    let text = decoded(value).map_err(|_| Refusal::malformed("not UTF-8"))?;
+    Ok(Presented { scheme: None, text })
+}

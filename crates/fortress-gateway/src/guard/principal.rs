@@ -1,0 +1,110 @@
+//! Who calls, whatever the kind of credential that said so.
+
+use std::sync::Arc;
+
+use fortress_auth::{Value, Verified};
+use fortress_model::decision::PrincipalRecord;
+
+use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
+
+/// A caller whose credential was checked.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// What the credential says who it is.
+    pub(crate) id: Arc<str>,
+    /// The entry of `identity` that vouched for it.
+    pub(crate) identity: Arc<IdentityPlan>,
+    /// What was shown, once it was verified.
+    pub(crate) proof: Proof,
+}
+
+/// A verified credential.
+#[derive(Debug)]
+pub(crate) enum Proof {
+    /// A token.
+    Token(Arc<Verified>),
+}
+
+impl Caller {
+    /// It was granted this scope.
+    pub(crate) fn has_scope(&self, scope: &str) -> bool {
+        match &self.proof {
+            Proof::Token(verified) => verified.has_scope(scope),
+        }
+    }
+
+    /// It has this role.
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        match &self.proof {
+            Proof::Token(verified) => match &self.identity.kind {
+                CredentialKind::Token(plan) => {
+                    let path = plan.claims.roles.as_deref().unwrap_or("roles");
+                    names(verified.claims.get(path)).any(|held| held == role)
+                }
+            },
+        }
+    }
+
+    /// A claim of its token, as a dotted path; other credentials have none.
+    pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
+        match &self.proof {
+            Proof::Token(verified) => verified.claims.get(path),
+        }
+    }
+
+    /// For the journal.
+    pub(crate) fn record(&self) -> PrincipalRecord {
+        let (method, expires) = match &self.proof {
+            Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
+        };
+        PrincipalRecord {
+            id: Arc::clone(&self.id),
+            identity: Arc::clone(&self.identity.name),
+            method,
+            expires,
+        }
+    }
+}
+
+/// The names in a claim that is a text (with spaces between them) or a list of texts.
+fn names(claim: Option<&Value>) -> impl Iterator<Item = &str> {
+    let (text, list) = match claim {
+        Some(Value::String(text)) => (Some(&**text), None),
+        Some(Value::Array(items)) => (None, Some(items)),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {
+            (None, None)
+        }
+    };
+    let texts = text.into_iter().flat_map(|text| text.split(' '));
+    let items = list.into_iter().flatten().filter_map(Value::as_str);
+    texts.chain(items)
+}
+
+/// Who calls. Built by `authenticate` and nowhere else, so holding one proves that the credentials
+/// were checked.
+#[derive(Debug)]
+pub(crate) struct Principal {
+    pub(super) caller: Option<Caller>,
+    /// The alternative of the operation's `security` that is satisfied, scopes aside.
+    pub(super) alternative: Option<usize>,
+}
+
+impl Principal {
+    pub(super) const ANONYMOUS: Self = Self {
+        caller: None,
+        alternative: None,
+    };
+
+    /// Who it is, if a credential was shown.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.caller.as_ref()
+    }
+
+    /// The alternative of the operation's `security` that it satisfies, scopes aside.
+    pub(crate) fn alternative<'p>(&self, plan: &'p OperationPlan) -> Option<&'p Alternative> {
+        match &plan.access {
+            Access::Public => None,
+            Access::AnyOf(alternatives) => alternatives.get(self.alternative?),
+        }
+    }
+}
