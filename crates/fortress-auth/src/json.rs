@@ -128,7 +128,18 @@ impl Number {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object(Vec<(Box<str>, Value)>);
 
+/// Objects and arrays that may be open at once in [`Object::read`].
+const MAX_DEPTH: usize = 16;
+
 impl Object {
+    /// Reads a whole document that is one object, as strictly as tokens are read.
+    ///
+    /// # Errors
+    /// What is wrong with it; never any of the text.
+    pub fn read(document: &[u8]) -> Result<Self, &'static str> {
+        read_object(document, MAX_DEPTH).map_err(Rejected::what)
+    }
+
     /// The member of this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.iter()

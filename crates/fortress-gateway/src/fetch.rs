@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     compile::machine_roots,
-    upstream::{self, Incoming, UpstreamBody},
+    upstream::{self, Incoming, Question, UpstreamBody},
 };
 
 /// How much, and how long.
@@ -22,6 +22,15 @@ pub struct Limits {
     pub bytes: usize,
     /// From the first connection to the last byte.
     pub time: Duration,
+}
+
+/// An answer to a form.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    pub(crate) status: StatusCode,
+    /// In lower case, without parameters.
+    pub(crate) media_type: String,
+    pub(crate) body: BytesMut,
 }
 
 /// How often a download may be sent on.
@@ -47,6 +56,38 @@ impl Fetcher {
                 .ok()
                 .map(Arc::new),
         }
+    }
+
+    /// One that trusts the certificates of these roots alone.
+    pub(crate) fn trusting(roots: rustls::RootCertStore) -> Self {
+        Self {
+            tls: upstream::client_tls(roots, None, false).ok().map(Arc::new),
+        }
+    }
+
+    /// The answer to a form that is sent by POST: its status, media type and bytes.
+    ///
+    /// # Errors
+    /// What went wrong, for the operator; it names neither the form nor the credentials.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        question: Question<'_>,
+        limits: Limits,
+    ) -> Result<Posted, String> {
+        let uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
+        permitted(&uri)?;
+        let deadline = Instant::now() + limits.time;
+        let answer = self.put(&uri, question, limits.time, deadline).await?;
+        let media_type = answer.headers.get(header::CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok());
+        let media_type = media_type.and_then(|value| value.split(';').next());
+        let media_type = media_type.unwrap_or_default().trim().to_ascii_lowercase();
+        Ok(Posted {
+            status: answer.status,
+            media_type,
+            body: read(answer.body, limits, deadline).await?,
+        })
     }
 
     /// The document's bytes.
@@ -95,7 +136,22 @@ impl Fetcher {
         time: Duration,
         deadline: Instant,
     ) -> Result<Incoming, String> {
-        tokio::time::timeout_at(deadline, upstream::get(uri, accept, self.tls.as_ref()))
+        let question = Question {
+            accept,
+            authorization: None,
+            form: None,
+        };
+        self.put(uri, question, time, deadline).await
+    }
+
+    async fn put(
+        &self,
+        uri: &Uri,
+        question: Question<'_>,
+        time: Duration,
+        deadline: Instant,
+    ) -> Result<Incoming, String> {
+        tokio::time::timeout_at(deadline, upstream::ask(uri, question, self.tls.as_ref()))
             .await
             .map_err(|_| format!("no answer within {time:?}"))?
             .map_err(|error| error.to_string())
@@ -103,7 +159,10 @@ impl Fetcher {
 }
 
 /// What comes in plain text could be replaced on its way.
-fn permitted(uri: &Uri) -> Result<(), String> {
+///
+/// # Errors
+/// It is neither https nor http on loopback.
+pub(crate) fn permitted(uri: &Uri) -> Result<(), String> {
     let host = uri.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = bare == "localhost"

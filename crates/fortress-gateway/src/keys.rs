@@ -9,19 +9,24 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
-use fortress_auth::JwkSet;
-use fortress_model::config::JwksSource;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, Revocations};
+use fortress_model::Secret;
+use http::Uri;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
-use crate::fetch::{self, Fetcher};
+use crate::{
+    compile,
+    fetch::{self, Fetcher},
+};
 
 /// How often a set is fetched anew.
 const REFRESH: Duration = Duration::from_secs(300);
@@ -35,16 +40,90 @@ const BURST: u32 = 2;
 const COOLDOWN: Duration = Duration::from_secs(5);
 /// A set that could not be refreshed for this long is not used any more.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a nonce of ours is good at least.
+const NONCE_PERIOD: Duration = Duration::from_secs(120);
+/// How long an issuer's metadata are believed before they are asked for anew.
+const METADATA_LIFE: Duration = Duration::from_secs(60 * 60);
+/// Bytes of an issuer's metadata.
+const MAX_METADATA: usize = 64 << 10;
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// All key sets, by where they come from.
+/// All key sets, by where they come from, and what else of identities survives a reload.
 #[derive(Clone, Debug, Default)]
-pub struct KeyRing(Arc<Mutex<HashMap<String, Arc<Keys>>>>);
+pub struct KeyRing {
+    sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
+    memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
+    revocations: Arc<ArcSwap<Revocations>>,
+}
+
+/// Where a key set comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// An https URL, or http on loopback.
+    Url(String),
+    /// The metadata of an issuer name it (OpenID Connect Discovery, section 4; RFC 8414).
+    Discovery(String),
+    /// The configuration itself: a shared key of the identity of this name.
+    Shared(String),
+}
+
+impl Source {
+    /// It never changes by itself, and does not get old.
+    fn is_settled(&self) -> bool {
+        match self {
+            Self::File(_) | Self::Shared(_) => true,
+            Self::Url(_) | Self::Discovery(_) => false,
+        }
+    }
+}
+
+/// What an identity remembers of the tokens that it saw.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Tokens that were verified.
+    pub(crate) verified: Cache,
+    /// What the issuer said of opaque tokens.
+    pub(crate) opaque: OpaqueCache,
+    /// Proofs of possession that were used.
+    pub(crate) proofs: ReplayCache,
+    /// Nonces for the next ones.
+    pub(crate) nonces: Nonces,
+}
+
+/// How long an identity remembers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spans {
+    /// A proof of possession.
+    pub(crate) proof: Duration,
+    /// An active opaque token.
+    pub(crate) active: Duration,
+    /// An inactive one.
+    pub(crate) inactive: Duration,
+}
+
+/// Verified tokens that one identity keeps.
+const CACHED_TOKENS: usize = 10_000;
+/// Proofs that one identity remembers within their window.
+const PROOFS: usize = 1_000_000;
+
+/// What an issuer's metadata say (RFC 8414, section 2), as far as it is used here.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Metadata {
+    pub(crate) jwks_uri: String,
+    pub(crate) introspection_endpoint: Option<String>,
+    pub(crate) authorization_endpoint: Option<String>,
+    pub(crate) token_endpoint: Option<String>,
+    pub(crate) end_session_endpoint: Option<String>,
+}
 
 /// One issuer's keys.
 pub(crate) struct Keys {
-    source: JwksSource,
+    source: Source,
+    fetcher: Fetcher,
+    metadata: ArcSwapOption<Metadata>,
     current: ArcSwapOption<KeySet>,
     wanted: Notify,
     /// Counts the attempts to fetch, successful or not.
@@ -95,15 +174,19 @@ impl fmt::Debug for Keys {
 
 impl KeyRing {
     /// The keys of a source, and which keys of a file were left out. A file is read now; a URL is
-    /// fetched by the task that [`KeyRing::keep_fresh`] runs.
+    /// fetched by the task that [`KeyRing::keep_fresh`] runs, trusting the roots of the file `ca`.
     ///
     /// # Errors
-    /// Says what is wrong with the file.
-    pub(crate) fn get(&self, source: &JwksSource) -> Result<(Arc<Keys>, Vec<String>), String> {
+    /// Says what is wrong with a file.
+    pub(crate) fn get(
+        &self,
+        source: &Source,
+        ca: Option<&Path>,
+    ) -> Result<(Arc<Keys>, Vec<String>), String> {
         let mut left_out = Vec::new();
         let parsed = match source {
-            JwksSource::Url(_) => None,
-            JwksSource::File(path) => {
+            Source::Url(_) | Source::Discovery(_) | Source::Shared(_) => None,
+            Source::File(path) => {
                 let shown = path.display();
                 let text = std::fs::read(path)
                     .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
@@ -120,24 +203,70 @@ impl KeyRing {
                 Some(set)
             }
         };
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (fetcher, trust) = match ca {
+            None => (Fetcher::new(), String::new()),
+            Some(ca) => {
+                let (roots, fingerprint) = compile::roots_of(ca)?;
+                (Fetcher::trusting(roots), fingerprint)
+            }
+        };
+        let mut ring = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = ring
-            .entry(format!("{source:?}"))
-            .or_insert_with(|| Arc::new(Keys::new(source.clone())));
+            .entry(format!("{source:?} {trust}"))
+            .or_insert_with(|| Arc::new(Keys::new(source.clone(), fetcher)));
         if let Some(set) = parsed {
             keys.install(set);
         }
         Ok((Arc::clone(keys), left_out))
     }
 
+    /// A set that holds shared keys alone.
+    pub(crate) fn shared(&self, identity: &str, set: JwkSet) -> Arc<Keys> {
+        let source = Source::Shared(identity.to_owned());
+        let mut ring = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = ring
+            .entry(format!("{source:?}"))
+            .or_insert_with(|| Arc::new(Keys::new(source, Fetcher::new())));
+        keys.install(set);
+        Arc::clone(keys)
+    }
+
+    /// What the identity of a name remembers; what it remembered under other spans is forgotten.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn memory(&self, identity: &str, spans: Spans) -> Result<Arc<Memory>, String> {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.retain(|_, memory| Arc::strong_count(memory) > 1);
+        let name = format!("{identity} {spans:?}");
+        if let Some(memory) = memories.get(&name) {
+            return Ok(Arc::clone(memory));
+        }
+        let mut key = Secret::new([0; 32]);
+        aws_lc_rs::rand::fill(key.expose_mut())
+            .map_err(|_| "the system has no randomness".to_owned())?;
+        let memory = Arc::new(Memory {
+            verified: Cache::new(CACHED_TOKENS),
+            opaque: OpaqueCache::new(CACHED_TOKENS, spans.active, spans.inactive),
+            proofs: ReplayCache::new(PROOFS, spans.proof),
+            nonces: Nonces::new(&key, NONCE_PERIOD),
+        });
+        memories.insert(name, Arc::clone(&memory));
+        Ok(memory)
+    }
+
+    /// Which tokens were revoked; shared by all who hold the ring.
+    pub(crate) fn revocations(&self) -> Arc<ArcSwap<Revocations>> {
+        Arc::clone(&self.revocations)
+    }
+
     /// Fetches the sets that come from URLs, for ever. Runs outside the request path.
     pub(crate) async fn keep_fresh(&self) {
-        let fetcher = Fetcher::new();
         let mut running: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
         loop {
             running.retain(|_, task| !task.is_finished());
             let known: Vec<(String, Arc<Keys>)> = {
-                let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut ring = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
                 // What no configuration in use names any more is held here and by its task alone.
                 ring.retain(|name, keys| {
                     Arc::strong_count(keys) > 1 + usize::from(running.contains_key(name))
@@ -154,14 +283,8 @@ impl KeyRing {
                     .collect()
             };
             for (name, keys) in known {
-                if let JwksSource::Url(url) = keys.source.clone()
-                    && !running.contains_key(&name)
-                {
-                    let fetcher = fetcher.clone();
-                    running.insert(
-                        name,
-                        tokio::task::spawn_local(keys.fetch_for_ever(url, fetcher)),
-                    );
+                if !keys.source.is_settled() && !running.contains_key(&name) {
+                    running.insert(name, tokio::task::spawn_local(keys.fetch_for_ever()));
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -170,9 +293,11 @@ impl KeyRing {
 }
 
 impl Keys {
-    fn new(source: JwksSource) -> Self {
+    fn new(source: Source, fetcher: Fetcher) -> Self {
         Self {
             source,
+            fetcher,
+            metadata: ArcSwapOption::empty(),
             current: ArcSwapOption::empty(),
             wanted: Notify::new(),
             attempts: watch::Sender::new(0),
@@ -188,7 +313,7 @@ impl Keys {
     /// The keys, if there are any that are not too old.
     pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
         let keys = self.current.load_full()?;
-        let usable = matches!(self.source, JwksSource::File(_)) || keys.fetched.elapsed() < STALE;
+        let usable = self.source.is_settled() || keys.fetched.elapsed() < STALE;
         usable.then_some(keys)
     }
 
@@ -202,7 +327,7 @@ impl Keys {
         if let Some(keys) = newer() {
             return Some(keys);
         }
-        if matches!(self.source, JwksSource::File(_)) {
+        if self.source.is_settled() {
             return None;
         }
         let mut attempts = self.attempts.subscribe();
@@ -254,13 +379,16 @@ impl Keys {
         })));
     }
 
-    async fn fetch_for_ever(self: Arc<Self>, url: String, fetcher: Fetcher) {
+    async fn fetch_for_ever(self: Arc<Self>) {
+        let mut found: Option<(String, Instant)> = None;
         loop {
             self.asking().under_way = true;
-            let pause = match self.fetch_once(&url, &fetcher).await {
+            let pause = match self.fetch_once(&mut found).await {
                 Ok(()) => REFRESH,
                 Err(why) => {
-                    tracing::warn!(url, why, "keys could not be fetched");
+                    // The next attempt asks where the keys are, too: they may have moved.
+                    found = None;
+                    tracing::warn!(source = ?self.source, why, "keys could not be fetched");
                     if self.current().is_some() {
                         RETRY
                     } else {
@@ -277,16 +405,27 @@ impl Keys {
         }
     }
 
-    async fn fetch_once(&self, url: &str, fetcher: &Fetcher) -> Result<(), String> {
-        let body = fetcher
-            .get(
-                url,
-                fetch::Limits {
-                    bytes: fortress_auth::MAX_KEY_SET,
-                    time: PATIENCE,
-                },
-            )
-            .await?;
+    /// `found` is where the keys of an issuer were last said to be.
+    async fn fetch_once(&self, found: &mut Option<(String, Instant)>) -> Result<(), String> {
+        let url = match &self.source {
+            Source::File(_) | Source::Shared(_) => return Ok(()),
+            Source::Url(url) => url.clone(),
+            Source::Discovery(issuer) => match found {
+                Some((url, at)) if at.elapsed() < METADATA_LIFE => url.clone(),
+                Some(_) | None => {
+                    let metadata = self.discover(issuer).await?;
+                    let url = metadata.jwks_uri.clone();
+                    self.metadata.store(Some(Arc::new(metadata)));
+                    *found = Some((url.clone(), Instant::now()));
+                    url
+                }
+            },
+        };
+        let limits = fetch::Limits {
+            bytes: fortress_auth::MAX_KEY_SET,
+            time: PATIENCE,
+        };
+        let body = self.fetcher.get(&url, limits).await?;
         let (set, left_out) = JwkSet::parse(&body).map_err(|error| error.to_string())?;
         for why in left_out {
             tracing::debug!(url, why, "a key is left out");
@@ -297,11 +436,143 @@ impl Keys {
         self.install(set);
         Ok(())
     }
+
+    /// The issuer's metadata, by OpenID Connect Discovery, else by RFC 8414.
+    async fn discover(&self, issuer: &str) -> Result<Metadata, String> {
+        let limits = fetch::Limits {
+            bytes: MAX_METADATA,
+            time: PATIENCE,
+        };
+        let [first, second] = metadata_urls(issuer)?;
+        let document = match self.fetcher.get(&first, limits).await {
+            Ok(document) => document,
+            Err(why) => match self.fetcher.get(&second, limits).await {
+                Ok(document) => document,
+                Err(_) => return Err(format!("`{first}`: {why}")),
+            },
+        };
+        read_metadata(&document, issuer)
+    }
+
+    /// Where the issuer is asked about tokens and the like, as far as it was discovered.
+    pub(crate) fn metadata(&self) -> Option<Arc<Metadata>> {
+        self.metadata.load_full()
+    }
+
+    /// Reaches the issuer.
+    pub(crate) fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+}
+
+/// Where an issuer's metadata stand: the path of OpenID Connect Discovery goes behind the issuer's,
+/// that of RFC 8414, section 3.1, before it.
+fn metadata_urls(issuer: &str) -> Result<[String; 2], String> {
+    let uri: Uri = issuer
+        .parse()
+        .map_err(|_| format!("the issuer `{issuer}` is no URL"))?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(format!("the issuer `{issuer}` is no URL"));
+    };
+    let path = uri.path().trim_end_matches('/');
+    Ok([
+        format!("{scheme}://{authority}{path}/.well-known/openid-configuration"),
+        format!("{scheme}://{authority}/.well-known/oauth-authorization-server{path}"),
+    ])
+}
+
+/// Reads metadata. Their `issuer` must be the one that was asked (RFC 8414, section 3.3), and what
+/// they name must be on its host: a document that sends us elsewhere is not followed.
+fn read_metadata(document: &[u8], issuer: &str) -> Result<Metadata, String> {
+    let members = fortress_auth::Object::read(document)
+        .map_err(|why| format!("the issuer's metadata are malformed: {why}"))?;
+    let text = |name: &str| members.get(name).and_then(fortress_auth::Value::as_str);
+    if text("issuer") != Some(issuer) {
+        return Err("the metadata are of another issuer".to_owned());
+    }
+    let host = |url: &str| {
+        let uri: Uri = url.parse().ok()?;
+        Some(uri.host()?.to_ascii_lowercase())
+    };
+    let ours = host(issuer);
+    let endpoint = |name: &str| -> Result<Option<String>, String> {
+        let Some(url) = text(name) else {
+            return Ok(None);
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| format!("the metadata's `{name}` is no URL"))?;
+        fetch::permitted(&uri)?;
+        if host(url) != ours {
+            return Err(format!(
+                "the metadata's `{name}` is on another host than the issuer; write it into the configuration if that is right"
+            ));
+        }
+        Ok(Some(url.to_owned()))
+    };
+    // An endpoint elsewhere is only missed where it is needed.
+    let optional = |name: &str| endpoint(name).ok().flatten();
+    Ok(Metadata {
+        jwks_uri: endpoint("jwks_uri")?.ok_or("the metadata have no `jwks_uri`")?,
+        introspection_endpoint: optional("introspection_endpoint"),
+        authorization_endpoint: optional("authorization_endpoint"),
+        token_endpoint: optional("token_endpoint"),
+        end_session_endpoint: optional("end_session_endpoint"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_are_looked_for_at_the_issuer() {
+        assert_eq!(
+            metadata_urls("https://idp.example.com/realms/a/").unwrap(),
+            [
+                "https://idp.example.com/realms/a/.well-known/openid-configuration",
+                "https://idp.example.com/.well-known/oauth-authorization-server/realms/a"
+            ]
+        );
+        assert!(metadata_urls("urn:idp").is_err());
+    }
+
+    #[test]
+    fn metadata_lead_nowhere_else() {
+        let read = |text: &str| read_metadata(text.as_bytes(), "https://idp.test");
+        let good = r#"{"issuer":"https://idp.test","jwks_uri":"https://idp.test/k","token_endpoint":"https://idp.test/t","introspection_endpoint":"https://evil.test/i"}"#;
+        let metadata = read(good).unwrap();
+        assert_eq!(metadata.jwks_uri, "https://idp.test/k");
+        assert_eq!(
+            metadata.token_endpoint.as_deref(),
+            Some("https://idp.test/t")
+        );
+        assert_eq!(metadata.introspection_endpoint, None);
+        for (bad, why) in [
+            (
+                r#"{"issuer":"https://idp.test/","jwks_uri":"https://idp.test/k"}"#,
+                "another issuer",
+            ),
+            (r#"{"jwks_uri":"https://idp.test/k"}"#, "another issuer"),
+            (r#"{"issuer":"https://idp.test"}"#, "no `jwks_uri`"),
+            (
+                r#"{"issuer":"https://idp.test","jwks_uri":"https://evil.test/k"}"#,
+                "another host",
+            ),
+            (
+                r#"{"issuer":"https://idp.test","jwks_uri":"http://idp.test/k"}"#,
+                "not an https URL",
+            ),
+            (
+                r#"{"issuer":"https://idp.test","jwks_uri":"https://idp.test/k","issuer":"https://idp.test"}"#,
+                "malformed",
+            ),
+            ("[]", "malformed"),
+        ] {
+            let found = read(bad).unwrap_err();
+            assert!(found.contains(why), "{bad}: {found}");
+        }
+    }
 
     #[test]
     fn tokens_may_ask_for_few_fetches_at_once_and_then_one_each_cooldown() {

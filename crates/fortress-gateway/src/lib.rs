@@ -23,6 +23,7 @@ pub mod rules;
 mod serve;
 pub mod server;
 mod upstream;
+mod well_known;
 mod worker;
 
 pub use compile::{Compiled, Exposed, Exposure, Gateway, compile};

@@ -306,7 +306,8 @@ fn last_untrusted(peer: IpAddr, entries: &[Option<IpAddr>], trusted: &[Network])
     client
 }
 
-fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+/// Whether an address lies in one of these networks.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }
 

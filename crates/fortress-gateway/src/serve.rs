@@ -17,7 +17,7 @@ use crate::{
     guard::{
         authenticate,
         authorize::{self, Permit},
-        challenge::{self, Hint},
+        challenge,
         credential::Shown,
         inspect::{self, Inspected},
         principal::Principal,
@@ -226,6 +226,10 @@ async fn answer(
     examination: &mut Examination,
 ) -> Result<Reply, End> {
     let method = head.method.clone();
+    if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
+        decision.outcome = Outcome::Answered;
+        return Ok(reply);
+    }
     let cleared = guard(
         (gateway, arrival),
         decision,
@@ -280,13 +284,13 @@ async fn guard(
         host: &host,
         path: &request.path,
         query: request.query.as_deref(),
+        proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
         headers: &request.headers,
         now: decision.received,
     };
     let principal = authenticate::check(decision, plan, &shown).await?;
     stopwatch.enter(decision, Stage::Authorize);
-    let permit = authorize::check(decision, plan, &principal)
-        .map_err(|denial| challenge::refused(plan, denial, Hint::None))?;
+    let permit = authorize::check(decision, plan, &principal)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
     let inspected = inspect::check(decision, &routed, request, body, examination).await?;

@@ -1,6 +1,7 @@
 //! A bit set of fixed length over 64-bit words, for sets of rules that are met on every value.
 //!
-//! It allocates when it is made and never again. Bits beyond the length are never set.
+//! It allocates when it is made and never again. Bits beyond the length are never set. Words come in
+//! blocks of eight, so that what is done to all of them is a few vector instructions.
 
 /// A set of the numbers below a fixed length.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -10,12 +11,25 @@ pub(crate) struct Bits {
 }
 
 const WORD: usize = 64;
+/// Words of a block.
+const BLOCK: usize = 8;
+
+/// Does something to each word of one list with the word of the other, of whole blocks.
+#[inline]
+pub(crate) fn each(words: &mut [u64], others: &[u64], combine: impl Fn(u64, u64) -> u64) {
+    let blocks = words.as_chunks_mut::<BLOCK>().0;
+    for (block, theirs) in blocks.iter_mut().zip(others.as_chunks::<BLOCK>().0) {
+        for (word, their) in block.iter_mut().zip(theirs) {
+            *word = combine(*word, *their);
+        }
+    }
+}
 
 impl Bits {
     /// None of the numbers below `length`.
     pub(crate) fn new(length: usize) -> Self {
         Self {
-            words: vec![0; length.div_ceil(WORD)].into_boxed_slice(),
+            words: vec![0; length.div_ceil(WORD).next_multiple_of(BLOCK)].into(),
             length,
         }
     }
@@ -57,47 +71,36 @@ impl Bits {
 
     /// Puts every number in, or takes every one out.
     pub(crate) fn fill(&mut self, present: bool) {
-        self.words.fill(if present { u64::MAX } else { 0 });
-        let over = self.length % WORD;
-        if over != 0
-            && present
-            && let Some(last) = self.words.last_mut()
-        {
-            *last = (1 << over) - 1;
+        self.words.fill(0);
+        if !present {
+            return;
+        }
+        let (full, rest) = (self.length / WORD, self.length % WORD);
+        self.words
+            .iter_mut()
+            .take(full)
+            .for_each(|word| *word = u64::MAX);
+        if let Some(last) = self.words.get_mut(full).filter(|_| rest > 0) {
+            *last = (1 << rest) - 1;
         }
     }
 
     /// Becomes `other`, which has the same length.
     #[inline]
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        for (word, &theirs) in self.words.iter_mut().zip(&other.words) {
-            *word = theirs;
-        }
+        each(&mut self.words, &other.words, |_, theirs| theirs);
     }
 
     /// Takes those of `other` in.
     #[inline]
     pub(crate) fn or(&mut self, other: &Self) {
-        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
-            *word |= theirs;
-        }
-    }
-
-    /// Whether any number is in both.
-    #[inline]
-    pub(crate) fn meets(&self, other: &Self) -> bool {
-        self.words
-            .iter()
-            .zip(&other.words)
-            .any(|(word, theirs)| word & theirs != 0)
+        each(&mut self.words, &other.words, |own, theirs| own | theirs);
     }
 
     /// Takes those of `other` out.
     #[inline]
     pub(crate) fn and_not(&mut self, other: &Self) {
-        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
-            *word &= !theirs;
-        }
+        each(&mut self.words, &other.words, |own, theirs| own & !theirs);
     }
 
     /// The numbers that are in, ascending.
@@ -108,6 +111,18 @@ impl Bits {
             word: 0,
             base: 0usize.wrapping_sub(WORD),
         }
+    }
+
+    /// The first number that is in, from `from` on.
+    #[inline]
+    pub(crate) fn next(&self, from: usize) -> Option<usize> {
+        let mut at = from / WORD;
+        let mut word = self.words.get(at)? & (u64::MAX << (from % WORD));
+        while word == 0 {
+            at += 1;
+            word = *self.words.get(at)?;
+        }
+        Some(at * WORD + usize::try_from(word.trailing_zeros()).ok()?)
     }
 
     /// The words, lowest first.
@@ -167,6 +182,8 @@ mod tests {
         assert_eq!(bits.count(), expected.len());
         for index in 0..bits.length() + 70 {
             assert_eq!(bits.contains(index), expected.contains(&index), "{index}");
+            let next = expected.iter().find(|number| **number >= index);
+            assert_eq!(bits.next(index), next.copied(), "{index}");
         }
     }
 

@@ -2,18 +2,29 @@
 //!
 //! Deliberately not here: which operation accepts which entry (`access`).
 
-use std::sync::Arc;
-
-use fortress_auth::{Algorithm, Cache, Expectations, Verifier};
-use fortress_model::{
-    Diagnostic,
-    config::{ClaimPaths, Config, Identity, IdentityKind, Issuer, KeySource},
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
-use crate::keys::{KeyRing, Keys};
+use arc_swap::ArcSwap;
+use fortress_auth::{
+    Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, Revocations,
+    SymmetricKey, Verifier, client_authorization,
+};
+use fortress_model::{
+    Diagnostic, Secret,
+    config::{
+        ClaimPaths, Config, Demand, Identity, IdentityKind, Introspection, Issuer, JwksSource,
+        KeySource, Spanned, WhichTokens,
+    },
+};
+use tokio::sync::Semaphore;
 
-/// Verified tokens that one identity keeps.
-const CACHED_TOKENS: usize = 10_000;
+use crate::keys::{KeyRing, Keys, Memory, Source, Spans};
+
+/// Questions to one issuer that may be under way at once.
+const QUESTIONS: usize = 64;
 
 /// An entry of `identity`, compiled.
 #[derive(Debug)]
@@ -34,8 +45,42 @@ pub(crate) enum CredentialKind {
 pub(crate) struct TokenPlan {
     pub(crate) verifier: Verifier,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) cache: Cache,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) revocations: Arc<ArcSwap<Revocations>>,
     pub(crate) claims: ClaimPaths,
+    /// `None` where proofs of possession are off.
+    pub(crate) dpop: Option<DpopPlan>,
+    /// Each token must be bound to a certificate.
+    pub(crate) certificate_bound: bool,
+    pub(crate) introspection: Option<IntrospectionPlan>,
+}
+
+/// Proofs of possession.
+#[derive(Debug)]
+pub(crate) struct DpopPlan {
+    pub(crate) proofs: Dpop,
+    /// Each token must be bound to a key.
+    pub(crate) required: bool,
+    /// A proof must hold a nonce of ours.
+    pub(crate) nonce: bool,
+}
+
+/// How an issuer is asked about tokens.
+#[derive(Debug)]
+pub(crate) struct IntrospectionPlan {
+    pub(crate) introspector: Introspector,
+    /// As configured; else it is discovered.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) authorization: Secret<String>,
+    pub(crate) tokens: WhichTokens,
+    pub(crate) timeout: Duration,
+    pub(crate) signed: bool,
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// Bounds the questions that are under way.
+    pub(crate) under_way: Semaphore,
+    /// The issuer failed, and is left alone until then (nanoseconds since the epoch).
+    pub(crate) left_alone: AtomicU64,
 }
 
 impl CredentialKind {
@@ -87,32 +132,54 @@ fn kind(
 fn token(
     identity: &Identity,
     issuer: &Issuer,
-    keys: &KeyRing,
+    ring: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CredentialKind> {
-    let algorithms = issuer
+    let mut algorithms: Vec<Algorithm> = issuer
         .algorithms
         .iter()
         .filter_map(|name| Algorithm::from_name(&name.value))
         .collect();
-    let KeySource::Jwks(jwks) = &issuer.keys else {
-        let message = "keys by discovery and shared keys are not available in this version";
-        diagnostics.push(Diagnostic::error(identity.name.span, message));
-        return None;
+    let keys = match &issuer.keys {
+        KeySource::Secret(secret) => shared(identity, secret, &mut algorithms, ring, diagnostics)?,
+        KeySource::Jwks(_) | KeySource::Discovery => fetched(issuer, ring, diagnostics)?,
     };
-    let keys = match keys.get(&jwks.value) {
-        Ok((keys, left_out)) => {
-            diagnostics.extend(
-                left_out
-                    .into_iter()
-                    .map(|why| Diagnostic::warning(jwks.span, why)),
-            );
-            keys
-        }
+    let dpop = (issuer.dpop.mode != Demand::Off).then(|| DpopPlan {
+        proofs: Dpop {
+            past: issuer.dpop.window,
+            ..Dpop::default()
+        },
+        required: issuer.dpop.mode == Demand::Required,
+        nonce: issuer.dpop.nonce,
+    });
+    let unasked = Duration::from_secs(1);
+    let spans = Spans {
+        proof: dpop.as_ref().map_or(unasked, |dpop| dpop.proofs.window()),
+        active: issuer
+            .introspection
+            .as_ref()
+            .map_or(unasked, |asked| asked.cache),
+        inactive: issuer
+            .introspection
+            .as_ref()
+            .map_or(unasked, |asked| asked.negative_cache),
+    };
+    let memory = match ring.memory(&identity.name.value, spans) {
+        Ok(memory) => memory,
         Err(message) => {
-            diagnostics.push(Diagnostic::error(jwks.span, message));
+            diagnostics.push(Diagnostic::error(identity.name.span, message));
             return None;
         }
+    };
+    let introspection = match &issuer.introspection {
+        None => None,
+        Some(asked) => Some(introspection(
+            identity,
+            issuer,
+            asked,
+            &algorithms,
+            diagnostics,
+        )?),
     };
     let verifier = Verifier::new(Expectations {
         issuer: issuer.issuer.value.clone(),
@@ -125,7 +192,115 @@ fn token(
     Some(CredentialKind::Token(Box::new(TokenPlan {
         verifier,
         keys,
-        cache: Cache::new(CACHED_TOKENS),
+        memory,
+        revocations: ring.revocations(),
         claims: issuer.claims.clone(),
+        dpop,
+        certificate_bound: issuer.certificate_bound == Demand::Required,
+        introspection,
     })))
+}
+
+/// A shared key, for each algorithm that may be meant.
+fn shared(
+    identity: &Identity,
+    secret: &Spanned<Secret<String>>,
+    algorithms: &mut Vec<Algorithm>,
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<Keys>> {
+    // RFC 7518, section 3.2: the shortest key that is taken is one for HS256.
+    if algorithms.is_empty() {
+        algorithms.extend(Algorithm::from_name("HS256"));
+    }
+    let bytes = Secret::new(secret.value.expose().as_bytes().to_vec());
+    let mut keys = Vec::new();
+    for algorithm in algorithms.iter() {
+        match SymmetricKey::new(&bytes, *algorithm, None) {
+            Ok(key) => keys.push(key),
+            Err(error) => {
+                let message = format!("`identity.{}.secret`: {error}", identity.name.value);
+                diagnostics.push(
+                    Diagnostic::error(secret.span, message)
+                        .help("make one: `openssl rand -base64 64`"),
+                );
+                return None;
+            }
+        }
+    }
+    Some(ring.shared(&identity.name.value, JwkSet::symmetric(&keys)))
+}
+
+fn fetched(
+    issuer: &Issuer,
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<Keys>> {
+    let (source, span) = match &issuer.keys {
+        KeySource::Jwks(jwks) => match &jwks.value {
+            JwksSource::File(path) => (Source::File(path.clone()), jwks.span),
+            JwksSource::Url(url) => (Source::Url(url.clone()), jwks.span),
+        },
+        KeySource::Discovery | KeySource::Secret(_) => (
+            Source::Discovery(issuer.issuer.value.clone()),
+            issuer.issuer.span,
+        ),
+    };
+    let ca = issuer.ca.as_ref();
+    match ring.get(&source, ca.map(|ca| ca.value.as_path())) {
+        Ok((keys, left_out)) => {
+            let warnings = left_out.into_iter();
+            diagnostics.extend(warnings.map(|why| Diagnostic::warning(span, why)));
+            Some(keys)
+        }
+        Err(message) => {
+            // A file that cannot be read is either; the message names it.
+            let span = match ca {
+                Some(ca) if !matches!(source, Source::File(_)) => ca.span,
+                Some(_) | None => span,
+            };
+            diagnostics.push(Diagnostic::error(span, message));
+            None
+        }
+    }
+}
+
+fn introspection(
+    identity: &Identity,
+    issuer: &Issuer,
+    asked: &Introspection,
+    algorithms: &[Algorithm],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<IntrospectionPlan> {
+    let name = &identity.name.value;
+    let is_discovered = matches!(issuer.keys, KeySource::Discovery);
+    if asked.endpoint.is_none() && !is_discovered {
+        let message = format!("`identity.{name}.introspection` has no `endpoint`");
+        let help = "add it, or remove `jwks`: both are then discovered from `issuer`";
+        diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
+        return None;
+    }
+    if asked.signed && matches!(issuer.keys, KeySource::Secret(_)) {
+        let message =
+            format!("`identity.{name}.introspection.signed` needs the issuer's public keys");
+        diagnostics.push(Diagnostic::error(identity.name.span, message).help("add `jwks`"));
+        return None;
+    }
+    Some(IntrospectionPlan {
+        introspector: Introspector::new(AnswerExpectations {
+            issuer: issuer.issuer.value.clone(),
+            audience: issuer.audience.clone(),
+            leeway: issuer.leeway,
+            scope_claim: issuer.claims.scope.clone(),
+        }),
+        endpoint: asked.endpoint.clone(),
+        client_id: asked.client_id.clone(),
+        authorization: client_authorization(&asked.client_id, &asked.client_secret),
+        tokens: asked.tokens,
+        timeout: asked.timeout,
+        signed: asked.signed,
+        algorithms: algorithms.to_vec(),
+        under_way: Semaphore::new(QUESTIONS),
+        left_alone: AtomicU64::new(0),
+    })
 }

@@ -12,6 +12,7 @@ mod waf;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use fortress_auth::StepUp;
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
     config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
@@ -22,9 +23,9 @@ use http::{HeaderName, HeaderValue};
 
 pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
-pub(crate) use identity::{CredentialKind, IdentityPlan, TokenPlan};
+pub(crate) use identity::{CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan};
 pub(crate) use settings::Effective;
-pub(crate) use tls::{machine_roots, server as server_tls};
+pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     route::{Conflict, Router},
     rules::Rules,
     upstream::UpstreamPlan,
+    well_known::{Documents, Metadata},
 };
 
 /// One immutable compilation of the configuration. A request takes it once and keeps it to its end,
@@ -53,6 +55,8 @@ pub struct Gateway {
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
     engines: Engines,
+    /// What the gateway says of its APIs.
+    pub(crate) documents: Documents,
 }
 
 impl Gateway {
@@ -76,6 +80,8 @@ pub(crate) struct ApiPlan {
     pub(crate) name: Arc<str>,
     pub(crate) description: Option<Arc<ApiDescription>>,
     pub(crate) upstream: UpstreamPlan,
+    /// Where OAuth clients find what they need to know of it.
+    pub(crate) metadata: Option<Metadata>,
 }
 
 /// Everything that is to be done for an operation.
@@ -91,6 +97,8 @@ pub(crate) struct OperationPlan {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) access: Access,
     pub(crate) require: Require,
+    /// How, and how lately, the person must have logged in.
+    pub(crate) step_up: Option<StepUp>,
     /// A path parameter is written with `;`.
     pub(crate) semicolons: bool,
     pub(crate) declared_overrides: Vec<HeaderName>,
@@ -108,6 +116,7 @@ impl OperationPlan {
             name: "test".into(),
             description: None,
             upstream: UpstreamPlan::default(),
+            metadata: None,
         });
         let effective = Effective::of(&[]);
         Arc::new(operation_plan(
@@ -187,6 +196,7 @@ pub(crate) fn compile_after(
         files: config.files.clone(),
         plans: Vec::new(),
         rule_sets: waf::RuleSets::new(&config.directory, engines),
+        documents: Documents::default(),
     };
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
@@ -209,6 +219,7 @@ pub(crate) fn compile_after(
         hsts,
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
+        documents: std::mem::take(&mut compiler.documents),
         engines: compiler.rule_sets.into_engines(),
     });
     Compiled {
@@ -230,6 +241,7 @@ struct Compiler<'a> {
     files: Vec<PathBuf>,
     plans: Vec<Arc<OperationPlan>>,
     rule_sets: waf::RuleSets,
+    documents: Documents,
 }
 
 impl Compiler<'_> {
@@ -246,14 +258,21 @@ impl Compiler<'_> {
                 None => return,
             },
         };
+        let resource = resource(api, description.as_deref());
         let plan = Arc::new(ApiPlan {
             name: api.name.value.as_str().into(),
             description: description.clone(),
             upstream: upstream.unwrap_or_default(),
+            metadata: resource.as_deref().and_then(Metadata::of),
         });
+        let before = self.plans.len();
         match description {
             None => self.undescribed(api, &plan, identities),
             Some(description) => self.operations(api, &plan, &description, identities),
+        }
+        if let (Some(metadata), Some(resource)) = (&plan.metadata, &resource) {
+            let plans = self.plans.get(before..).unwrap_or_default();
+            self.documents.add(metadata, resource, plans);
         }
     }
 
@@ -477,11 +496,24 @@ fn operation_plan(
         },
         access,
         rules: None,
+        step_up: step_up(&effective.require),
         require: effective.require,
         semicolons: false,
         declared_overrides: Vec::new(),
         ranges: index.is_none(),
     }
+}
+
+/// What `require` says of how the person must have logged in. The configuration has no `acr` that
+/// could not stand in a challenge.
+fn step_up(require: &Require) -> Option<StepUp> {
+    /// As for `exp`: clocks that are kept by NTP differ by less.
+    const LEEWAY: std::time::Duration = std::time::Duration::from_secs(30);
+    let acr = require.acr.clone().unwrap_or_default();
+    if acr.is_empty() && require.max_age.is_none() {
+        return None;
+    }
+    StepUp::new(acr, require.max_age, LEEWAY).ok()
 }
 
 /// Whether a path parameter is written as `;name=value` (RFC 6570, section 3.2.7).
@@ -523,6 +555,18 @@ fn base_paths<'a>(api: &'a Api, described: &'a [String]) -> &'a [String] {
         Some(path) => std::slice::from_ref(&path.value),
         None => described,
     }
+}
+
+/// The URL of an API as clients know it: as configured, else by its first host.
+fn resource(api: &Api, description: Option<&ApiDescription>) -> Option<String> {
+    if let Some(resource) = &api.resource {
+        return Some(resource.value.clone());
+    }
+    let host = api.hosts.first().filter(|host| !host.starts_with('*'))?;
+    let described = description.map_or(&[][..], |description| &description.base_paths);
+    let base_path = base_paths(api, described).first();
+    let base_path = base_path.map_or("", String::as_str);
+    Some(format!("https://{host}{base_path}"))
 }
 
 /// The hosts of an API; `None` stands for any.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, io, path::Path, sync::Arc};
 
+use aws_lc_rs::digest;
 use fortress_model::{
     Diagnostic,
     config::{Certificate, Endpoint, Http2, Origin, Spanned, Tls, TlsVersion, Upstream},
@@ -181,6 +182,24 @@ fn roots(upstream: &Upstream, diagnostics: &mut Vec<Diagnostic>) -> Option<RootC
         Err(message) => diagnostics.push(Diagnostic::error(file.span, message)),
     }
     None
+}
+
+/// The certificates of a file, to be trusted, and what tells them from others.
+///
+/// # Errors
+/// Says what is wrong with the file.
+pub(crate) fn roots_of(file: &Path) -> Result<(RootCertStore, String), String> {
+    let chain = certificates(file)?;
+    let mut context = digest::Context::new(&digest::SHA256);
+    for certificate in &chain {
+        context.update(certificate);
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(chain);
+    if added == 0 {
+        return Err(format!("`{}` holds no certificate", file.display()));
+    }
+    Ok((roots, format!("{:?}", context.finish())))
 }
 
 /// What the machine trusts.

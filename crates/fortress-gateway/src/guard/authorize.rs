@@ -1,30 +1,62 @@
 //! May the principal do it: the scopes that the operation's `security` demands, and what `require`
 //! does.
 
-use fortress_model::{Decision, Denial, Reason};
+use fortress_model::{Decision, Reason};
 
-use super::principal::{Caller, Principal};
-use crate::compile::{Access, OperationPlan};
+use super::{
+    challenge::{self, Hint},
+    principal::{Caller, Principal, Proof},
+};
+use crate::{
+    compile::{Access, OperationPlan},
+    serve::Refused,
+};
 
 /// The proof that the principal may call the operation.
 #[derive(Debug)]
 pub(crate) struct Permit(());
 
-/// Checks scopes and roles.
+/// Checks scopes, roles, and how the caller proved who it is.
 ///
 /// # Errors
-/// `scope.insufficient`, `role.insufficient`.
+/// `scope.insufficient`, `role.insufficient`, `credential.unbound`, `authentication.insufficient`.
 pub(crate) fn check(
     decision: &mut Decision,
     plan: &OperationPlan,
     principal: &Principal,
-) -> Result<Permit, Denial> {
+) -> Result<Permit, Refused> {
+    let now = decision.received;
+    let mut refuse = |reason: Reason, detail: String, hint: Hint| {
+        decision
+            .refuse(reason, detail)
+            .map_err(|denial| challenge::refused(plan, denial, hint))
+    };
     let caller = principal.caller();
     if let Some(scope) = missing_scope(plan, principal) {
-        decision.refuse(
-            Reason::ScopeInsufficient,
-            format!("scope `{scope}` is missing"),
+        let detail = format!("scope `{scope}` is missing");
+        refuse(Reason::ScopeInsufficient, detail, Hint::None)?;
+    }
+    let token = caller.map(|caller| match &caller.proof {
+        Proof::Token(verified) => verified,
+    });
+    if plan.require.dpop == Some(true)
+        && token.is_none_or(|token| token.confirmation.key_thumbprint.is_none())
+    {
+        let detail = "the operation demands a token that is bound to a key".to_owned();
+        refuse(
+            Reason::CredentialUnbound,
+            detail,
+            Hint::dpop("invalid_token", None),
         )?;
+    }
+    if let Some(step_up) = &plan.step_up {
+        let checked = match token {
+            Some(token) => step_up.check(token, now).map_err(|error| error.to_string()),
+            None => Err("no token tells when and how the person logged in".to_owned()),
+        };
+        if let Err(detail) = checked {
+            refuse(Reason::AuthenticationInsufficient, detail, Hint::StepUp)?;
+        }
     }
     if let Some(roles) = &plan.require.roles
         && !roles
@@ -32,7 +64,7 @@ pub(crate) fn check(
             .any(|role| caller.is_some_and(|caller| caller.has_role(role)))
     {
         let detail = format!("none of the roles `{}`", roles.join("`, `"));
-        decision.refuse(Reason::RoleInsufficient, detail)?;
+        refuse(Reason::RoleInsufficient, detail, Hint::None)?;
     }
     Ok(Permit(()))
 }

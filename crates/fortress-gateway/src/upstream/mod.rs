@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fortress_model::{Reason, config::Timeouts};
+use fortress_model::{Reason, Secret, config::Timeouts};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
@@ -323,14 +323,23 @@ async fn within<T>(
     })
 }
 
+/// What a server outside of the request path is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'q> {
+    pub(crate) accept: &'static str,
+    pub(crate) authorization: Option<&'q Secret<String>>,
+    /// Sent by POST; without one it is a GET.
+    pub(crate) form: Option<&'q Secret<String>>,
+}
+
 /// One GET outside any client's request, on a connection of its own: for the issuers' keys, and for
 /// the Core Rule Set.
 ///
 /// # Errors
 /// [`UpstreamError`]; also for a URL that is neither https nor http on loopback.
-pub(crate) async fn get(
+pub(crate) async fn ask(
     uri: &http::Uri,
-    accept: &'static str,
+    question: Question<'_>,
     tls: Option<&Arc<rustls::ClientConfig>>,
 ) -> Result<Incoming, UpstreamError> {
     let wrong = |why: &str| UpstreamError::Unreachable {
@@ -356,10 +365,6 @@ pub(crate) async fn get(
     } else {
         None
     };
-    let path = uri
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str);
-    let (path, query) = crate::path::split_target(path);
     let endpoint = EndpointPlan {
         key: Arc::from(""),
         host: bare,
@@ -372,19 +377,8 @@ pub(crate) async fn get(
         tls,
         http2: false,
     };
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, endpoint.authority.clone());
-    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-    let agent = concat!("fortress/", env!("CARGO_PKG_VERSION"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-    let request = Outgoing {
-        method: Method::GET,
-        path: NormalizedPath::parse(path, crate::path::Semicolons::Refused)
-            .map_err(|refused| wrong(&refused.detail))?,
-        query: query.map(Box::from),
-        headers,
-        body: Bytes::new(),
-    };
+    let request =
+        outgoing(uri, &question, endpoint.authority.clone()).map_err(|why| wrong(&why))?;
     let timeouts = Timeouts::default();
     let stream = within(timeouts.connect, &endpoint, connect::connect(&endpoint)).await?;
     let connection = h1::Connection::new(stream);
@@ -396,4 +390,45 @@ pub(crate) async fn get(
         &Rc::default(),
     )
     .await
+}
+
+fn outgoing(
+    uri: &http::Uri,
+    question: &Question<'_>,
+    authority: HeaderValue,
+) -> Result<Outgoing, String> {
+    let path = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let (path, query) = crate::path::split_target(path);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, authority);
+    headers.insert(header::ACCEPT, HeaderValue::from_static(question.accept));
+    let agent = concat!("fortress/", env!("CARGO_PKG_VERSION"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    let form = "application/x-www-form-urlencoded";
+    if question.form.is_some() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
+    }
+    if let Some(authorization) = question.authorization {
+        let mut value = HeaderValue::from_str(authorization.expose())
+            .map_err(|_| "the client's credentials cannot be sent".to_owned())?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    Ok(Outgoing {
+        method: if question.form.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        },
+        path: NormalizedPath::parse(path, crate::path::Semicolons::Refused)
+            .map_err(|refused| refused.detail)?,
+        query: query.map(Box::from),
+        headers,
+        body: question
+            .form
+            .map(|form| Bytes::copy_from_slice(form.expose().as_bytes()))
+            .unwrap_or_default(),
+    })
 }

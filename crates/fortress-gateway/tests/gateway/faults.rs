@@ -254,13 +254,6 @@ fn a_client_is_told_to_continue_only_when_its_body_is_wanted() {
     assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
 }
 
-fn reload(gateway: &Gateway) -> u64 {
-    let path = gateway.directory.path().join("fortress.yaml");
-    let (config, mut sources, _) = config::load(&path, &|_| None);
-    let compiled = gateway.server().compile(&config.unwrap(), &mut sources);
-    gateway.server().apply(compiled.gateway.unwrap()).unwrap()
-}
-
 #[test]
 fn reloads_under_load_lose_no_request() {
     let upstream = Upstream::start();
@@ -293,7 +286,7 @@ fn reloads_under_load_lose_no_request() {
         .collect();
     for round in 0..20 {
         let before = answered.load(Ordering::Relaxed);
-        assert_eq!(reload(&gateway), round + 2);
+        assert_eq!(gateway.reload(), round + 2);
         until("requests go on", || {
             answered.load(Ordering::Relaxed) > before + 20
         });
@@ -317,7 +310,7 @@ fn a_reload_changes_what_is_decided() {
         "  /b:\n    get: { responses: { \"200\": { description: fine } } }\n  /file:",
     );
     std::fs::write(gateway.directory.path().join("openapi.yaml"), wider).unwrap();
-    reload(&gateway);
+    gateway.reload();
     assert_eq!(
         send(gateway.addresses[0], b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")[0].status,
         200

@@ -12,7 +12,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::support::{Gateway, Upstream, send};
+use super::{
+    support::{Gateway, Upstream, send},
+    tokens::Holder,
+};
 
 const DESCRIPTION: &str = r#"
 openapi: 3.0.3
@@ -71,10 +74,15 @@ impl Provider {
     }
 
     fn ask(&self, head: &str, body: &str) -> String {
+        // svc:svc-secret
+        self.ask_as("c3ZjOnN2Yy1zZWNyZXQ=", head, "", body)
+    }
+
+    fn ask_as(&self, client: &str, head: &str, more: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         write!(
             stream,
-            "{head} HTTP/1.0\r\nHost: {}\r\nAuthorization: Basic c3ZjOnN2Yy1zZWNyZXQ=\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            "{head} HTTP/1.0\r\nHost: {}\r\nAuthorization: Basic {client}\r\n{more}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         )
@@ -90,6 +98,25 @@ impl Provider {
             &format!("grant_type=client_credentials&resource=urn:api:{audience}&scope=orders.read"),
         );
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// A token of a client whose tokens are bound to the key of its proofs.
+    fn bound_token(&self, holder: &Holder, audience: &str) -> String {
+        let proof = holder.proof("", |claims| {
+            claims["htm"] = "POST".into();
+            claims["htu"] = format!("http://{}/token", self.address).into();
+            claims.as_object_mut().unwrap().remove("ath");
+        });
+        let answer = self.ask_as(
+            // svc-dpop:svc-secret
+            "c3ZjLWRwb3A6c3ZjLXNlY3JldA==",
+            "POST /token",
+            &format!("DPoP: {proof}\r\n"),
+            &format!("grant_type=client_credentials&resource=urn:api:{audience}&scope=orders.read"),
+        );
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["token_type"], "DPoP");
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
@@ -164,5 +191,43 @@ fn tokens_of_a_real_provider_pass_and_its_moods_and_rotations_are_survived() {
     for mood in ["500", "garbage", "huge", "hang"] {
         provider.control(&format!("jwks/{mood}"));
         assert_eq!(get(&gateway, "/a", &after), ok, "{mood}");
+    }
+}
+
+#[test]
+fn a_discovered_provider_vouches_for_opaque_and_bound_tokens_too() {
+    let Some(provider) = Provider::start() else {
+        return;
+    };
+    let upstream = Upstream::start();
+    let config = format!(
+        "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis:\n  raw: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: \"http://{}\", audience: [\"urn:api:es256\", \"urn:api:opaque\"], introspection: {{ client_id: gateway, client_secret: env:SECRET }} }}\n",
+        upstream.address, provider.address,
+    );
+    let gateway = Gateway::start(&[("fortress.yaml", &config), ("openapi.yaml", DESCRIPTION)]);
+    let ok = (200, String::new());
+    assert_eq!(get(&gateway, "/a", &provider.token("es256")), ok);
+    let opaque = provider.token("opaque");
+    assert!(!opaque.contains('.'), "{opaque}");
+    assert_eq!(get(&gateway, "/a", &opaque), ok);
+    assert_eq!(get(&gateway, "/write", &opaque).1, "scope.insufficient");
+    assert_eq!(get(&gateway, "/a", &opaque[1..]).1, "credential.invalid");
+
+    let holder = Holder::new();
+    for audience in ["es256", "opaque"] {
+        let token = provider.bound_token(&holder, audience);
+        assert_eq!(get(&gateway, "/a", &token).1, "credential.unbound");
+        let show = |proof: &str| {
+            let request = format!(
+                "GET /a HTTP/1.1\r\nHost: api.test\r\nAuthorization: DPoP {token}\r\nDPoP: {proof}\r\n\r\n"
+            );
+            let response = send(gateway.addresses[0], request.as_bytes()).remove(0);
+            (response.status, response.code().unwrap_or_default())
+        };
+        let proof = holder.proof(&token, |_| {});
+        assert_eq!(show(&proof), ok, "{audience}");
+        assert_eq!(show(&proof).1, "credential.replayed");
+        let thief = Holder::new().proof(&token, |_| {});
+        assert_eq!(show(&thief).1, "credential.unbound");
     }
 }

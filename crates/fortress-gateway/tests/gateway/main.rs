@@ -20,6 +20,8 @@ mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod waf;

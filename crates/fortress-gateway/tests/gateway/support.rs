@@ -151,7 +151,7 @@ impl Gateway {
         }
         std::fs::write(directory.path().join("jwks.json"), Tokens::shared().jwks()).unwrap();
         let (config, mut sources, diagnostics) =
-            config::load(&directory.path().join("fortress.yaml"), &|_| None);
+            config::load(&directory.path().join("fortress.yaml"), &environment);
         let config = config.unwrap_or_else(|| panic!("{}", render(&diagnostics, &sources)));
         let keys = KeyRing::default();
         let compiled = compile(&config, &mut sources, &keys, 1);
@@ -173,6 +173,14 @@ impl Gateway {
 
     pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().unwrap()
+    }
+
+    /// Reads the configuration again and puts it in force.
+    pub(crate) fn reload(&self) -> u64 {
+        let path = self.directory.path().join("fortress.yaml");
+        let (config, mut sources, _) = config::load(&path, &environment);
+        let compiled = self.server().compile(&config.unwrap(), &mut sources);
+        self.server().apply(compiled.gateway.unwrap()).unwrap()
     }
 
     /// Begins to stop it.
@@ -211,6 +219,18 @@ impl Drop for Gateway {
         }
     }
 }
+
+/// What `env:NAME` means in these tests.
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "SECRET" => Some("gw-secret".into()),
+        "SHARED_KEY" => Some(SHARED_KEY.into()),
+        _ => None,
+    }
+}
+
+/// A key for HMAC.
+pub(crate) const SHARED_KEY: &str = "a key that only the tests share, of 40 b";
 
 fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -376,6 +396,9 @@ impl Tokens {
                 Some(("roles", list)) => {
                     let roles: Vec<_> = list.split(',').map(|role| format!("\"{role}\"")).collect();
                     more.push_str(&format!(",\"roles\":[{}]", roles.join(",")));
+                }
+                Some(("jkt", value)) => {
+                    more.push_str(&format!(",\"cnf\":{{\"jkt\":\"{value}\"}}"));
                 }
                 Some(("acr", value)) => more.push_str(&format!(",\"acr\":\"{value}\"")),
                 Some(("auth", seconds)) => {

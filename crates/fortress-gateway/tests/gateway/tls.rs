@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use fortress_model::config;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
@@ -157,10 +156,7 @@ async fn certificates_are_chosen_by_name_and_reloaded() {
     let (chain, key) = authority.sign(&["one.test"]);
     std::fs::write(gateway.directory.path().join("one.pem"), chain).unwrap();
     std::fs::write(gateway.directory.path().join("one.key"), key).unwrap();
-    let (config, mut sources, _) =
-        config::load(&gateway.directory.path().join("fortress.yaml"), &|_| None);
-    let compiled = gateway.server().compile(&config.unwrap(), &mut sources);
-    gateway.server().apply(compiled.gateway.unwrap()).unwrap();
+    gateway.reload();
     assert_ne!(names(&authority, address, "one.test").await.unwrap(), one);
 }
 

@@ -7,8 +7,6 @@
 
 use std::path::PathBuf;
 
-use fortress_model::config;
-
 use super::support::{Gateway, Response, Upstream, send};
 
 const DESCRIPTION: &str = r#"
@@ -238,14 +236,7 @@ fn they_hold_after_a_reload_too() {
     let Some(gateway) = start(&upstream, "paranoia: 1") else {
         return;
     };
-    let path = gateway.directory.path().join("fortress.yaml");
-    let (config, mut sources, _) = config::load(&path, &|_| None);
-    let compiled = gateway
-        .server()
-        .compile(&config.unwrap(), &mut sources)
-        .gateway
-        .unwrap();
-    gateway.server().apply(compiled).unwrap();
+    gateway.reload();
     let response = ask(&gateway, "GET /comments?q=1%27%20OR%20%271%27=%271", "");
     assert_eq!(response.code().as_deref(), Some("waf.anomaly_score"));
 }

@@ -51,6 +51,9 @@ impl Reader<'_> {
         let upstream = fields
             .get("upstream")
             .and_then(|entry| self.upstream(&entry));
+        let resource = fields
+            .get("resource")
+            .and_then(|entry| self.resource(&entry));
         let security = fields
             .get("security")
             .map(|entry| self.security(&entry, identities))
@@ -86,6 +89,7 @@ impl Reader<'_> {
                 http2: false,
                 identity: UpstreamIdentity::default(),
             }),
+            resource,
             security,
             settings,
             operations,
@@ -118,6 +122,17 @@ impl Reader<'_> {
                 self.error(entry.place, message, help);
             }
         }
+    }
+
+    /// RFC 9728, section 1.2: a URL without a fragment; here without a query either.
+    fn resource(&mut self, entry: &Entry<'_>) -> Option<Spanned<String>> {
+        let url = self.https_url(entry)?;
+        if url.value.contains('?') {
+            let message = format!("`{}` has a query", entry.path);
+            self.error(url.span, message, "write it without `?`");
+            return None;
+        }
+        Some(url)
     }
 
     /// The inner `None` is `spec: none`.

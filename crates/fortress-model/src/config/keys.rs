@@ -405,6 +405,11 @@ static API: Block = Block {
                 "Security scheme of the description → entry of `identity`; needed only where the match is not the only one possible.",
             ),
             Key::new(
+                "resource",
+                Kind::HttpsUrl,
+                "The API's URL as clients know it: its metadata for OAuth clients (RFC 9728) are served below `/.well-known/oauth-protected-resource` (default: the first of `hosts`, where it is a name).",
+            ),
+            Key::new(
                 "public",
                 Kind::Bool,
                 "With `spec: none`: no request needs a credential.",

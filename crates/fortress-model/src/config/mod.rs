@@ -209,6 +209,8 @@ pub struct Api {
     pub base_path: Option<Spanned<String>>,
     /// Where its requests go.
     pub upstream: Upstream,
+    /// Its URL as clients know it (RFC 9728, section 1.2).
+    pub resource: Option<Spanned<String>>,
     /// Security scheme of the description → entry of `identity`.
     pub security: Vec<(Spanned<String>, Spanned<String>)>,
     /// What is said of the whole API.

@@ -163,7 +163,8 @@ impl Reader<'_> {
             certificate: fields
                 .get("certificate")
                 .and_then(|entry| self.boolean(&entry)),
-            acr: fields.get("acr").map(|entry| self.texts(&entry)),
+            // They stand in challenges, in quotes, as scopes do (RFC 9470, section 3).
+            acr: fields.get("acr").map(|entry| self.scopes(&entry)),
             max_age: fields
                 .get("max_age")
                 .and_then(|entry| self.duration(&entry)),

@@ -3,7 +3,7 @@
 mod render;
 mod suggest;
 
-pub(crate) use render::quote;
+pub use render::quote;
 pub use render::{render, to_json};
 pub use suggest::did_you_mean;
 

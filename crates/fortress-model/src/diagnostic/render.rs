@@ -66,7 +66,7 @@ fn label(severity: Severity) -> &'static str {
 }
 
 /// Appends a JSON string, or `null`.
-pub(crate) fn quote(json: &mut String, text: Option<&str>) {
+pub fn quote(json: &mut String, text: Option<&str>) {
     let Some(text) = text else {
         json.push_str("null");
         return;

@@ -320,6 +320,16 @@ impl<'a> Runner<'a> {
         Val::Text(self.state.store.add(&name))
     }
 
+    /// What a key of `TX` that has a slot holds, if it holds anything.
+    pub(super) fn slot_item(&self, slot: u32) -> Option<Item> {
+        let value = self.slot(slot);
+        (value != Val::None).then(|| Item {
+            value,
+            variable: Variable::Tx,
+            key: self.program.slot_name(slot),
+        })
+    }
+
     fn tx_members(&self, selector: &SelectorPlan, items: &mut Vec<Item>) {
         let item = |value: Val, key: Val| Item {
             value,
@@ -327,20 +337,11 @@ impl<'a> Runner<'a> {
             key,
         };
         if let SelectorPlan::Slot(slot) = selector {
-            let value = self.slot(*slot);
-            if value != Val::None {
-                let name = self.program.slot_name(*slot);
-                items.push(item(value, name));
-            }
+            items.extend(self.slot_item(*slot));
             return;
         }
         if let SelectorPlan::Keys(_, slots) = selector {
-            for slot in slots {
-                let value = self.slot(*slot);
-                if value != Val::None {
-                    items.push(item(value, self.program.slot_name(*slot)));
-                }
-            }
+            items.extend(slots.iter().filter_map(|slot| self.slot_item(*slot)));
         }
         let is_known = matches!(selector, SelectorPlan::Keys(..));
         for (slot, value) in (0_u32..).zip(&self.state.tx).filter(|_| !is_known) {

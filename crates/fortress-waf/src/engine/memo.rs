@@ -68,6 +68,7 @@ impl Memo {
             return text;
         };
         // As long as nothing has changed the text, its alphabet says what can.
+        let mut known = None;
         if let Some(alphabet) = alphabet
             && !chains.can_change(node, alphabet)
         {
@@ -75,6 +76,7 @@ impl Memo {
             if input == text {
                 return text;
             }
+            known = Some(input);
         }
         let slot = slot(text, node);
         if let Some(entry) = self.entries.get(slot)
@@ -84,7 +86,10 @@ impl Memo {
         {
             return entry.output;
         }
-        let input = self.at(store, chains, (text, alphabet), parent, work);
+        let input = match known {
+            Some(input) => input,
+            None => self.at(store, chains, (text, alphabet), parent, work),
+        };
         self.scratch.clear();
         *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
         let output = if transformation.apply(store.get(input), &mut self.scratch) {

@@ -24,6 +24,8 @@ pub(super) struct Program {
     pub(super) rules: Vec<RulePlan>,
     /// The rules of each phase, in order.
     pub(super) phases: [Vec<Step>; 5],
+    /// Of each phase, which steps without a test have their turn.
+    pub(super) turns: [Turns; 5],
     pub(super) chains: Chains,
     pub(super) constants: Constants,
     pub(super) slots: Slots,
@@ -52,6 +54,17 @@ pub(super) struct Step {
     pub(super) rule: u32,
     /// The test of the phase's screen that must have hits for it to run, if there is one.
     pub(super) test: Option<u32>,
+}
+
+/// The steps of a phase that have no test, by what a message must hold so that their rules have a
+/// value to look at: a rule without a value does not match, negated or not.
+#[derive(Debug)]
+pub(super) struct Turns {
+    pub(super) always: Bits,
+    /// By the numbers of header fields; without room where there are none.
+    pub(super) fields: Vec<Bits>,
+    /// By the indices of buckets.
+    pub(super) buckets: Vec<Bits>,
 }
 
 /// A rule.

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::{
     memo::Memo,
     program::{
-        ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, Skip, Step,
-        TemplatePlan, Val,
+        ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, SelectorPlan, Skip,
+        Step, TargetPlan, TemplatePlan, Val,
     },
     screen::{Screener, Tools, hits_of},
     values::{Bucket, Item, State},
@@ -47,6 +47,8 @@ pub(super) struct Running {
     /// Rules that `ctl` has removed.
     pub(super) removed: Bits,
     pub(super) any_removed: bool,
+    /// The steps of each phase that have their turn.
+    due: [Bits; 5],
     /// Controls that remove targets.
     pub(super) removed_targets: Vec<u32>,
     pub(super) allowed: Option<(AllowScope, Phase)>,
@@ -120,14 +122,12 @@ impl<'a> Runner<'a> {
         let index = super::compile::index_of(phase);
         let program = self.program;
         let steps: &'a [Step] = program.phases.get(index).map_or(&[], |steps| steps);
+        self.find_due(phase, index);
         let mut at = 0;
-        while let Some(step) = steps.get(at) {
-            at += 1;
-            if let Some(test) = step.test
-                && !self.screener(phase).is_ready(test)
-            {
-                continue;
-            }
+        while let Some(turn) = self.run.due.get(index).and_then(|due| due.next(at))
+            && let Some(step) = steps.get(turn)
+        {
+            at = turn + 1;
             if self.state.engine == EngineMode::Off {
                 return Verdict::Pass;
             }
@@ -162,6 +162,46 @@ impl<'a> Runner<'a> {
         Verdict::Pass
     }
 
+    /// Finds the steps of a phase that have their turn: those that always have it, those whose
+    /// fields or buckets hold something, and those whose tests have hits.
+    fn find_due(&mut self, phase: Phase, index: usize) {
+        let turns = self.program.turns.get(index);
+        let (Some(turns), Some(due)) = (turns, self.run.due.get_mut(index)) else {
+            return;
+        };
+        if due.length() == turns.always.length() {
+            due.copy_from(&turns.always);
+        } else {
+            *due = turns.always.clone();
+        }
+        let fields = self.state.fields.iter().chain(&self.state.answer_fields);
+        for field in fields {
+            if let Some(steps) = turns.fields.get(usize::from(field.number)) {
+                due.or(steps);
+            }
+        }
+        for (bucket, steps) in Bucket::ALL.iter().zip(&turns.buckets) {
+            if self.state.count(*bucket) > 0 {
+                due.or(steps);
+            }
+        }
+        let (screener, plan) = match phase {
+            Phase::RequestHeaders | Phase::RequestBody => {
+                (&self.run.request, &self.program.request)
+            }
+            Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => {
+                (&self.run.response, &self.program.response)
+            }
+        };
+        for test in screener.ready() {
+            if let Some((of, turn)) = plan.turns.get(test)
+                && *of == index
+            {
+                due.set(*turn);
+            }
+        }
+    }
+
     fn is_exhausted(&self) -> bool {
         self.run.undecided
             || self.run.work > self.run.budget
@@ -191,13 +231,6 @@ impl<'a> Runner<'a> {
         match phase {
             Phase::RequestHeaders | Phase::RequestBody => &mut self.run.request,
             Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => &mut self.run.response,
-        }
-    }
-
-    fn screener(&self, phase: Phase) -> &Screener {
-        match phase {
-            Phase::RequestHeaders | Phase::RequestBody => &self.run.request,
-            Phase::ResponseHeaders | Phase::ResponseBody | Phase::Logging => &self.run.response,
         }
     }
 
@@ -296,6 +329,13 @@ impl<'a> Runner<'a> {
             }
             return matches;
         }
+        if let [target] = &*link.targets
+            && link.excluded.is_empty()
+            && self.run.removed_targets.is_empty()
+            && let Some(found) = self.only_item(target)
+        {
+            return found.is_some_and(|item| self.item(link, index, item));
+        }
         let mut items = std::mem::take(&mut self.run.items);
         items.clear();
         self.collect(rule, link, index, number, &mut items);
@@ -308,6 +348,39 @@ impl<'a> Runner<'a> {
         }
         self.run.items = items;
         any
+    }
+
+    /// The one value of a target that is a score or a count, which need no list; nothing of others.
+    fn only_item(&self, target: &TargetPlan) -> Option<Option<Item>> {
+        if !target.counted {
+            let SelectorPlan::Slot(slot) = &target.selector else {
+                return None;
+            };
+            return (target.variable == Variable::Tx).then(|| self.slot_item(*slot));
+        }
+        let buckets = Bucket::of(target.variable, &target.selector);
+        let mut all = 0;
+        for bucket in buckets {
+            let count = self.state.count(*bucket);
+            all += match &target.selector {
+                SelectorPlan::All => count,
+                SelectorPlan::Field(number) => {
+                    let numbers = (0..count).map(|at| self.state.field_number(*bucket, at));
+                    numbers.filter(|of| of == number).count()
+                }
+                SelectorPlan::Key(_)
+                | SelectorPlan::Slot(_)
+                | SelectorPlan::Regex(_)
+                | SelectorPlan::Keys(..) => return None,
+            };
+        }
+        (!buckets.is_empty()).then(|| {
+            Some(Item {
+                value: Val::Int(i64::try_from(all).unwrap_or(i64::MAX)),
+                variable: target.variable,
+                key: Val::None,
+            })
+        })
     }
 
     /// The values that a link looks at.

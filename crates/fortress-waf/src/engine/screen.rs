@@ -6,8 +6,14 @@
 //! hits an operator is asked. Changes of letter case are left out of the chains where they cannot
 //! matter, since the prefilter does not regard case.
 //!
+//! A chain is left out altogether where all that could come of a value, by the groups of its bytes and
+//! by what the steps add and take, would match none of its tests. What is the same but for case is
+//! looked at once. And where the target, the URI and the path are one text, one look serves all three.
+//!
 //! INVARIANT: a value that an operator would match is a hit (the prefilter's argument is in
-//! `prefilter`; that case may be left out is `Transformation::commutes_with_lowercase`).
+//! `prefilter`; that case may be left out is `Transformation::commutes_with_lowercase`; what steps add
+//! and take are `Transformation::made` and `taken`). A test with several chains stays a candidate of
+//! the value as it is whatever becomes of one of them: too many hits cost time, never a match.
 
 use super::{
     memo::Memo,
@@ -19,7 +25,7 @@ use crate::{
     bits::Bits,
     injection,
     prefilter::{Alphabet, Prefilter, Scratch},
-    store::Text,
+    store::{Store, Text},
 };
 
 /// The tests of the request's phases, or of the response's.
@@ -30,6 +36,10 @@ pub(super) struct ScreenPlan {
     pub(super) sites: Vec<SitePlan>,
     /// In the header fields that rules name, by their number.
     pub(super) fields: Vec<SitePlan>,
+    /// In a value that is of several buckets at once, those with the most buckets first.
+    pub(super) shared: Vec<SharedPlan>,
+    /// Where each test's rule has its turn: the phase, as an index, and the step.
+    pub(super) turns: Vec<(usize, usize)>,
     /// Tests that look for attacks, which proven values do not carry.
     pub(super) attacks: Bits,
     /// Tests that ask libinjection.
@@ -37,17 +47,34 @@ pub(super) struct ScreenPlan {
     pub(super) xss: Bits,
 }
 
+/// Buckets with one value each that are often the same text: one look serves them all.
+#[derive(Debug)]
+pub(super) struct SharedPlan {
+    pub(super) buckets: &'static [Bucket],
+    pub(super) site: SitePlan,
+}
+
 /// What is looked for in one kind of values.
 #[derive(Clone, Debug)]
 pub(super) struct SitePlan {
     /// All tests.
+    pub(super) tests: Bits,
+    /// Those of them that look at a value as it is if no chain changes it.
     pub(super) all: Bits,
-    /// The same by the chain that a value goes through before.
+    /// The chains of these, and those that change every value.
     pub(super) nodes: Vec<NodePlan>,
-    /// A value without a byte of these groups, and shorter than this, is the same after every chain
-    /// that matters to it.
+    pub(super) always: Vec<NodePlan>,
+    /// A value without a byte of these groups is the same after every chain that may leave it so.
     pub(super) triggers: Alphabet,
+    /// What the others make of a shorter value matches no test.
     pub(super) shortest: usize,
+}
+
+impl SitePlan {
+    /// Whether nothing is looked for.
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.always.is_empty()
+    }
 }
 
 /// The tests that look at the results of one chain.
@@ -55,12 +82,37 @@ pub(super) struct SitePlan {
 pub(super) struct NodePlan {
     pub(super) node: Node,
     pub(super) tests: Bits,
+    /// Those of them that look at the results of no other chain.
+    pub(super) only: Bits,
     /// A value without a byte of these groups is the same after the chain, but for letter case.
     pub(super) triggers: Alphabet,
+    /// What comes of a value has no groups but its own and these, and of its own none that are taken;
+    /// unless one of them is decoded: then it may have any.
+    pub(super) makes: Alphabet,
+    pub(super) takes: Alphabet,
+    pub(super) opens: Alphabet,
     /// The chain changes every value.
     pub(super) always: Option<Always>,
     /// A shorter result matches no test.
     pub(super) least: usize,
+}
+
+impl ScreenPlan {
+    /// What is looked for in the value of a bucket and of those that follow it, if it is the same
+    /// text in all of them. None of them has values that a description proves.
+    fn shared_by(&self, bucket: Bucket, state: &State) -> Option<(&SharedPlan, Text)> {
+        if Bucket::SHARED.first() != Some(&bucket) {
+            return None;
+        }
+        let (text, _) = state.value(bucket, 0)?;
+        let is_same = |other: &Bucket| {
+            let other = state.value(*other, 0);
+            other.is_some_and(|(other, _)| other == text)
+        };
+        let mut all = self.shared.iter();
+        let shared = all.find(|shared| shared.buckets.iter().all(is_same))?;
+        Some((shared, text))
+    }
 }
 
 /// A value that can match a test: the test, the bucket, the index in it, and whether a chain changes
@@ -114,9 +166,8 @@ pub(super) struct Screener {
     ready: Bits,
     scratch: Scratch,
     candidates: Bits,
-    /// The tests of chains that leave the value at hand as it is.
-    unchanged: Bits,
-    kinds: Kinds,
+    /// The tests after whose chains the letters of the value at hand are of another case.
+    recased: Bits,
     groups: Vec<Group>,
     /// How many of `groups` are in use.
     used: usize,
@@ -161,15 +212,14 @@ impl Screener {
         } else {
             self.ready = Bits::new(tests);
             self.candidates = Bits::new(tests);
-            self.unchanged = Bits::new(tests);
+            self.recased = Bits::new(tests);
             self.groups.clear();
         }
     }
 
-    /// Whether a test has hits.
-    pub(super) fn is_ready(&self, test: u32) -> bool {
-        self.ready
-            .contains(usize::try_from(test).unwrap_or(usize::MAX))
+    /// The tests that have hits.
+    pub(super) fn ready(&self) -> impl Iterator<Item = usize> {
+        self.ready.iter_ones()
     }
 
     /// All hits, for [`hits_of`]; they are put back.
@@ -196,12 +246,21 @@ impl Screener {
 
     /// Looks at all values of these buckets.
     pub(super) fn screen(&mut self, plan: &ScreenPlan, buckets: &[Bucket], tools: &mut Tools<'_>) {
+        let mut seen: &[Bucket] = &[];
         for bucket in buckets {
+            if seen.contains(bucket) {
+                continue;
+            }
+            if let Some((shared, text)) = plan.shared_by(*bucket, tools.state) {
+                seen = shared.buckets;
+                self.value(plan, &shared.site, (seen, 0), text, false, tools);
+                continue;
+            }
             let Some(site) = plan.sites.get(bucket.index()) else {
                 continue;
             };
             let is_field = matches!(bucket, Bucket::Field | Bucket::AnswerField);
-            if !is_field && site.nodes.is_empty() {
+            if !is_field && site.is_empty() {
                 continue;
             }
             for index in 0..tools.state.count(*bucket) {
@@ -215,7 +274,7 @@ impl Screener {
                 if is_field {
                     let number = usize::from(tools.state.field_number(*bucket, index));
                     site = plan.fields.get(number).unwrap_or(site);
-                    if site.nodes.is_empty() {
+                    if site.is_empty() {
                         continue;
                     }
                 }
@@ -223,7 +282,8 @@ impl Screener {
                     && tools.state.proven_spans.is_empty())
                     && tools.state.is_proven(*bucket, text, key);
                 self.proven += usize::from(proven);
-                self.value(plan, site, (*bucket, index), text, proven, tools);
+                let place = (std::slice::from_ref(bucket), index);
+                self.value(plan, site, place, text, proven, tools);
             }
         }
     }
@@ -232,7 +292,7 @@ impl Screener {
         &mut self,
         plan: &ScreenPlan,
         site: &SitePlan,
-        place: (Bucket, usize),
+        place: (&[Bucket], usize),
         text: Text,
         proven: bool,
         tools: &mut Tools<'_>,
@@ -240,50 +300,35 @@ impl Screener {
         let alphabet = Alphabet::of(tools.state.store.get(text));
         *tools.work += VALUE + u64::try_from(text.len()).unwrap_or(u64::MAX);
         let is_dot = tools.state.store.get(text) == b".";
-        if text.len() < site.shortest && !is_dot && !alphabet.intersects(site.triggers) {
-            self.candidates.copy_from(&site.all);
-            self.used = 0;
-            self.narrow(plan, place, (text, alphabet), false, proven, tools);
-            return;
-        }
         let mark = tools.state.store.used();
         self.used = 0;
-        self.unchanged.fill(false);
-        let mut run = None;
-        for plan in &site.nodes {
-            let changes = match plan.always {
-                None => is_dot || alphabet.intersects(plan.triggers),
-                // What cannot match is left out altogether.
-                Some(always) if text.len() < always.shortest => continue,
-                Some(Always {
-                    shortest,
-                    decodes: Some(before),
-                }) if !alphabet.intersects(before) => {
-                    let store = &tools.state.store;
-                    let run = *run.get_or_insert_with(|| base64_run(store.get(text)));
-                    if run < shortest {
-                        continue;
-                    }
-                    true
+        self.recased.fill(false);
+        self.candidates.copy_from(&site.all);
+        let of = (text, alphabet);
+        if is_dot || alphabet.intersects(site.triggers) {
+            for node in &site.nodes {
+                if !is_dot && !alphabet.intersects(node.triggers) {
+                    continue;
                 }
-                Some(_) => true,
-            };
-            if !changes {
-                self.unchanged.or(&plan.tests);
-                continue;
-            }
-            let store = &mut tools.state.store;
-            let of = (text, Some(alphabet));
-            let changed = tools
-                .memo
-                .at(store, tools.chains, of, plan.node, tools.work);
-            if changed == text {
-                self.unchanged.or(&plan.tests);
-            } else if changed.len() >= plan.least {
-                self.group(changed, &plan.tests, tools.state);
+                let reach = alphabet.minus(node.takes).union(node.makes);
+                let opens = alphabet.union(node.makes).intersects(node.opens);
+                let scratch = &mut self.scratch;
+                if !opens && !plan.prefilter.leaves(&node.tests, reach, scratch) {
+                    // Whatever comes of it matches none of them, be it another value or the same.
+                    self.candidates.and_not(&node.only);
+                    continue;
+                }
+                self.changed(node, of, tools);
             }
         }
-        self.candidates.copy_from(&self.unchanged);
+        if text.len() >= site.shortest {
+            let mut run = None;
+            for plan in &site.always {
+                if can_match(plan, of, &mut run, &tools.state.store) {
+                    self.changed(plan, of, tools);
+                }
+            }
+        }
         self.narrow(plan, place, (text, alphabet), false, proven, tools);
         for index in 0..self.used {
             let Some(group) = self.groups.get(index) else {
@@ -298,6 +343,31 @@ impl Screener {
         if tools.state.store.used() - mark > LARGE {
             tools.state.store.truncate(mark);
             tools.memo.forget();
+        }
+    }
+
+    /// Transforms a value and sees to it that the result is looked at, if it is another.
+    fn changed(
+        &mut self,
+        plan: &NodePlan,
+        (text, alphabet): (Text, Alphabet),
+        tools: &mut Tools<'_>,
+    ) {
+        let store = &mut tools.state.store;
+        let of = (text, Some(alphabet));
+        let changed = tools
+            .memo
+            .at(store, tools.chains, of, plan.node, tools.work);
+        if changed == text {
+            self.candidates.or(&plan.tests);
+        } else if is_alike(store, text, changed) {
+            self.candidates.or(&plan.tests);
+            self.recased.or(&plan.tests);
+        } else {
+            self.candidates.and_not(&plan.only);
+            if changed.len() >= plan.least {
+                self.group(changed, &plan.tests, tools.state);
+            }
         }
     }
 
@@ -328,7 +398,7 @@ impl Screener {
     fn narrow(
         &mut self,
         plan: &ScreenPlan,
-        (bucket, index): (Bucket, usize),
+        (buckets, index): (&[Bucket], usize),
         (text, alphabet): (Text, Alphabet),
         is_changed: bool,
         proven: bool,
@@ -337,22 +407,17 @@ impl Screener {
         if proven {
             self.candidates.and_not(&plan.attacks);
         }
-        let asks_sqli = self.candidates.meets(&plan.sqli);
-        if asks_sqli || self.candidates.meets(&plan.xss) {
-            let kind = self.kinds.of(alphabet);
-            if !kind.sqli {
-                self.candidates.and_not(&plan.sqli);
-            }
-            if !kind.xss {
-                self.candidates.and_not(&plan.xss);
-            }
-        }
         let bytes = tools.state.store.get(text);
         plan.prefilter
             .narrow(bytes, alphabet, &mut self.candidates, &mut self.scratch);
         let mut set = None;
+        let mut single = None;
         for test in self.candidates.iter_ones() {
             let is_sqli = plan.sqli.contains(test);
+            // Names are what it is asked about most.
+            if is_sqli && *single.get_or_insert_with(|| injection::sqli::is_single(bytes)) {
+                continue;
+            }
             // Reading a short value costs less than finding out that it need not be read.
             if bytes.len() > SHORT && (is_sqli || plan.xss.contains(test)) {
                 let set = set.get_or_insert_with(|| ByteSet::from_text(bytes));
@@ -368,12 +433,19 @@ impl Screener {
             self.ready.set(test);
             // One of several chains of a rule may change the value though it is a hit as it is.
             let is_changed = is_changed
+                || self.recased.contains(test)
                 || self
                     .groups
                     .iter()
                     .take(self.used)
                     .any(|group| group.tests.contains(test));
-            self.hits.push(Hit::new(test, bucket, index, is_changed));
+            for bucket in buckets {
+                // Of buckets that share a value, not each may be the test's.
+                let site = plan.sites.get(bucket.index());
+                if buckets.len() == 1 || site.is_some_and(|site| site.tests.contains(test)) {
+                    self.hits.push(Hit::new(test, *bucket, index, is_changed));
+                }
+            }
         }
     }
 }
@@ -387,54 +459,35 @@ pub(super) fn hits_of(hits: &[Hit], test: u32) -> &[Hit] {
     rest.get(..count).unwrap_or_default()
 }
 
+/// Whether a chain that changes every value could make something of this one that matches. `run` is
+/// how much base64 it begins with, once that is known.
+fn can_match(
+    plan: &NodePlan,
+    (text, alphabet): (Text, Alphabet),
+    run: &mut Option<usize>,
+    store: &Store,
+) -> bool {
+    match plan.always {
+        None => true,
+        Some(always) if text.len() < always.shortest => false,
+        Some(Always {
+            shortest,
+            decodes: Some(before),
+        }) if !alphabet.intersects(before) => {
+            *run.get_or_insert_with(|| base64_run(store.get(text))) >= shortest
+        }
+        Some(_) => true,
+    }
+}
+
+/// Whether two texts differ in the case of letters alone, which no prefilter regards.
+fn is_alike(store: &Store, one: Text, other: Text) -> bool {
+    one.len() == other.len() && store.get(one).eq_ignore_ascii_case(store.get(other))
+}
+
 /// How many bytes of base64 a text begins with; line breaks count.
 fn base64_run(text: &[u8]) -> usize {
     let is_other =
         |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'\r' | b'\n'));
     text.iter().position(is_other).unwrap_or(text.len())
-}
-
-/// Whether libinjection could find something in values of an alphabet, remembered for the last few
-/// alphabets: more bytes only ever make it more likely, so all bytes of the groups are asked about.
-#[derive(Debug)]
-struct Kinds {
-    entries: Box<[(Alphabet, Kind)]>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Kind {
-    sqli: bool,
-    xss: bool,
-}
-
-/// Alphabets that are remembered.
-const KINDS: usize = 1_024;
-
-impl Default for Kinds {
-    fn default() -> Self {
-        // The alphabet of the empty text, in which nothing is found.
-        Self {
-            entries: vec![(Alphabet::default(), Kind::default()); KINDS].into(),
-        }
-    }
-}
-
-impl Kinds {
-    fn of(&mut self, alphabet: Alphabet) -> Kind {
-        let Some(entry) = self.entries.get_mut(alphabet.slot(0) % KINDS) else {
-            return Kind {
-                sqli: true,
-                xss: true,
-            };
-        };
-        if entry.0 != alphabet {
-            let bytes = alphabet.bytes();
-            let kind = Kind {
-                sqli: injection::sqli::possible(&bytes),
-                xss: injection::xss::possible(&bytes),
-            };
-            *entry = (alphabet, kind);
-        }
-        entry.1
-    }
 }

@@ -52,7 +52,7 @@ pub(super) enum Bucket {
 
 impl Bucket {
     /// All, in the order of their indices.
-    const ALL: &'static [Self] = &[
+    pub(super) const ALL: &'static [Self] = &[
         Self::QueryName,
         Self::Query,
         Self::CookieName,
@@ -89,6 +89,8 @@ impl Bucket {
     pub(super) const RESPONSE: &'static [Self] = Self::ALL.split_at(22).1;
     /// Those of the response's head.
     pub(super) const ANSWER_HEAD: &'static [Self] = Self::RESPONSE.split_at(2).0;
+    /// Those that are one text where a target has no host before it and no query behind it.
+    pub(super) const SHARED: &'static [Self] = &[Self::UriRaw, Self::Uri, Self::Filename];
     /// How many there are.
     pub(super) const COUNT: usize = Self::ALL.len();
 
@@ -218,7 +220,6 @@ pub(super) struct Peer {
 /// A dynamic key of `TX`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named {
-    hash: u64,
     pub(super) key: Text,
     pub(super) value: Val,
 }
@@ -645,17 +646,12 @@ impl State {
 
     /// The place of a key of `TX` that has no slot.
     pub(super) fn named(&self, key: &[u8]) -> Option<usize> {
-        self.find_named(key, self.hasher.hash_one(key))
-    }
-
-    fn find_named(&self, key: &[u8], hash: u64) -> Option<usize> {
+        let is_it = |named: &Named| self.store.get(named.key) == key;
         if self.named.len() <= FEW {
-            let mut named = self.named.iter();
-            return named.position(|named| named.hash == hash && self.store.get(named.key) == key);
+            return self.named.iter().position(is_it);
         }
         // Two keys with one hash are two entries, of which the second is found only by its key.
-        let at = *self.named_index.get(&hash)?;
-        let is_it = |named: &Named| named.hash == hash && self.store.get(named.key) == key;
+        let at = *self.named_index.get(&self.hasher.hash_one(key))?;
         if self.named.get(at).is_some_and(is_it) {
             return Some(at);
         }
@@ -664,20 +660,24 @@ impl State {
 
     /// Sets a key of `TX` that has no slot.
     pub(super) fn set_named(&mut self, key: &[u8], value: Val) {
-        let hash = self.hasher.hash_one(key);
-        if let Some(index) = self.find_named(key, hash) {
+        if let Some(index) = self.named(key) {
             if let Some(named) = self.named.get_mut(index) {
                 named.value = value;
             }
             return;
         }
         let key = self.store.add(key);
-        self.named.push(Named { hash, key, value });
-        if self.named.len() == FEW + 1 {
-            let all = self.named.iter().enumerate();
-            self.named_index = all.map(|(at, named)| (named.hash, at)).collect();
-        } else if self.named.len() > FEW {
-            self.named_index.entry(hash).or_insert(self.named.len() - 1);
+        self.named.push(Named { key, value });
+        let new = if self.named.len() == FEW + 1 {
+            0
+        } else {
+            self.named.len() - 1
+        };
+        if self.named.len() > FEW {
+            for (at, named) in self.named.iter().enumerate().skip(new) {
+                let hash = self.hasher.hash_one(self.store.get(named.key));
+                self.named_index.entry(hash).or_insert(at);
+            }
         }
     }
 

@@ -43,6 +43,25 @@ fn texts() {
     }
     check(contains, "foo", &["foo", "xfoox"], &["", "fo", "FOO"]);
     check(contains, "", &["", "x"], &[]);
+    // Short texts and long ones are searched in other ways.
+    for length in [1, 63, 64, 65, 300, 512, 513, 2_000] {
+        let before = "/content-type/ ".repeat(length);
+        for length in [length, length / 2] {
+            let text = format!("{}/x-Accept/", before.get(..length).unwrap());
+            for part in ["/x-Accept/", "/x", "Accept", "t/", "/"] {
+                assert!(
+                    contains(text.as_bytes(), part.as_bytes()),
+                    "{length} {part}"
+                );
+            }
+            for part in ["/x-accept/", "xA", "/x-Accept//", "\0"] {
+                assert!(
+                    !contains(text.as_bytes(), part.as_bytes()),
+                    "{length} {part}"
+                );
+            }
+        }
+    }
     check(begins_with, "ab", &["ab", "abc"], &["", "xab", "AB"]);
     check(ends_with, "ab", &["ab", "cab"], &["", "abx", "AB"]);
     check(

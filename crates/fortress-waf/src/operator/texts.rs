@@ -1,6 +1,8 @@
 //! Values as text and as numbers.
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
+
+use crate::ByteSet;
 
 /// What a value is as a number: white space, a sign and digits at its beginning; otherwise zero.
 /// What no 64 bits hold is the number nearest to it. (C's `atoi` would give any number there, and
@@ -30,7 +32,32 @@ pub(crate) fn number(value: &[u8]) -> i64 {
 
 /// `contains` and `strmatch`.
 pub(crate) fn contains(value: &[u8], argument: &[u8]) -> bool {
-    memmem::find(value, argument).is_some()
+    find(value, argument)
+}
+
+/// Whether a text has another in it. Short ones are compared place by place, longer ones wherever a
+/// byte stands that few texts have: to get ready for a search in long ones costs more than that.
+fn find(text: &[u8], part: &[u8]) -> bool {
+    const SHORT: usize = 64;
+    const LONG: usize = 512;
+    const COMMON: ByteSet = ByteSet::of(b"etaoinsrhldc/-_. ");
+    let Some(first) = part.first() else {
+        return true;
+    };
+    if text.len() <= SHORT {
+        return (text.windows(part.len())).any(|here| here.first() == Some(first) && here == part);
+    }
+    if text.len() > LONG {
+        return memmem::find(text, part).is_some();
+    }
+    let rare = part.iter().position(|byte| !COMMON.contains(*byte));
+    let rare = rare.unwrap_or_default();
+    let wanted = part.get(rare).unwrap_or(first);
+    memchr_iter(*wanted, text).any(|at| {
+        let start = at.checked_sub(rare);
+        let here = start.and_then(|start| text.get(start..start + part.len()));
+        here == Some(part)
+    })
 }
 
 /// `containsWord`: it stands there with no letter on either side. Digits and the underscore do not

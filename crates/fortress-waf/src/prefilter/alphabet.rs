@@ -38,6 +38,16 @@ impl Alphabet {
         }))
     }
 
+    /// The groups of which all bytes are in the set: a text without a byte of the set has none of
+    /// them.
+    pub(crate) fn within(set: ByteSet) -> Self {
+        let groups = (0..).zip(GROUPS.iter());
+        Self(groups.fold(0, |mask, (group, bytes)| {
+            let all = !bytes.is_empty() && bytes.minus(set).is_empty();
+            mask | u64::from(all) << group
+        }))
+    }
+
     /// All bytes of the groups.
     pub(crate) fn bytes(self) -> ByteSet {
         (0..=u8::MAX)
@@ -53,7 +63,7 @@ impl Alphabet {
     }
 
     /// The groups that are not in the other.
-    pub(super) fn minus(self, other: Self) -> Self {
+    pub(crate) fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
@@ -162,6 +172,11 @@ mod tests {
         assert!(Alphabet::of(b"some(thing").intersects(brackets));
         assert!(!Alphabet::of(b"something[0]").intersects(brackets));
         assert_eq!(Alphabet::mask(ByteSet::EMPTY), Alphabet::of(b""));
+        assert_eq!(
+            Alphabet::within(ByteSet::of(b"a,\x0b")),
+            Alphabet::of(b","),
+            "letters, and VT with FF, are more"
+        );
         let every = Alphabet::mask(ByteSet::ALL);
         assert_eq!(every.bytes(), ByteSet::ALL);
         assert_eq!(

@@ -30,7 +30,10 @@
 //!    is left of it: the condition of what is left holds, or a byte of those groups occurs.
 //! 6. *The scanner* (`scan`) finds every string: a string lies under its gram, whose bit is set, whose
 //!    bucket has the string; every position of the text is looked at.
-//! 7. *The memory of alphabets* holds what step 3 gave for exactly this alphabet and these tests.
+//! 7. *Judges*. A test that another says for which bytes it can match (libinjection) is judged by all
+//!    bytes of the text's groups: more bytes only ever make it more likely.
+//! 8. *The memory of alphabets* holds what steps 3 and 7 gave for exactly this alphabet and these
+//!    tests.
 
 mod alphabet;
 mod need;
@@ -54,7 +57,10 @@ use self::{
     pieces::Piece,
     scan::{Scanner, Strings},
 };
-use crate::{ByteSet, bits::Bits};
+use crate::{
+    ByteSet,
+    bits::{Bits, each},
+};
 
 /// Gates that a pattern has at most, besides those of what is left of it in everyday texts. A third
 /// keeps out next to nothing that two let pass, and every gate brings strings to look for.
@@ -63,16 +69,24 @@ const PLANES: usize = 2;
 /// What it costs to ask one test about a text besides its bytes, and to look at one byte for all
 /// strings, in the time that a test takes for a byte.
 const ASKING: u64 = 64;
-const LOOKING: u64 = 4;
+const LOOKING: u64 = 3;
 
 /// Alphabets that a thread remembers. Benign traffic has some tens; an attacker who makes up more
 /// costs the time of working them out, which is that of a few hundred bytes of text.
 const REMEMBERED: usize = 512;
+/// Places of the memory that an alphabet may have: with one alone, two that everyday requests have
+/// would drive each other out for ever.
+const WAYS: usize = 4;
+const SETS: usize = REMEMBERED / WAYS;
+
+/// Says whether a text of these bytes alone could match.
+pub(crate) type Judge = fn(&ByteSet) -> bool;
 
 /// Collects tests.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     conditions: Vec<Condition>,
+    judged: Vec<(Judge, usize)>,
 }
 
 impl Builder {
@@ -110,9 +124,11 @@ impl Builder {
         })
     }
 
-    /// Always possible.
-    pub(crate) fn always(&mut self) -> usize {
-        self.add(Condition::default())
+    /// What says itself for which bytes it can match.
+    pub(crate) fn judged(&mut self, judge: Judge) -> usize {
+        let test = self.add(Condition::default());
+        self.judged.push((judge, test));
+        test
     }
 
     fn add(&mut self, condition: Condition) -> usize {
@@ -158,6 +174,7 @@ impl Builder {
             every,
             absent,
             demands: demands.into_iter().collect(),
+            judged: self.judged,
             gates,
             scanner: Scanner::new(strings),
         }
@@ -208,6 +225,7 @@ pub(crate) struct Prefilter {
     absent: Vec<u64>,
     /// The tests that demand a byte of these groups.
     demands: Vec<(Alphabet, Vec<usize>)>,
+    judged: Vec<(Judge, usize)>,
     /// The gates that a byte of these groups opens.
     gates: Vec<(Alphabet, Flag)>,
     scanner: Scanner,
@@ -232,31 +250,41 @@ impl Prefilter {
         let (row, planes) = scratch.row(self, alphabet);
         let (possible, row) = row.split_at_checked(width).unwrap_or_default();
         let (open, gates) = row.split_at_checked(width).unwrap_or_default();
-        let mut waiting = 0;
-        for ((word, possible), open) in candidates.words_mut().iter_mut().zip(possible).zip(open) {
-            *word &= possible;
-            waiting |= *word & !open;
-        }
-        if waiting == 0 {
+        each(candidates.words_mut(), possible, |own, possible| {
+            own & possible
+        });
+        let words = candidates.words().iter().zip(open);
+        if words.fold(0, |waiting, (word, open)| waiting | word & !open) == 0 {
             return;
         }
         // Where few are left, asking them costs less than looking for their strings.
-        let left: u32 = candidates
-            .words()
-            .iter()
-            .zip(open)
-            .map(|(word, open)| (word & !open).count_ones())
-            .sum();
-        if u64::from(left) * (ASKING + widen(text.len())) < widen(text.len()) * LOOKING {
-            return;
+        let length = widen(text.len());
+        if ASKING + length < length * LOOKING {
+            let left = candidates.words().iter().zip(open);
+            let left: u32 = left.map(|(word, open)| (word & !open).count_ones()).sum();
+            if u64::from(left) * (ASKING + length) < length * LOOKING {
+                return;
+            }
         }
         planes.copy_from_slice(gates);
         self.scanner.scan(text, planes);
-        for plane in planes.chunks_exact(width) {
-            for (word, held) in candidates.words_mut().iter_mut().zip(plane) {
+        for (at, word) in candidates.words_mut().iter_mut().enumerate() {
+            let mut place = at;
+            while *word != 0
+                && let Some(held) = planes.get(place)
+            {
                 *word &= held;
+                place += width;
             }
         }
+    }
+
+    /// Whether one of these tests could match a text whose alphabet is this one or a part of it: more
+    /// groups only ever leave more tests.
+    pub(crate) fn leaves(&self, tests: &Bits, alphabet: Alphabet, scratch: &mut Scratch) -> bool {
+        let (row, _) = scratch.row(self, alphabet);
+        let mut words = tests.words().iter().zip(row);
+        words.any(|(word, possible)| word & possible != 0)
     }
 
     /// Bytes of memory that it holds.
@@ -304,6 +332,12 @@ impl Prefilter {
                 }
             }
         }
+        let bytes = alphabet.bytes();
+        for (judge, test) in &self.judged {
+            if !judge(&bytes) {
+                Flag::new(0, *test).clear(possible);
+            }
+        }
         planes.copy_from_slice(&self.absent);
         for (groups, flag) in &self.gates {
             if alphabet.intersects(*groups) {
@@ -323,11 +357,13 @@ impl Prefilter {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// Whose row it is: the prefilter's number and the alphabet.
-    owners: Vec<(u64, Alphabet)>,
+    owners: Vec<[(u64, Alphabet); WAYS]>,
     rows: Vec<u64>,
     /// The words from one row to the next: those of the longest so far.
     stride: usize,
     planes: Vec<u64>,
+    /// Which of its places the next alphabet takes: any will do.
+    turn: usize,
 }
 
 impl Scratch {
@@ -336,18 +372,23 @@ impl Scratch {
         let length = prefilter.row_length();
         if length > self.stride || self.owners.is_empty() {
             self.stride = length;
-            self.owners = vec![(0, Alphabet::default()); REMEMBERED];
-            self.rows = vec![0; REMEMBERED * length];
+            self.owners = vec![[(0, Alphabet::default()); WAYS]; SETS];
+            self.rows = vec![0; SETS * WAYS * length];
             self.planes = vec![0; length];
         }
-        let slot = alphabet.slot(prefilter.number) % REMEMBERED;
-        let start = slot * self.stride;
-        let row = self.rows.get_mut(start..start + length).unwrap_or_default();
+        let set = alphabet.slot(prefilter.number) % SETS;
         let owner = (prefilter.number, alphabet);
-        if let Some(known) = self.owners.get_mut(slot)
-            && *known != owner
-        {
-            *known = owner;
+        let mut nobody = [(0, Alphabet::default()); WAYS];
+        let owners = self.owners.get_mut(set).unwrap_or(&mut nobody);
+        let known = owners.iter().position(|known| *known == owner);
+        let way = known.unwrap_or(self.turn % WAYS);
+        let start = (set * WAYS + way) * self.stride;
+        let row = self.rows.get_mut(start..start + length).unwrap_or_default();
+        if known.is_none() {
+            self.turn = self.turn.wrapping_add(1);
+            if let Some(place) = owners.get_mut(way) {
+                *place = owner;
+            }
             prefilter.work_out(alphabet, row);
         }
         let planes = self.planes.get_mut(..prefilter.absent.len());

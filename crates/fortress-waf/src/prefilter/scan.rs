@@ -1,13 +1,15 @@
 //! Finds strings of a large set in texts, in any ASCII case, overlaps included.
 //!
-//! Each string is found by one of its *grams*: two or three bytes if it has no more, else the four of
-//! it that are rarest in traffic. At each position of a text three small tables are asked for the
-//! grams that end there, and for short ones, which are frequent, whether their neighbours fit one of
-//! the strings. Only behind a gram that passes is a bucket of strings to compare. An automaton would
-//! need megabytes for these strings, and each of its steps waits for the one before.
+//! A text is read as *classes* of bytes: letters without case, digits, each punctuation mark. Each
+//! string is found by a *gram* of it: three bytes that are rare in traffic, or both if it has no
+//! more. At each position of a text one bit is asked, that of the three classes that end there, in a
+//! table of 32 KiB of which everyday texts touch a fifth. Only behind a bit that is set is a bucket of
+//! strings, and of a string the eight bytes about its gram are compared before all. An automaton
+//! would need megabytes for these strings, and each of its steps waits for the one before.
 //!
-//! INVARIANT: neighbours are looked at by *classes* of bytes and tables are shared by what has the
-//! same hash. Both may only let more through; comparing is exact.
+//! INVARIANT: a gram of two bytes sets the bits of all classes that may follow it, and its string is
+//! looked for one position later: at the end of a text there is one more, that of its border.
+//! Classes only let more through; comparing is exact.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,10 +35,11 @@ impl Strings {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Scanner {
-    tables: Box<Tables>,
-    /// What tells the grams of the slots apart without a look at them, which is seldom in a cache.
-    tags: Box<[u16]>,
-    slots: Box<[Slot]>,
+    /// For two classes, those that may follow: of grams of three bytes, and behind grams of two.
+    gate: Box<[u64; CONTEXTS]>,
+    triples: Places<CONTEXTS>,
+    pairs: Places<CLASSES>,
+    buckets: Box<[Bucket]>,
     anchors: Box<[Anchor]>,
     bytes: Box<[u8]>,
     outputs: Box<[Output]>,
@@ -44,19 +47,50 @@ pub(super) struct Scanner {
     edges: Box<[Edge]>,
 }
 
-/// What is asked at each position: words in which the bits of all grams that share the word are set.
-/// In one place, so that it takes one register.
+/// How many classes there are, and pairs of them.
+const CLASSES: usize = 64;
+const CONTEXTS: usize = CLASSES * CLASSES;
+
+/// Where the buckets of grams are: the classes that may follow a context, and the number of the
+/// bucket that belongs to the lowest of them; the others' follow.
 #[derive(Debug)]
-struct Tables {
-    quads: [u64; QUADS],
-    pairs: [u64; PAIRS],
-    triples: [u64; TRIPLES],
+struct Places<const CONTEXTS: usize> {
+    classes: Box<[u64; CONTEXTS]>,
+    firsts: Box<[u32; CONTEXTS]>,
 }
 
-/// Words of the tables.
-const PAIRS: usize = 1 << 12;
-const TRIPLES: usize = 1 << 12;
-const QUADS: usize = 1 << 12;
+impl<const CONTEXTS: usize> Places<CONTEXTS> {
+    fn new() -> Self {
+        Self {
+            classes: Box::new([0; CONTEXTS]),
+            firsts: Box::new([0; CONTEXTS]),
+        }
+    }
+
+    /// The number of the bucket of a context and a class, if there is one.
+    #[inline]
+    fn find(&self, context: usize, class: u32) -> Option<usize> {
+        let classes = *self.classes.get(context)?;
+        if classes >> (class & 63) & 1 == 0 {
+            return None;
+        }
+        let below = classes & ((1 << (class & 63)) - 1);
+        let first = *self.firsts.get(context)?;
+        Some(widen(first + below.count_ones()))
+    }
+
+    /// Gives the next number to a context and a class, which come in their order.
+    fn add(&mut self, context: usize, class: u32, number: usize) {
+        if let (Some(classes), Some(first)) =
+            (self.classes.get_mut(context), self.firsts.get_mut(context))
+        {
+            if *classes == 0 {
+                *first = narrow(number);
+            }
+            *classes |= 1 << (class & 63);
+        }
+    }
+}
 
 /// The classes that may stand before and after a gram, as bits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,25 +105,28 @@ impl Sides {
         self.after |= other.after;
     }
 
-    /// 1 if the classes may stand there, else 0.
+    /// Whether the classes may stand there.
     #[inline]
-    fn admit(self, before: u32, after: u32) -> u64 {
-        self.before >> (before & 63) & self.after >> (after & 63) & 1
+    fn admit(self, before: u32, after: u32) -> bool {
+        self.before >> (before & 63) & self.after >> (after & 63) & 1 == 1
     }
 }
 
-/// Where the strings of a gram are. A slot whose tag is 0 is empty.
+/// Strings of a bucket that are compared one by one.
+const FEW: usize = 96;
+
+/// The strings of a gram, in the order of what they have about it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    gram: Gram,
+struct Bucket {
+    sides: Sides,
     first: u32,
     count: u32,
-    sides: Sides,
 }
 
 /// A string, seen from its gram.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
+    near: Near,
     /// Its bytes.
     start: u32,
     length: u8,
@@ -97,8 +134,66 @@ struct Anchor {
     through: u8,
     outputs: u32,
     count: u32,
-    /// What may stand beside the gram of this string.
-    sides: Sides,
+}
+
+/// Eight bytes: four up to the end of a gram, and four behind it. Of a string those that it has
+/// there, and which these are. Bits that tell case are set in all: what differs in no others may be
+/// equal but for case.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    bytes: u64,
+    mask: u64,
+}
+
+const BEFORE: usize = 4;
+const CASE: u64 = 0x2020_2020_2020_2020;
+
+impl Near {
+    /// Of a string whose gram ends before `through`.
+    fn of(string: &[u8], through: usize) -> Self {
+        let mut near = Self { bytes: 0, mask: 0 };
+        for place in 0..8 {
+            let at = (through + place).checked_sub(BEFORE);
+            if let Some(&byte) = at.and_then(|at| string.get(at)) {
+                near.bytes |= u64::from(byte) << (8 * place);
+                near.mask |= 0xFF << (8 * place);
+            }
+        }
+        near.bytes |= CASE & near.mask;
+        near
+    }
+
+    /// The bytes of a text about the end of a gram; where there are none they are NUL, which no byte
+    /// of a string is taken for without being compared.
+    #[inline]
+    fn window(text: &[u8], end: usize) -> u64 {
+        // Eight bytes that the text has, shifted to where they belong.
+        let first = text.len().saturating_sub(8).min(end.saturating_sub(BEFORE));
+        let Some(bytes) = text.get(first..).and_then(<[u8]>::first_chunk::<8>) else {
+            return Self::short_window(text, end);
+        };
+        let bytes = u64::from_le_bytes(*bytes);
+        let bits = |bytes: usize| u32::try_from(8 * bytes).unwrap_or(u32::MAX);
+        let window = match end.checked_sub(BEFORE) {
+            Some(start) => bytes.checked_shr(bits(start - first)),
+            None => bytes.checked_shl(bits(BEFORE - end)),
+        };
+        window.unwrap_or_default() | CASE
+    }
+
+    fn short_window(text: &[u8], end: usize) -> u64 {
+        let window = (0..8).fold(0, |window, place| {
+            let at = (end + place).checked_sub(BEFORE);
+            let byte = at.and_then(|at| text.get(at)).copied().unwrap_or_default();
+            window | u64::from(byte) << (8 * place)
+        });
+        window | CASE
+    }
+
+    #[inline]
+    fn fits(self, window: u64) -> bool {
+        window & self.mask == self.bytes
+    }
 }
 
 /// What a string sets between two neighbours.
@@ -111,51 +206,29 @@ struct Output {
     count: u32,
 }
 
-/// Two to four bytes in lower case, and their number above them.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-struct Gram(u64);
+/// Two or three classes, the last in the lowest bits.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Gram {
+    Pair(u32),
+    Triple(u32),
+}
 
 impl Gram {
     fn of(bytes: &[u8]) -> Self {
-        let window = bytes
+        let classes = bytes
             .iter()
-            .fold(0, |window, &byte| window << 8 | u32::from(byte));
-        Self::new(bytes.len(), window)
-    }
-
-    fn new(length: usize, window: u32) -> Self {
-        Self(u64::from(narrow(length)) << 32 | u64::from(window))
-    }
-
-    /// Where to begin to look for it, and its tag.
-    #[inline]
-    fn slot(self, slots: usize) -> (usize, u16) {
-        let mixed = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let place = usize::try_from(mixed >> 32).unwrap_or_default() & (slots - 1);
-        let tag = u16::try_from(mixed >> 16 & 0xFFFF).unwrap_or_default();
-        (place, tag | 1)
+            .fold(0, |classes, &byte| classes << 6 | class(byte));
+        if bytes.len() < 3 {
+            Self::Pair(classes)
+        } else {
+            Self::Triple(classes)
+        }
     }
 }
 
-/// The word of a table for the last `LENGTH` bytes of a window, and more bits that tell them apart.
-#[inline]
-fn place<const LENGTH: u32, const SIZE: usize>(window: u32) -> (usize, u32) {
-    // The top bits of the product depend on all bits of the factor.
-    let product = (window << (32 - 8 * LENGTH)).wrapping_mul(0x9E37_79B1);
-    let rest = 32 - SIZE.trailing_zeros();
-    (widen(product >> rest) % SIZE, product >> (rest - 12))
-}
-
-/// The bit above the neighbours' for a short gram. The lower bits of a pair's hash are always 0.
-#[inline]
-fn mark(hash: u32) -> u64 {
-    1 << (2 * WIDE + (hash >> 8 & 15))
-}
-
-/// The two bits of a gram of four.
-#[inline]
-fn marks(hash: u32) -> u64 {
-    1 << (hash % 64) | 1 << (hash >> 6 & 63)
+/// How many bytes the gram of a string has.
+fn length_of(string: &[u8]) -> usize {
+    string.len().clamp(2, 3)
 }
 
 /// The class of what stands before and after the text.
@@ -163,63 +236,23 @@ const BORDER: u32 = 63;
 
 #[inline]
 fn class(byte: u8) -> u32 {
-    CLASSES.get(usize::from(byte)).copied().map_or(0, u32::from)
+    TABLE.get(usize::from(byte)).copied().map_or(0, u32::from)
 }
 
-/// A byte as the tables see it: the bit of its wide class, and above those the byte in lower case.
+/// The context after a class that follows one.
 #[inline]
-fn code(byte: u8) -> u64 {
-    CODES.get(usize::from(byte)).copied().unwrap_or_default()
+fn next(context: u32, class: u32) -> u32 {
+    context << 6 | class
 }
 
+/// A context without what is before its two classes.
 #[inline]
-fn shifted([_, second, third, fourth]: [u64; 4], coming: u64) -> [u64; 4] {
-    [second, third, fourth, coming]
-}
-
-#[inline]
-fn byte_of(code: u64) -> u32 {
-    u32::try_from(code >> 32).unwrap_or_default()
-}
-
-/// The code of a class, without a byte.
-const fn code_of(class: u32) -> u64 {
-    1 << wide(class)
-}
-
-/// How many wide classes there are.
-const WIDE: u32 = 24;
-
-/// Classes that are put together where there is room for 24 only.
-const fn wide(class: u32) -> u32 {
-    match class {
-        BORDER => 0,
-        // Letters; then digits, space, line ends, other white space, controls and the upper half.
-        1..=26 => 1,
-        27..=30 => class - 25,
-        0 => 6,
-        // In the order of ASCII: ! " # $ % & ' ( ) * + , - . / : ; < = > ? @ [ \\ ] ^ _ ` { | } ~
-        32 => 7,
-        36 => 8,
-        37 => 9,
-        38 | 39 => 10,
-        42 => 11,
-        43 => 12,
-        44 => 13,
-        45 => 14,
-        46 => 15,
-        47 => 16,
-        48 | 50 => 17,
-        49 => 18,
-        51 => 19,
-        57 => 20,
-        60 => 21,
-        34 | 35 => 22,
-        _ => 23,
-    }
+fn last_two(context: u32) -> usize {
+    widen(context) % CONTEXTS
 }
 
 /// The class of what is at a place, if anything is.
+#[inline]
 fn side(text: &[u8], at: Option<usize>) -> u32 {
     at.and_then(|at| text.get(at))
         .map_or(BORDER, |&byte| class(byte))
@@ -227,15 +260,14 @@ fn side(text: &[u8], at: Option<usize>) -> u32 {
 
 /// Letters without case; digits; each punctuation mark; space, line ends and other white space; the
 /// rest. Together with [`BORDER`] these are 64.
-static CLASSES: [u8; 256] = classes();
-static CODES: [u64; 256] = codes();
+static TABLE: [u8; 256] = table();
 
 #[expect(
     clippy::indexing_slicing,
     clippy::as_conversions,
     reason = "a constant: an index beyond the end would not compile"
 )]
-const fn classes() -> [u8; 256] {
+const fn table() -> [u8; 256] {
     let mut classes = [0; 256];
     let mut punctuation = 0;
     let mut byte = 0;
@@ -258,61 +290,6 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
-#[expect(
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a constant: an index beyond the end would not compile"
-)]
-const fn codes() -> [u64; 256] {
-    let classes = classes();
-    let mut codes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let lower = (byte as u8).to_ascii_lowercase() as u64;
-        codes[byte] = lower << 32 | code_of(classes[byte] as u32);
-        byte += 1;
-    }
-    codes
-}
-
-impl Tables {
-    /// Of which lengths there may be a gram that ends the window, as bits: 1, 2 and 4 for two, three
-    /// and four bytes. `codes` are those of the last four bytes, `after` that of what follows.
-    #[inline]
-    fn find(&self, window: u32, codes: [u64; 4], after: u64) -> u64 {
-        let [third, second, ..] = codes;
-        let after = (after & NEIGHBOURS) << WIDE;
-        let (place, hash) = place::<2, PAIRS>(window);
-        let pair = second & NEIGHBOURS | after | mark(hash);
-        let pairs = self.pairs.get(place).copied().unwrap_or_default();
-        let (place, hash) = self::place::<3, TRIPLES>(window);
-        let triple = third & NEIGHBOURS | after | mark(hash);
-        let triples = self.triples.get(place).copied().unwrap_or_default();
-        let (place, hash) = self::place::<4, QUADS>(window);
-        let quad = marks(hash);
-        let quads = self.quads.get(place).copied().unwrap_or_default();
-        u64::from(pair & !pairs == 0)
-            | u64::from(triple & !triples == 0) << 1
-            | u64::from(quad & !quads == 0) << 2
-    }
-}
-
-const NEIGHBOURS: u64 = (1 << WIDE) - 1;
-
-/// The neighbours that a word of a table lets pass.
-fn neighbours(sides: Sides) -> u64 {
-    let mask = |classes: u64| {
-        (0..64).fold(0, |mask, class| {
-            mask | if classes >> class & 1 == 1 {
-                code_of(class)
-            } else {
-                0
-            }
-        })
-    };
-    mask(sides.before) | mask(sides.after) << WIDE
-}
-
 fn classes_of(edge: Edge) -> u64 {
     let border = if edge.border { 1 << BORDER } else { 0 };
     let bytes = edge.bytes.iter();
@@ -322,81 +299,120 @@ fn classes_of(edge: Edge) -> u64 {
 impl Scanner {
     /// Sets in `planes` what the strings of the text set.
     pub(super) fn scan(&self, text: &[u8], planes: &mut [u64]) {
-        let Some((&first, rest)) = text.split_first() else {
-            return;
-        };
-        // Before the text there seem to be NULs: a string that would begin there fails to compare.
-        let mut window = 0;
-        let mut codes = [code_of(BORDER); 4];
-        let mut coming = code(first);
-        for (at, &next) in rest.iter().enumerate() {
-            codes = shifted(codes, coming);
-            window = window << 8 | byte_of(coming);
-            coming = code(next);
-            let found = self.tables.find(window, codes, coming);
+        const STEP: usize = 8;
+        let mut context = next(BORDER, BORDER);
+        let (steps, rest) = text.as_chunks::<STEP>();
+        for (step, bytes) in steps.iter().enumerate() {
+            // Bits are gathered, so that the processor guesses once for all of them.
+            let mut found = 0;
+            for (at, &byte) in bytes.iter().enumerate() {
+                let class = class(byte);
+                found |= self.asks(context, class) << at;
+                context = next(context, class);
+            }
             if found != 0 {
-                self.look(text, at, (found, window), planes);
+                self.look_at(text, step * STEP, found, planes);
             }
         }
-        codes = shifted(codes, coming);
-        window = window << 8 | byte_of(coming);
-        let found = self.tables.find(window, codes, code_of(BORDER));
-        self.look(text, rest.len(), (found, window), planes);
+        let start = text.len() - rest.len();
+        let mut found = 0;
+        for (at, &byte) in rest.iter().enumerate() {
+            let class = class(byte);
+            found |= self.asks(context, class) << at;
+            context = next(context, class);
+        }
+        found |= self.asks(context, BORDER) << rest.len();
+        if found != 0 {
+            self.look_at(text, start, found, planes);
+        }
     }
 
-    /// Compares the strings of the grams that were found, a bit for each length, to end at `at`.
+    /// 1 if a gram may end with this class, or before it.
+    #[inline]
+    fn asks(&self, context: u32, class: u32) -> u64 {
+        let classes = self.gate.get(last_two(context)).copied();
+        classes.unwrap_or_default() >> (class & 63) & 1
+    }
+
+    /// Looks at the places from `start` on whose bits are set.
     // Apart from the loop, which has no register to spare.
     #[inline(never)]
-    fn look(&self, text: &[u8], at: usize, (found, window): (u64, u32), planes: &mut [u64]) {
-        let after = side(text, Some(at + 1));
-        for (bit, length, mask) in [(1, 2, 0xFFFF), (2, 3, 0xFF_FFFF), (4, 4, u32::MAX)] {
-            if found & bit == 0 {
-                continue;
-            }
-            let gram = Gram::new(length, window & mask);
-            let before = side(text, (at + 1).checked_sub(length + 1));
-            for anchor in self.bucket(gram, before, after) {
-                if anchor.sides.admit(before, after) != 0 {
-                    self.compare(text, at, anchor, planes);
-                }
-            }
+    fn look_at(&self, text: &[u8], start: usize, mut found: u64, planes: &mut [u64]) {
+        while found != 0 {
+            let at = start + usize::try_from(found.trailing_zeros()).unwrap_or_default();
+            found &= found - 1;
+            self.look(text, at, planes);
         }
     }
 
-    fn bucket(&self, gram: Gram, before: u32, after: u32) -> &[Anchor] {
-        let (mut place, wanted) = gram.slot(self.tags.len());
-        // At least half of the slots are empty.
-        while let Some(&tag) = self.tags.get(place)
-            && tag != 0
+    /// Compares the strings of the grams that end at `at`, or before it.
+    fn look(&self, text: &[u8], at: usize, planes: &mut [u64]) {
+        let beside = |back: usize| side(text, at.checked_sub(back));
+        let (first, second, third) = (beside(2), beside(1), beside(0));
+        if let Some(number) = self.pairs.find(widen(first), second) {
+            self.bucket(number, (beside(3), third), text, at, planes);
+        }
+        if let Some(number) = self.triples.find(last_two(next(first, second)), third) {
+            let sides = (beside(3), side(text, Some(at + 1)));
+            self.bucket(number, sides, text, at + 1, planes);
+        }
+    }
+
+    /// Compares the strings of a gram that ends before `end`.
+    fn bucket(
+        &self,
+        number: usize,
+        (before, after): (u32, u32),
+        text: &[u8],
+        end: usize,
+        planes: &mut [u64],
+    ) {
+        let Some(bucket) = self.buckets.get(number) else {
+            return;
+        };
+        if !bucket.sides.admit(before, after) {
+            return;
+        }
+        let window = Near::window(text, end);
+        let mut anchors = part(&self.anchors, bucket.first, bucket.count);
+        // Where a pattern spells out digits there are a thousand.
+        while anchors.len() > FEW
+            && let Some(first) = anchors.first()
         {
-            if tag == wanted
-                && let Some(slot) = self.slots.get(place)
-                && slot.gram == gram
-            {
-                let fits = slot.sides.admit(before, after) != 0;
-                return part(&self.anchors, slot.first, if fits { slot.count } else { 0 });
+            let mask = first.near.mask;
+            let length = anchors.partition_point(|anchor| anchor.near.mask <= mask);
+            let (alike, others) = anchors.split_at_checked(length).unwrap_or_default();
+            let wanted = window & mask;
+            let from = alike.partition_point(|anchor| anchor.near.bytes < wanted);
+            let alike = alike.get(from..).unwrap_or_default().iter();
+            for anchor in alike.take_while(|anchor| anchor.near.bytes == wanted) {
+                self.compare(text, end, anchor, planes);
             }
-            place = (place + 1) & (self.tags.len() - 1);
+            anchors = others;
         }
-        &[]
+        for anchor in anchors {
+            if anchor.near.fits(window) {
+                self.compare(text, end, anchor, planes);
+            }
+        }
     }
 
-    fn compare(&self, text: &[u8], at: usize, anchor: &Anchor, planes: &mut [u64]) {
+    fn compare(&self, text: &[u8], end: usize, anchor: &Anchor, planes: &mut [u64]) {
         let own = part(&self.bytes, anchor.start, u32::from(anchor.length));
-        let Some(start) = (at + 1).checked_sub(usize::from(anchor.through)) else {
+        let Some(start) = end.checked_sub(usize::from(anchor.through)) else {
             return;
         };
         let end = start + own.len();
-        // What is no longer than its gram has been compared with it.
         let found = text.get(start..end).unwrap_or_default();
-        if own.len() > 4 && !found.eq_ignore_ascii_case(own) {
+        let mut pairs = found.iter().zip(own);
+        if found.len() < own.len() || pairs.any(|(byte, own)| byte.to_ascii_lowercase() != *own) {
             return;
         }
         let before = start.checked_sub(1).and_then(|at| text.get(at)).copied();
         let after = text.get(end).copied();
         let classes = (before.map_or(BORDER, class), after.map_or(BORDER, class));
         for output in part(&self.outputs, anchor.outputs, anchor.count) {
-            if output.sides.admit(classes.0, classes.1) != 0
+            if output.sides.admit(classes.0, classes.1)
                 && self.admits(output.before, before)
                 && self.admits(output.after, after)
             {
@@ -414,13 +430,10 @@ impl Scanner {
 
     pub(super) fn new(strings: Strings) -> Self {
         let mut scanner = Self {
-            tables: Box::new(Tables {
-                quads: [0; QUADS],
-                pairs: [0; PAIRS],
-                triples: [0; TRIPLES],
-            }),
-            tags: Box::default(),
-            slots: Box::default(),
+            gate: Box::new([0; CONTEXTS]),
+            triples: Places::new(),
+            pairs: Places::new(),
+            buckets: Box::default(),
             anchors: Box::default(),
             bytes: Box::default(),
             outputs: Box::default(),
@@ -430,9 +443,12 @@ impl Scanner {
         let (mut bytes, mut outputs, mut flags) = (Vec::new(), Vec::new(), Vec::new());
         let mut edges = Numbers::default();
         let mut buckets = BTreeMap::<Gram, (Sides, Vec<Anchor>)>::new();
-        for (string, found) in strings.0 {
+        // Short ones first: they have the least choice.
+        let mut strings: Vec<_> = strings.0.into_iter().collect();
+        strings.sort_by_key(|(string, _)| string.len());
+        for (string, found) in strings {
             let (gram, start) = choose(&string, &buckets);
-            let through = start + string.len().min(4);
+            let through = start + length_of(&string);
             let (sides, bucket) = buckets.entry(gram).or_default();
             let found: Vec<_> = found
                 .into_iter()
@@ -466,7 +482,7 @@ impl Scanner {
                 through: u8::try_from(through).unwrap_or(u8::MAX),
                 outputs: narrow(first),
                 count: narrow(outputs.len() - first),
-                sides: own,
+                near: Near::of(&string, through),
             });
             bytes.extend_from_slice(&string);
         }
@@ -478,58 +494,38 @@ impl Scanner {
         scanner
     }
 
+    /// Gives the buckets their places, in the order of their grams.
     fn fill(&mut self, buckets: BTreeMap<Gram, (Sides, Vec<Anchor>)>) {
-        let size = (2 * buckets.len()).next_power_of_two();
-        let mut slots = vec![Slot::default(); size];
-        let mut tags = vec![0; size];
         let mut anchors = Vec::new();
-        for (gram, (sides, bucket)) in buckets {
-            self.announce(gram, sides);
-            let (mut place, own) = gram.slot(size);
-            while tags.get(place).is_some_and(|&tag| tag != 0) {
-                place = (place + 1) & (size - 1);
+        let mut list = Vec::with_capacity(buckets.len());
+        for (gram, (sides, mut bucket)) in buckets {
+            match gram {
+                Gram::Pair(classes) => {
+                    let first = widen(classes >> 6);
+                    self.pairs.add(first, classes % narrow(CLASSES), list.len());
+                    self.announce(widen(classes), sides.after);
+                }
+                Gram::Triple(classes) => {
+                    let (context, class) = (widen(classes >> 6), classes % narrow(CLASSES));
+                    self.triples.add(context, class, list.len());
+                    self.announce(context, 1 << class);
+                }
             }
-            if let Some(tag) = tags.get_mut(place) {
-                *tag = own;
-            }
-            if let Some(slot) = slots.get_mut(place) {
-                *slot = Slot {
-                    gram,
-                    first: narrow(anchors.len()),
-                    count: narrow(bucket.len()),
-                    sides,
-                };
-            }
+            list.push(Bucket {
+                sides,
+                first: narrow(anchors.len()),
+                count: narrow(bucket.len()),
+            });
+            bucket.sort_by_key(|anchor| (anchor.near.mask, anchor.near.bytes));
             anchors.extend(bucket);
         }
-        self.tags = tags.into();
-        self.slots = slots.into();
+        self.buckets = list.into();
         self.anchors = anchors.into();
     }
 
-    fn announce(&mut self, Gram(gram): Gram, sides: Sides) {
-        // The number of bytes is cut off.
-        let window = u32::try_from(gram & u64::from(u32::MAX)).unwrap_or_default();
-        let tables = &mut self.tables;
-        let (word, bits) = match gram >> 32 {
-            2 => {
-                let (place, hash) = place::<2, PAIRS>(window);
-                (tables.pairs.get_mut(place), neighbours(sides) | mark(hash))
-            }
-            3 => {
-                let (place, hash) = place::<3, TRIPLES>(window);
-                (
-                    tables.triples.get_mut(place),
-                    neighbours(sides) | mark(hash),
-                )
-            }
-            _ => {
-                let (place, hash) = place::<4, QUADS>(window);
-                (tables.quads.get_mut(place), marks(hash))
-            }
-        };
-        if let Some(word) = word {
-            *word |= bits;
+    fn announce(&mut self, context: usize, classes: u64) {
+        if let Some(word) = self.gate.get_mut(context) {
+            *word |= classes;
         }
     }
 
@@ -539,7 +535,7 @@ impl Scanner {
         for anchor in &self.anchors {
             lengths[usize::from(anchor.length)] += 1;
         }
-        let largest = self.slots.iter().map(|slot| slot.count).max();
+        let largest = self.buckets.iter().map(|bucket| bucket.count).max();
         let outputs = self.anchors.iter().map(|anchor| anchor.count).max();
         format!(
             "{} strings of lengths {lengths:?}, largest bucket {largest:?}; {} outputs, {outputs:?} at most, {} flags; {} edges",
@@ -553,9 +549,10 @@ impl Scanner {
     /// Bytes of memory that it holds.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.tables)
-            + size_of_val(&*self.tags)
-            + size_of_val(&*self.slots)
+        let places = 12 * (CONTEXTS + CLASSES);
+        size_of_val(&*self.gate)
+            + places
+            + size_of_val(&*self.buckets)
             + size_of_val(&*self.anchors)
             + size_of_val(&*self.bytes)
             + size_of_val(&*self.outputs)
@@ -564,14 +561,15 @@ impl Scanner {
     }
 }
 
-/// The gram of a string, and where in it it begins. Of those that are equally rare, one that few
-/// strings share: a bucket is walked for each occurrence of its gram.
+/// The gram of a string, and where in it it begins: one that is rare in traffic, best one that others
+/// have already, for every other one opens the gate more often. But not too many should share it.
 fn choose(string: &[u8], buckets: &BTreeMap<Gram, (Sides, Vec<Anchor>)>) -> (Gram, usize) {
-    let length = string.len().clamp(2, 4);
+    const SHARED: f32 = 0.3;
+    let length = length_of(string);
     let cost = |gram: Gram, window: &[u8]| {
-        let shared = buckets.get(&gram).map_or(0, |(_, bucket)| bucket.len());
-        let shared = f32::from(u16::try_from(shared).unwrap_or(u16::MAX));
-        rarity::string(window) * (1.0 + shared)
+        let shared = buckets.get(&gram).map(|(_, bucket)| bucket.len());
+        let shared = shared.map(|shared| f32::from(u16::try_from(shared).unwrap_or(u16::MAX)));
+        rarity::classes(window) * shared.map_or(1.0, |shared| SHARED * (1.0 + shared))
     };
     string
         .windows(length)

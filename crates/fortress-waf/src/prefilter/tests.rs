@@ -133,14 +133,47 @@ fn lists_of_phrases() {
 }
 
 #[test]
-fn sets_of_bytes_and_tests_without_a_condition() {
+fn sets_of_bytes_and_judges() {
     check_test(
         |builder| builder.bytes(ByteSet::of(b"\0\xff")),
         &["\0"],
         &["a", ""],
     );
     check_test(|builder| builder.bytes(ByteSet::EMPTY), &[], &["a", ""]);
-    check_test(Builder::always, &["", "a"], &[]);
+    check_test(|builder| builder.judged(|_| true), &["", "a"], &[]);
+    // It is asked about all bytes of the groups that a text has.
+    let judge = |builder: &mut Builder| builder.judged(|bytes| bytes.contains(b'x'));
+    check_test(judge, &["x", "abc", "1a"], &["", "1", "(;"]);
+}
+
+/// More alphabets than are remembered come and come again, for two prefilters in turn.
+#[test]
+fn alphabets_that_were_forgotten_are_worked_out_again() {
+    let of = |patterns: &[&str]| {
+        let mut builder = Builder::default();
+        for pattern in patterns {
+            builder.regex(&tree(pattern));
+        }
+        builder.build()
+    };
+    let (one, other) = (of(&["[;|].*[()]", "#"]), of(&["#", "[;|].*[()]"]));
+    const SIGNS: &[u8] = b"!#$%&()*+,;|";
+    let mut scratch = Scratch::default();
+    for _ in 0..2 {
+        for number in 0..1_usize << SIGNS.len() {
+            let signs = SIGNS.iter().enumerate();
+            let text: Vec<u8> = signs
+                .filter(|(at, _)| number >> at & 1 == 1)
+                .map(|(_, sign)| *sign)
+                .collect();
+            let has = |signs: &[u8]| text.iter().any(|byte| signs.contains(byte));
+            let (both, hash) = (has(b";|") && has(b"()"), has(b"#"));
+            let kept = left(&one, &text, &mut scratch);
+            assert_eq!((kept.contains(0), kept.contains(1)), (both, hash));
+            let kept = left(&other, &text, &mut scratch);
+            assert_eq!((kept.contains(0), kept.contains(1)), (hash, both));
+        }
+    }
 }
 
 #[test]

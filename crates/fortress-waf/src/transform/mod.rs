@@ -25,6 +25,15 @@ pub enum Triggers {
     Always,
 }
 
+/// Bytes that a transformation may make that were not there, letters of another case aside.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Made {
+    /// These and no others.
+    Bytes(ByteSet),
+    /// Any.
+    Any,
+}
+
 impl Transformation {
     /// Appends the transformed value to `out` and says `true`; if it is no other than `input`,
     /// `out` stays as it was, and the answer is `false`.
@@ -102,6 +111,89 @@ impl Transformation {
             | Self::Md5
             | Self::Sha1 => return Triggers::Always,
         })
+    }
+
+    /// What [`Self::apply`] may make of bytes that are others.
+    #[must_use]
+    pub(crate) const fn made(self) -> Made {
+        match self {
+            Self::CmdLine
+            | Self::CompressWhitespace
+            | Self::RemoveComments
+            | Self::ReplaceComments
+            | Self::ReplaceNulls => Made::Bytes(ByteSet::of(b" ")),
+            Self::NormalizePath | Self::NormalizePathWin => Made::Bytes(ByteSet::of(b"/")),
+            Self::Lowercase
+            | Self::RemoveCommentsChar
+            | Self::RemoveNulls
+            | Self::RemoveWhitespace
+            | Self::Trim
+            | Self::TrimLeft
+            | Self::TrimRight
+            | Self::Uppercase => Made::Bytes(ByteSet::EMPTY),
+            Self::Base64Decode
+            | Self::Base64DecodeExt
+            | Self::Base64Encode
+            | Self::CssDecode
+            | Self::EscapeSeqDecode
+            | Self::HexDecode
+            | Self::HexEncode
+            | Self::HtmlEntityDecode
+            | Self::JsDecode
+            | Self::Length
+            | Self::Md5
+            | Self::ParityEven7Bit
+            | Self::ParityOdd7Bit
+            | Self::ParityZero7Bit
+            | Self::Sha1
+            | Self::SqlHexDecode
+            | Self::UrlDecode
+            | Self::UrlDecodeUni
+            | Self::UrlEncode
+            | Self::Utf8ToUnicode => Made::Any,
+        }
+    }
+
+    /// Bytes that the result of [`Self::apply`], changed or not, never has.
+    #[must_use]
+    pub(crate) const fn taken(self) -> ByteSet {
+        const NOT_SPACE: ByteSet = WHITE.minus(ByteSet::of(b" "));
+        match self {
+            Self::CmdLine => ByteSet::of(b"\\\"'^,;\t\r\n"),
+            Self::CompressWhitespace => NOT_SPACE,
+            Self::RemoveWhitespace => WHITE,
+            Self::RemoveNulls | Self::ReplaceNulls => ByteSet::of(b"\0"),
+            Self::Base64Decode
+            | Self::Base64DecodeExt
+            | Self::Base64Encode
+            | Self::CssDecode
+            | Self::EscapeSeqDecode
+            | Self::HexDecode
+            | Self::HexEncode
+            | Self::HtmlEntityDecode
+            | Self::JsDecode
+            | Self::Length
+            | Self::Lowercase
+            | Self::Md5
+            | Self::NormalizePath
+            | Self::NormalizePathWin
+            | Self::ParityEven7Bit
+            | Self::ParityOdd7Bit
+            | Self::ParityZero7Bit
+            | Self::RemoveComments
+            | Self::RemoveCommentsChar
+            | Self::ReplaceComments
+            | Self::Sha1
+            | Self::SqlHexDecode
+            | Self::Trim
+            | Self::TrimLeft
+            | Self::TrimRight
+            | Self::Uppercase
+            | Self::UrlDecode
+            | Self::UrlDecodeUni
+            | Self::UrlEncode
+            | Self::Utf8ToUnicode => ByteSet::EMPTY,
+        }
     }
 
     /// The most bytes that [`Self::apply`] can append for an input of this length.

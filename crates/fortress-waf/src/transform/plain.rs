@@ -4,6 +4,7 @@ use memchr::memchr;
 use std::iter::repeat_n;
 
 use super::{is_white, rewrite};
+use crate::ByteSet;
 
 /// ASCII to lower case.
 pub(super) fn lowercase(input: &[u8], out: &mut Vec<u8>) -> bool {
@@ -128,36 +129,34 @@ fn without_right(mut input: &[u8]) -> &[u8] {
 /// What shells ignore away (`\ " ' ^`), runs of white space, commas and semicolons to one space,
 /// none before `/` and `(`, and lower case.
 pub(super) fn command_line(input: &[u8], out: &mut Vec<u8>) -> bool {
-    let find = |rest: &[u8]| {
-        let is = |byte: &u8| byte.is_ascii_uppercase() || is_ignored(*byte) || is_gap(*byte);
-        rest.iter().position(is)
-    };
-    rewrite(input, out, find, |rest| {
-        let first = *rest.first()?;
-        if first.is_ascii_uppercase() {
-            return Some((1, Some(first.to_ascii_lowercase())));
-        }
+    let start = out.len();
+    let mut rest = input;
+    let mut changed = false;
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|byte| SPECIAL.contains(*byte));
+        let (plain, special) = rest
+            .split_at_checked(plain.unwrap_or(rest.len()))
+            .unwrap_or_default();
+        out.extend(plain.iter().map(u8::to_ascii_lowercase));
         // What is ignored does not end a gap: `a ' /b` is `a/b`.
-        let mut run = 0;
-        let mut gap = false;
-        for byte in rest {
-            match *byte {
-                byte if is_gap(byte) => gap = true,
-                byte if is_ignored(byte) => {}
-                _ => break,
-            }
-            run += 1;
+        let run = special.iter().take_while(|byte| SPECIAL.contains(**byte));
+        let (run, after) = special.split_at_checked(run.count()).unwrap_or_default();
+        let gap =
+            run.iter().any(|byte| GAPS.contains(*byte)) && !matches!(after, [b'/' | b'(', ..]);
+        if gap {
+            out.push(b' ');
         }
-        gap &= !matches!(rest.get(run), Some(b'/' | b'('));
-        let unchanged = gap && run == 1 && first == b' ';
-        (!unchanged).then_some((run, gap.then_some(b' ')))
-    })
+        changed |= run != if gap { &b" "[..] } else { b"" };
+        rest = after;
+    }
+    changed |= any_in_strides(input, |byte| byte.is_ascii_uppercase());
+    if !changed {
+        out.truncate(start);
+    }
+    changed
 }
 
-const fn is_ignored(byte: u8) -> bool {
-    matches!(byte, b'\\' | b'"' | b'\'' | b'^')
-}
-
-const fn is_gap(byte: u8) -> bool {
-    matches!(byte, b' ' | b',' | b';' | b'\t' | b'\r' | b'\n')
-}
+/// What shells ignore, and what divides words.
+const IGNORED: ByteSet = ByteSet::of(b"\\\"'^");
+const GAPS: ByteSet = ByteSet::of(b" ,;\t\r\n");
+const SPECIAL: ByteSet = IGNORED.union(GAPS);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Triggers, bestfit};
+use super::{Made, Triggers, bestfit};
 use crate::{ByteSet, seclang::Transformation as T};
 
 fn run(transformation: T, input: &[u8]) -> Vec<u8> {
@@ -133,6 +133,13 @@ fn command_lines() {
     check(t, "a\\\n/b", "a/b");
     check(t, "  ", " ");
     check(t, "c'a't\te\"t\"c", "cat etc");
+    check(t, "a ,", "a ");
+    check(t, "';a'", " a");
+    check(t, " (", "(");
+    check(t, "\"^", "");
+    check(t, "x ;\"/", "x/");
+    same(t, " ");
+    same(t, "");
     same(t, "ls -la x\u{b}y");
 }
 
@@ -397,6 +404,15 @@ proptest! {
                 let tame: Vec<u8> = input.iter().copied().filter(|byte| !set.contains(*byte)).collect();
                 prop_assert!(!transformation.apply(&tame, &mut out), "{transformation:?} without a trigger");
             }
+            if let Made::Bytes(made) = transformation.made() {
+                let known = ByteSet::of(&input).fold_case().union(made);
+                let after = run(*transformation, &input);
+                let new = after.iter().find(|byte| !known.contains(**byte));
+                prop_assert_eq!(new, None, "{:?} makes it", transformation);
+            }
+            let taken = transformation.taken();
+            let left = run(*transformation, &input);
+            prop_assert!(!left.iter().any(|byte| taken.contains(*byte)), "{transformation:?} leaves it");
         }
     }
 
@@ -424,6 +440,13 @@ fn every_pair_of_bytes() {
             let changed = transformation.apply(&pair, &mut out);
             assert!(if changed { out != pair } else { out.is_empty() });
             assert!(!changed || set.contains(pair[0]) || set.contains(pair[1]));
+            if let Made::Bytes(made) = transformation.made() {
+                let known = ByteSet::of(&pair).fold_case().union(made);
+                assert!(
+                    out.iter().all(|byte| known.contains(*byte)),
+                    "{transformation:?}"
+                );
+            }
         }
     }
 }

@@ -30,8 +30,32 @@ pub(crate) struct Shown<'r> {
     pub(crate) path: &'r NormalizedPath,
     /// As it came.
     pub(crate) query: Option<&'r str>,
+    /// A trusted proxy sent it on.
+    pub(crate) proxied: bool,
     pub(crate) headers: &'r HeaderMap,
     pub(crate) now: Timestamp,
+}
+
+impl Shown<'_> {
+    /// The SHA-256 of the client's certificate, if the connection showed one that its listener
+    /// trusts.
+    pub(crate) fn certificate_sha256(&self) -> Option<[u8; 32]> {
+        None
+    }
+
+    /// What the client may have called this request, without its query. A proxy in front may have
+    /// spoken https where it does not speak it to us.
+    pub(super) fn uris(&self) -> impl Iterator<Item = String> {
+        let schemes: &[&str] = match (self.arrival.tls, self.proxied) {
+            (true, _) => &["https"],
+            (false, true) => &["https", "http"],
+            (false, false) => &["http"],
+        };
+        let rest = format!("{}{}", self.host, self.path.as_str());
+        schemes
+            .iter()
+            .map(move |scheme| format!("{scheme}://{rest}"))
+    }
 }
 
 /// Why a credential was not accepted.
@@ -62,6 +86,19 @@ impl Refusal {
 
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(Reason::CredentialInvalid, detail)
+    }
+
+    /// With what the client is told beside the reason.
+    pub(super) fn hint(self, hint: Hint) -> Self {
+        Self { hint, ..self }
+    }
+
+    /// The credential was shown under the scheme `DPoP`, so the challenge is one of that scheme.
+    pub(super) fn under_dpop(self) -> Self {
+        match self.hint {
+            Hint::None => self.hint(Hint::dpop("invalid_token", None)),
+            Hint::Dpop { .. } | Hint::StepUp => self,
+        }
     }
 
     /// How near the credential came: a missing one tells the least.

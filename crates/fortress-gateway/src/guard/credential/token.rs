@@ -1,15 +1,26 @@
-//! Tokens of an issuer.
+//! Tokens of an issuer: verified by its keys, or asked about at the issuer, and bound to whoever may
+//! show them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
-use fortress_auth::{TokenError, Verified};
-use fortress_model::{Reason, Timestamp};
+use fortress_auth::{
+    Answer, BindError, DpopError, MAX_INTROSPECTION, Proof as DpopProof, ProofTarget, TokenError,
+    TokenScheme, Verified, bind, introspection_body, peek_issuer, proof_field,
+};
+use fortress_model::{Reason, Timestamp, config::WhichTokens};
+use http::StatusCode;
 
 use super::{Caller, Presented, Refusal, Shown, present};
 use crate::{
-    compile::{IdentityPlan, Place, TokenPlan},
-    guard::principal::Proof,
+    compile::{DpopPlan, IdentityPlan, IntrospectionPlan, Place, TokenPlan},
+    fetch::Limits,
+    guard::{challenge::Hint, principal::Proof},
+    upstream::Question,
 };
+
+/// An issuer that failed is left alone for so long (nanoseconds): who waits for it would only wait
+/// longer.
+const LEFT_ALONE: u64 = 1_000_000_000;
 
 /// Judges the token that a request shows.
 pub(super) async fn judge(
@@ -19,8 +30,12 @@ pub(super) async fn judge(
     shown: &Shown<'_>,
 ) -> Result<Caller, Refusal> {
     let presented = present(place, shown)?;
-    let token = text(&presented)?;
-    let verified = verify(identity, plan, token, shown.now).await?;
+    let (scheme, token) = text(plan, &presented)?;
+    let judged = judge_token(identity, plan, scheme, token, shown).await;
+    let verified = judged.map_err(|refusal| match scheme {
+        TokenScheme::Dpop => refusal.under_dpop(),
+        TokenScheme::Bearer => refusal,
+    })?;
     Ok(Caller {
         id: Arc::clone(&verified.subject),
         identity: Arc::clone(identity),
@@ -28,21 +43,133 @@ pub(super) async fn judge(
     })
 }
 
-/// The token itself (RFC 6750, section 2.1).
-fn text<'p>(presented: &'p Presented<'_>) -> Result<&'p str, Refusal> {
-    let Some(scheme) = presented.scheme else {
-        return Ok(&presented.text);
+async fn judge_token(
+    identity: &IdentityPlan,
+    plan: &TokenPlan,
+    scheme: TokenScheme,
+    token: &str,
+    shown: &Shown<'_>,
+) -> Result<Arc<Verified>, Refusal> {
+    let verified = match &plan.introspection {
+        Some(asked) if asked.tokens == WhichTokens::All || peek_issuer(token).is_err() => {
+            ask(identity, plan, asked, token, shown.now).await?
+        }
+        Some(_) | None => verify(identity, plan, token, shown.now).await?,
     };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::missing("a credential of another scheme"));
-    }
+    // After the caches: a revocation holds at once.
+    let issuer = &plan.verifier.expectations().issuer;
+    plan.revocations
+        .load()
+        .check(&verified, issuer, shown.now)
+        .map_err(|error| Refusal::new(Reason::CredentialRevoked, error.to_string()))?;
+    check_binding(plan, scheme, token, &verified, shown)?;
+    Ok(verified)
+}
+
+/// The token itself, and the scheme that it was shown under (RFC 6750, section 2.1; RFC 9449,
+/// section 7.1). In a field of its own or in a cookie it is a bearer token.
+fn text<'p>(
+    plan: &TokenPlan,
+    presented: &'p Presented<'_>,
+) -> Result<(TokenScheme, &'p str), Refusal> {
+    let Some(scheme) = presented.scheme else {
+        return Ok((TokenScheme::Bearer, &presented.text));
+    };
+    let scheme = TokenScheme::from_name(scheme)
+        .filter(|scheme| *scheme == TokenScheme::Bearer || plan.dpop.is_some())
+        .ok_or_else(|| Refusal::missing("a credential of another scheme"))?;
+    let name = scheme.name();
     if presented.text.is_empty() {
-        return Err(Refusal::malformed("`Bearer` without a token"));
+        return Err(Refusal::malformed(format!("`{name}` without a token")));
     }
     if presented.text.contains([' ', ',', '\t']) {
-        return Err(Refusal::malformed("not `Bearer` and one token"));
+        return Err(Refusal::malformed(format!("not `{name}` and one token")));
     }
-    Ok(&presented.text)
+    Ok((scheme, &presented.text))
+}
+
+/// That the token is shown by whom it was issued to (RFC 9449, section 7.1; RFC 8705, section 3).
+fn check_binding(
+    plan: &TokenPlan,
+    scheme: TokenScheme,
+    token: &str,
+    verified: &Verified,
+    shown: &Shown<'_>,
+) -> Result<(), Refusal> {
+    let unbound = |detail: &str| Refusal::new(Reason::CredentialUnbound, detail);
+    let confirmation = &verified.confirmation;
+    let proof = match (&plan.dpop, scheme) {
+        (Some(dpop), TokenScheme::Dpop) => Some(proof(plan, dpop, token, shown)?),
+        (Some(dpop), TokenScheme::Bearer) if dpop.required => {
+            return Err(unbound("the token was shown without a proof of possession"));
+        }
+        (Some(_) | None, TokenScheme::Bearer | TokenScheme::Dpop) => None,
+    };
+    let certificate = shown.certificate_sha256();
+    bind(confirmation, proof.as_ref(), certificate.as_ref(), scheme).map_err(|error| {
+        let refusal = unbound(&error.to_string());
+        if matches!(error, BindError::ProofMissing | BindError::ProofKey) {
+            refusal.hint(Hint::dpop("invalid_dpop_proof", None))
+        } else {
+            refusal
+        }
+    })?;
+    if plan.certificate_bound && confirmation.certificate_sha256.is_none() {
+        return Err(unbound("the token is bound to no certificate"));
+    }
+    match &proof {
+        Some(proof) => {
+            let remembered = plan.memory.proofs.remember(proof, shown.now);
+            remembered.map_err(|error| refused_proof(plan, &error, shown.now))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The proof of possession that came with a token.
+fn proof(
+    plan: &TokenPlan,
+    dpop: &DpopPlan,
+    token: &str,
+    shown: &Shown<'_>,
+) -> Result<DpopProof, Refusal> {
+    let refused = |error: DpopError| refused_proof(plan, &error, shown.now);
+    let values = shown.headers.get_all("dpop").iter();
+    let text = proof_field(values.map(http::HeaderValue::as_bytes)).map_err(refused)?;
+    let text = text.ok_or_else(|| {
+        Refusal::new(
+            Reason::CredentialUnbound,
+            "the token was shown as `DPoP`, but no proof came with it",
+        )
+        .hint(Hint::dpop("invalid_dpop_proof", None))
+    })?;
+    let mut result = Err(DpopError::Uri);
+    for uri in shown.uris() {
+        let target = ProofTarget {
+            method: shown.method.as_str(),
+            uri: &uri,
+            token: Some(token),
+            nonces: dpop.nonce.then_some(&plan.memory.nonces),
+        };
+        result = dpop.proofs.verify(text, &target, shown.now);
+        if !matches!(result, Err(DpopError::Uri)) {
+            break;
+        }
+    }
+    result.map_err(refused)
+}
+
+fn refused_proof(plan: &TokenPlan, error: &DpopError, now: Timestamp) -> Refusal {
+    let replayed = matches!(error, DpopError::Replayed | DpopError::ReplayCacheFull);
+    let reason = if replayed {
+        Reason::CredentialReplayed
+    } else {
+        error.reason()
+    };
+    let wants_nonce = matches!(error, DpopError::NonceMissing | DpopError::Nonce);
+    let nonce = wants_nonce.then(|| plan.memory.nonces.issue(now));
+    let nonce = nonce.and_then(|nonce| http::HeaderValue::from_str(&nonce).ok());
+    Refusal::new(reason, error.to_string()).hint(Hint::dpop(error.code(), nonce))
 }
 
 async fn verify(
@@ -60,10 +187,8 @@ async fn verify(
         Some(keys) => keys,
         None => plan.keys.refreshed(None).await.ok_or_else(unavailable)?,
     };
-    match plan
-        .verifier
-        .verify_cached(token, &keys.set, now, &plan.cache)
-    {
+    let cache = &plan.memory.verified;
+    match plan.verifier.verify_cached(token, &keys.set, now, cache) {
         Ok(verified) => Ok(verified),
         Err(unknown @ TokenError::UnknownKey { .. }) => {
             // The issuer may have rotated its keys: ask once, together with all who wait.
@@ -72,9 +197,126 @@ async fn verify(
                 return Err(refusal(&unknown));
             };
             plan.verifier
-                .verify_cached(token, &fresh.set, now, &plan.cache)
+                .verify_cached(token, &fresh.set, now, cache)
                 .map_err(|error| refusal(&error))
         }
         Err(error) => Err(refusal(&error)),
     }
+}
+
+/// Asks the issuer about a token (RFC 7662), unless it was asked a moment ago.
+async fn ask(
+    identity: &IdentityPlan,
+    plan: &TokenPlan,
+    asked: &IntrospectionPlan,
+    token: &str,
+    now: Timestamp,
+) -> Result<Arc<Verified>, Refusal> {
+    let known = || plan.memory.opaque.get(token, &asked.introspector, now);
+    if let Some(answer) = known() {
+        return settled(answer);
+    }
+    let form = introspection_body(token)
+        .map_err(|error| Refusal::new(error.reason(), error.to_string()))?;
+    let unavailable = |why: String| {
+        let detail = format!(
+            "`{}` could not be asked about the token: {why}",
+            identity.name
+        );
+        Refusal::new(Reason::IntrospectionUnavailable, detail)
+    };
+    if now.0 < asked.left_alone.load(Ordering::Relaxed) {
+        return Err(unavailable("it failed a moment ago".to_owned()));
+    }
+    let waiting = tokio::time::timeout(asked.timeout, asked.under_way.acquire());
+    let Ok(Ok(place)) = waiting.await else {
+        return Err(unavailable("too many questions are under way".to_owned()));
+    };
+    // Somebody may have asked about the same token meanwhile.
+    if let Some(answer) = known() {
+        return settled(answer);
+    }
+    let answer = question(plan, asked, &form, now).await;
+    drop(place);
+    match answer {
+        Ok(answer) => {
+            plan.memory
+                .opaque
+                .insert(token, &asked.introspector, &answer, now);
+            settled(answer)
+        }
+        Err(why) => {
+            let until = now.0.saturating_add(LEFT_ALONE);
+            asked.left_alone.store(until, Ordering::Relaxed);
+            tracing::warn!(identity = &*identity.name, why, "introspection failed");
+            Err(unavailable(why))
+        }
+    }
+}
+
+fn settled(answer: Answer) -> Result<Arc<Verified>, Refusal> {
+    match answer {
+        Answer::Active(verified) => Ok(verified),
+        Answer::Refused(error) => Err(Refusal::new(error.reason(), error.to_string())),
+    }
+}
+
+async fn question(
+    plan: &TokenPlan,
+    asked: &IntrospectionPlan,
+    form: &fortress_model::Secret<String>,
+    now: Timestamp,
+) -> Result<Answer, String> {
+    const SIGNED: &str = "application/token-introspection+jwt";
+    let metadata = plan.keys.metadata();
+    let discovered = metadata
+        .as_ref()
+        .and_then(|metadata| metadata.introspection_endpoint.as_deref());
+    let url = asked
+        .endpoint
+        .as_deref()
+        .or(discovered)
+        .ok_or("its introspection endpoint is not known")?;
+    let question = Question {
+        accept: if asked.signed {
+            SIGNED
+        } else {
+            "application/json"
+        },
+        authorization: Some(&asked.authorization),
+        form: Some(form),
+    };
+    let limits = Limits {
+        bytes: MAX_INTROSPECTION,
+        time: asked.timeout,
+    };
+    let posted = plan.keys.fetcher().post(url, question, limits).await?;
+    if posted.status != StatusCode::OK {
+        return Err(format!("the answer has status {}", posted.status.as_u16()));
+    }
+    if !asked.signed {
+        if posted.media_type != "application/json" {
+            return Err("the answer is not JSON".to_owned());
+        }
+        return asked
+            .introspector
+            .judge(&posted.body, now)
+            .map_err(|error| error.to_string());
+    }
+    if posted.media_type != SIGNED {
+        return Err("the answer is not signed".to_owned());
+    }
+    let text = std::str::from_utf8(&posted.body).map_err(|_| "the answer is not UTF-8")?;
+    let keys = match plan.keys.current() {
+        Some(keys) => keys,
+        None => plan
+            .keys
+            .refreshed(None)
+            .await
+            .ok_or("its keys could not be had")?,
+    };
+    asked
+        .introspector
+        .judge_signed(text, &asked.client_id, &asked.algorithms, &keys.set, now)
+        .map_err(|error| error.to_string())
 }

@@ -16,10 +16,12 @@ use super::{
     persist::Kept,
     program::{
         Chains, Constants, ControlPlan, FieldNames, Op, Program, RulePlan, SelectorPlan, Skip,
-        Slots, Step, Val,
+        Slots, Step, TargetPlan, Turns, Val,
     },
+    values::Bucket,
 };
 use crate::{
+    bits::Bits,
     injection,
     seclang::{Mistake, Phase, Place, Ruleset, Variable},
 };
@@ -50,7 +52,11 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
     let slot_names = names.map(|name| compiler.constants.add(name)).collect();
     let processor_names = ["", "URLENCODED", "MULTIPART", "JSON", "XML"]
         .map(|name| compiler.constants.add(name.as_bytes()));
+    let turns = phases
+        .each_ref()
+        .map(|steps| turns(&compiler, &rules, steps));
     Ok(Program {
+        turns,
         slot_names,
         processor_names,
         initial: folded.initial,
@@ -67,6 +73,50 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
         request,
         response,
     })
+}
+
+/// Sorts the steps of a phase by what their rules look at.
+fn turns(compiler: &Compiler, rules: &[RulePlan], steps: &[Step]) -> Turns {
+    let none = Bits::new(steps.len());
+    let mut turns = Turns {
+        always: none.clone(),
+        fields: vec![Bits::default(); compiler.fields.len()],
+        buckets: vec![Bits::default(); Bucket::COUNT],
+    };
+    let untested = steps.iter().enumerate();
+    for (turn, step) in untested.filter(|(_, step)| step.test.is_none()) {
+        let rule = rules.get(usize::try_from(step.rule).unwrap_or(usize::MAX));
+        let targets = rule
+            .and_then(|rule| rule.links.first())
+            .map(|link| &link.targets);
+        let is_value = |target: &TargetPlan| {
+            !target.counted && !Bucket::of(target.variable, &target.selector).is_empty()
+        };
+        let Some(targets) =
+            targets.filter(|targets| !targets.is_empty() && targets.iter().all(is_value))
+        else {
+            turns.always.set(turn);
+            continue;
+        };
+        for target in targets {
+            let buckets = Bucket::of(target.variable, &target.selector);
+            let (places, indices) = if let SelectorPlan::Field(number) = target.selector {
+                (&mut turns.fields, vec![usize::from(number)])
+            } else {
+                let indices = buckets.iter().map(|bucket| bucket.index());
+                (&mut turns.buckets, indices.collect())
+            };
+            for index in indices {
+                if let Some(steps) = places.get_mut(index) {
+                    if steps.length() == 0 {
+                        *steps = none.clone();
+                    }
+                    steps.set(turn);
+                }
+            }
+        }
+    }
+    turns
 }
 
 /// Finds the keys of `TX` that selectors with regular expressions mean, now that all are known.

@@ -11,7 +11,7 @@ use super::{
         program::{
             Chains, LinkPlan, Node, Op, RulePlan, SelectorPlan, Step, TargetPlan, TemplatePlan,
         },
-        screen::{Always, NodePlan, ScreenPlan, SitePlan},
+        screen::{Always, NodePlan, ScreenPlan, SharedPlan, SitePlan},
         values::Bucket,
     },
     Compiler, index_of,
@@ -19,9 +19,10 @@ use super::{
 use crate::{
     ByteSet,
     bits::Bits,
+    injection,
     prefilter::{self, Alphabet},
     seclang::{Transformation, Variable},
-    transform::Triggers,
+    transform::{Made, Triggers},
 };
 
 /// The screens of the request and of the response.
@@ -60,28 +61,10 @@ fn screen(
     screening: Screening,
 ) -> ScreenPlan {
     let mut builder = prefilter::Builder::default();
-    let mut chosen = Vec::new();
-    for step in phases.into_iter().flatten() {
-        let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
-        let Some(rule) = rules.get_mut(index) else {
-            continue;
-        };
-        let Some(link) = rule.links.first_mut() else {
-            continue;
-        };
-        if screening == Screening::Exhaustive || !is_screened(link, buckets) {
-            continue;
-        }
-        // The tree is large: it is read here and gone.
-        let tree = compiler.finish(&mut link.op, &rule.place);
-        if let Some(number) = add(&mut builder, compiler, link, tree.as_ref()) {
-            step.test = u32::try_from(number).ok();
-            chosen.push(index);
-        }
-    }
+    let chosen = choose(&mut builder, compiler, rules, phases, (buckets, screening));
     let mut tests: Vec<Test<'_>> = Vec::new();
-    for index in chosen {
-        let rule = rules.get(index);
+    for (index, _) in &chosen {
+        let rule = rules.get(*index);
         let Some((rule, link)) = rule.and_then(|rule| Some((rule, rule.links.first()?))) else {
             continue;
         };
@@ -120,12 +103,48 @@ fn screen(
         .collect();
     ScreenPlan {
         prefilter: builder.build(),
+        shared: shared(&sites, tests.len()),
         sites,
         fields,
+        turns: chosen.into_iter().map(|(_, turn)| turn).collect(),
         attacks,
         sqli,
         xss,
     }
+}
+
+/// Adds the rules that become tests to the builder; gives of each its index, and its turn: the phase and
+/// the step.
+fn choose(
+    builder: &mut prefilter::Builder,
+    compiler: &mut Compiler,
+    rules: &mut [RulePlan],
+    phases: [&mut Vec<Step>; 2],
+    (buckets, screening): (&[Bucket], Screening),
+) -> Vec<(usize, (usize, usize))> {
+    let mut chosen = Vec::new();
+    let steps = phases
+        .into_iter()
+        .flat_map(|steps| steps.iter_mut().enumerate());
+    for (turn, step) in steps {
+        let index = usize::try_from(step.rule).unwrap_or(usize::MAX);
+        let Some(rule) = rules.get_mut(index) else {
+            continue;
+        };
+        let Some(link) = rule.links.first_mut() else {
+            continue;
+        };
+        if screening == Screening::Exhaustive || !is_screened(link, buckets) {
+            continue;
+        }
+        // The tree is large: it is read here and gone.
+        let tree = compiler.finish(&mut link.op, &rule.place);
+        if let Some(number) = add(builder, compiler, link, tree.as_ref()) {
+            step.test = u32::try_from(number).ok();
+            chosen.push((index, (index_of(rule.phase), turn)));
+        }
+    }
+    chosen
 }
 
 /// Whether a link looks at nothing but values of these buckets.
@@ -166,7 +185,8 @@ fn add(
         Op::ByteRange(ranges) => Some(builder.bytes(ByteSet::ALL.minus(ranges.allowed()))),
         Op::UrlEncoding => Some(builder.bytes(ByteSet::of(b"%"))),
         Op::Utf8 => Some(builder.bytes(ByteSet::range(0x80, 0xFF))),
-        Op::Sqli | Op::Xss => Some(builder.always()),
+        Op::Sqli => Some(builder.judged(injection::sqli::possible)),
+        Op::Xss => Some(builder.judged(injection::xss::possible)),
         Op::Card(_) | Op::Ssn(_) | Op::Cpf(_) | Op::Svnr(_) => {
             Some(builder.bytes(ByteSet::range(b'0', b'9')))
         }
@@ -203,12 +223,7 @@ fn without_case(chains: &mut Chains, node: Node) -> Node {
 
 /// What is looked for in a bucket, or in the header fields with one name.
 fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>) -> SitePlan {
-    let mut site = SitePlan {
-        all: Bits::new(tests.len()),
-        nodes: Vec::new(),
-        triggers: Alphabet::default(),
-        shortest: usize::MAX,
-    };
+    let mut site = nothing(tests.len());
     for (index, test) in tests.iter().enumerate() {
         let wanted = test
             .link
@@ -225,6 +240,7 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
         if !wanted || is_late {
             continue;
         }
+        site.tests.set(index);
         for node in &test.nodes {
             if !site.nodes.iter().any(|known| known.node == *node) {
                 site.nodes.push(node_plan(chains, *node, tests.len()));
@@ -232,6 +248,13 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
             for plan in site.nodes.iter_mut().filter(|known| known.node == *node) {
                 plan.tests.set(index);
                 plan.least = plan.least.min(least(test.link));
+            }
+        }
+    }
+    for plan in &mut site.nodes {
+        for test in plan.tests.iter_ones() {
+            if tests.get(test).is_some_and(|test| test.nodes.len() == 1) {
+                plan.only.set(test);
             }
         }
     }
@@ -256,15 +279,92 @@ fn site(chains: &Chains, tests: &[Test<'_>], bucket: Bucket, field: Option<u16>)
         }
     }
     site.triggers = Alphabet::mask(triggers);
-    site
+    let (always, nodes) = site
+        .nodes
+        .into_iter()
+        .partition(|plan| plan.always.is_some());
+    SitePlan {
+        nodes,
+        always,
+        ..site
+    }
+}
+
+/// What is looked for where nothing is.
+fn nothing(tests: usize) -> SitePlan {
+    SitePlan {
+        tests: Bits::new(tests),
+        all: Bits::new(tests),
+        nodes: Vec::new(),
+        always: Vec::new(),
+        triggers: Alphabet::default(),
+        shortest: usize::MAX,
+    }
+}
+
+/// What is looked for in a value of the first two of the buckets that are often one text, and of all.
+fn shared(sites: &[SitePlan], tests: usize) -> Vec<SharedPlan> {
+    let all = Bucket::SHARED;
+    let some = [all, all.get(..2).unwrap_or_default()];
+    let plans = some.map(|buckets| {
+        let own = |bucket: &Bucket| sites.get(bucket.index());
+        let site = buckets
+            .iter()
+            .filter_map(own)
+            .fold(nothing(tests), together);
+        SharedPlan { buckets, site }
+    });
+    plans.into()
+}
+
+/// What is looked for in a value that is of two sites.
+fn together(mut all: SitePlan, other: &SitePlan) -> SitePlan {
+    all.tests.or(&other.tests);
+    all.all.or(&other.all);
+    all.triggers = all.triggers.union(other.triggers);
+    all.shortest = all.shortest.min(other.shortest);
+    join(&mut all.nodes, &other.nodes);
+    join(&mut all.always, &other.always);
+    all
+}
+
+fn join(all: &mut Vec<NodePlan>, others: &[NodePlan]) {
+    for plan in others {
+        let mut known = all.iter_mut();
+        match known.find(|known| known.node == plan.node) {
+            None => all.push(plan.clone()),
+            Some(known) => {
+                known.tests.or(&plan.tests);
+                known.only.or(&plan.only);
+                known.least = known.least.min(plan.least);
+                if let (Some(always), Some(other)) = (&mut known.always, plan.always) {
+                    always.shortest = always.shortest.min(other.shortest);
+                }
+            }
+        }
+    }
 }
 
 fn node_plan(chains: &Chains, node: Node, tests: usize) -> NodePlan {
     let triggers = trigger_bytes(chains, node);
+    let (mut makes, mut takes, mut opens) = (ByteSet::EMPTY, ByteSet::EMPTY, ByteSet::EMPTY);
+    for step in chains.chain(node) {
+        makes = makes.minus(step.taken());
+        takes = takes.union(step.taken());
+        match (step.made(), step.triggers()) {
+            (Made::Bytes(bytes), _) => makes = makes.union(bytes),
+            (Made::Any, Triggers::Bytes(bytes)) => opens = opens.union(bytes),
+            (Made::Any, Triggers::Always) => opens = ByteSet::ALL,
+        }
+    }
     NodePlan {
         node,
         tests: Bits::new(tests),
+        only: Bits::new(tests),
         triggers: Alphabet::mask(triggers.unwrap_or(ByteSet::ALL)),
+        makes: Alphabet::mask(makes),
+        takes: Alphabet::within(takes),
+        opens: Alphabet::mask(opens),
         always: triggers.is_none().then_some(Always {
             shortest: 0,
             decodes: None,

@@ -25,6 +25,9 @@ use crate::ByteSet;
 /// The fingerprint of the value, if it is one of SQL.
 #[must_use]
 pub fn detect(text: &[u8]) -> Option<Fingerprint> {
+    if is_single(text) {
+        return None;
+    }
     detect_in(text, Context::Bare).or_else(|| {
         [b'\'', b'"']
             .into_iter()
@@ -55,6 +58,13 @@ fn detect_in(text: &[u8], context: Context) -> Option<Fingerprint> {
     }
     let mut lexer = Lexer::new(text, context, Dialect::MySql);
     verdict::judge(text, &fold::fold(&mut lexer)?)
+}
+
+/// Whether the whole value is one name or word, which is no attack: what most names of arguments are.
+/// Others may be so too.
+#[must_use]
+pub(crate) fn is_single(text: &[u8]) -> bool {
+    words::is_single(text)
 }
 
 /// The shape of what was found: a letter a token, five at most.

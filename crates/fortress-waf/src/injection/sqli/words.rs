@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use libinjectionrs::sqli::sqli_data::SQL_KEYWORDS;
 
 use super::token::{Kind, Token};
+use crate::ByteSet;
 
 /// A word of the table.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,45 @@ pub(super) fn find(text: &[u8]) -> Option<&'static Word> {
         .find(|word| word.text.as_bytes().eq_ignore_ascii_case(text))
 }
 
+/// Whether the lexer takes a whole text for one name or word, by a look at its letters and dots: it
+/// begins with a letter, has nothing that ends a word, and no word of the table can end before a dot.
+/// A single token is no attack's shape.
+pub(super) fn is_single(text: &[u8]) -> bool {
+    let [first, second, rest @ ..] = text else {
+        return false;
+    };
+    if !first.is_ascii_alphabetic() || !is_inner(*second) {
+        return false;
+    }
+    let lengths = WORDS.lengths.get(start(*first, *second)).copied();
+    let mut lengths = lengths.unwrap_or(u64::MAX) >> 2;
+    for byte in rest {
+        if *byte == b'.' && lengths & 1 == 1 || *byte != b'.' && !is_inner(*byte) {
+            return false;
+        }
+        lengths >>= 1;
+    }
+    true
+}
+
+/// Whether a byte is inside of a word, wherever it stands.
+fn is_inner(byte: u8) -> bool {
+    const INNER: ByteSet = ByteSet::range(b'a', b'z')
+        .union(ByteSet::range(b'A', b'Z'))
+        .union(ByteSet::range(b'0', b'9'))
+        .union(ByteSet::of(b"_"));
+    INNER.contains(byte)
+}
+
+/// A number for the two bytes that a word begins with; what is no letter is all one.
+fn start(first: u8, second: u8) -> usize {
+    let letter = |byte: u8| match byte.to_ascii_lowercase() {
+        letter @ b'a'..=b'z' => usize::from(letter - b'a'),
+        _ => 26,
+    };
+    letter(first) * 27 + letter(second)
+}
+
 /// All words.
 pub(super) fn all() -> &'static [Word] {
     &WORDS.sorted
@@ -88,6 +128,8 @@ struct Words {
     /// Where each bucket begins in `sorted`, and the end.
     starts: Vec<u16>,
     sorted: Vec<Word>,
+    /// By [`start`], the lengths of the words that begin so, as bits.
+    lengths: Vec<u64>,
 }
 
 impl Words {
@@ -125,7 +167,19 @@ impl Words {
             .map(|at| sorted.partition_point(|word| bucket(word.text.as_bytes()) < at))
             .map(|start| u16::try_from(start).unwrap_or(u16::MAX))
             .collect();
-        Self { starts, sorted }
+        let mut lengths = vec![0; 27 * 27];
+        for word in &sorted {
+            if let [first, second, ..] = word.text.as_bytes()
+                && let Some(lengths) = lengths.get_mut(start(*first, *second))
+            {
+                *lengths |= 1 << word.text.len().min(63);
+            }
+        }
+        Self {
+            starts,
+            sorted,
+            lengths,
+        }
     }
 }
 
@@ -212,4 +266,40 @@ fn bucket(text: &[u8]) -> usize {
     .into_iter()
     .fold(at(0), |sum, next| sum.wrapping_mul(37).wrapping_add(next));
     (sum ^ sum >> 12) & (BUCKETS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{all, is_single};
+    use crate::injection::sqli::{Context, detect, detect_in};
+
+    #[test]
+    fn what_is_taken_for_a_single_name_is_never_an_attack() {
+        let (mut single, mut several) = (0, 0);
+        let ends = ["", ".a", "x", ".select", ".1", "1.union", "_.", "..a"];
+        let beginnings = ["", "a", "json.", "_", "1", "n", "x."];
+        for word in all() {
+            for (before, after) in beginnings
+                .iter()
+                .flat_map(|before| ends.iter().map(move |after| (before, after)))
+            {
+                let text = format!("{before}{}{after}", word.text.replace(' ', "_"));
+                if is_single(text.as_bytes()) {
+                    single += 1;
+                    assert_eq!(detect_in(text.as_bytes(), Context::Bare), None, "{text}");
+                } else {
+                    several += 1;
+                }
+            }
+        }
+        assert!(single > 10_000 && several > 10_000, "{single}, {several}");
+    }
+
+    #[test]
+    fn a_word_before_a_dot_is_a_token_of_its_own() {
+        assert!(is_single(b"json.lines.0.a") && is_single(b"a1") && is_single(b"json_lines.x"));
+        assert!(!is_single(b"select.a") && !is_single(b"SELECT.a") && !is_single(b"x.select a"));
+        assert!(!is_single(b"1a") && !is_single(b"a") && !is_single(b".ab") && !is_single(b"a'b"));
+        assert!(detect(b"1 union select 2").is_some());
+    }
 }
