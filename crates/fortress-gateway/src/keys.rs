@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     compile,
     fetch::{self, Fetcher},
+    limits::Counts,
 };
 
 /// How often a set is fetched anew.
@@ -55,6 +56,7 @@ pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
     revocations: Arc<ArcSwap<Revocations>>,
+    counts: Arc<Mutex<Option<Arc<Counts>>>>,
 }
 
 /// Where a key set comes from.
@@ -253,6 +255,20 @@ impl KeyRing {
         });
         memories.insert(name, Arc::clone(&memory));
         Ok(memory)
+    }
+
+    /// What limits count; made when the first configuration has any.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn counts(&self) -> Result<Arc<Counts>, String> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = &*counts {
+            return Ok(Arc::clone(counts));
+        }
+        let made = Counts::new()?;
+        *counts = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     /// Which tokens were revoked; shared by all who hold the ring.

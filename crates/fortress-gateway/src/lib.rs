@@ -13,6 +13,7 @@ mod guard;
 pub mod h1;
 pub mod journal;
 pub mod keys;
+mod limits;
 mod listen;
 pub mod metrics;
 pub mod path;

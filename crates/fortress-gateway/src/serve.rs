@@ -20,6 +20,7 @@ use crate::{
         challenge,
         credential::Shown,
         inspect::{self, Inspected},
+        limit::{Counted, Tally, Throttled},
         principal::Principal,
     },
     h1,
@@ -37,7 +38,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Cleared {
     routed: Routed,
+    throttled: Throttled,
     principal: Principal,
+    counted: Counted,
     permit: Permit,
     inspected: Inspected,
 }
@@ -47,11 +50,13 @@ impl Cleared {
     pub(crate) fn into_outgoing(self) -> Outgoing {
         let Self {
             routed,
+            throttled,
             principal,
+            counted,
             permit,
             inspected,
         } = self;
-        drop((routed, principal, permit));
+        drop((routed, throttled, principal, counted, permit));
         let (
             Request {
                 method,
@@ -100,6 +105,8 @@ pub(crate) async fn serve(
     };
     let mut stopwatch = Stopwatch(started);
     let mut examination = Examination::new(worker, arrival.own);
+    // What limits gave is given back with the record, whatever becomes of the request.
+    let mut tally = Tally::default();
     let ran = {
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
@@ -109,7 +116,7 @@ pub(crate) async fn serve(
             &mut stopwatch,
             (head, &id),
             body,
-            &mut examination,
+            (&mut examination, &mut tally),
         ));
         unwound(answering).await
     };
@@ -125,7 +132,10 @@ pub(crate) async fn serve(
     examination.end(decision);
     stopwatch.lap(decision);
     let mut reply = match answered {
-        Ok(reply) => reply,
+        Ok(reply) => {
+            tally.settle(decision, &reply.headers);
+            reply
+        }
         Err(End::Refused(refused)) => refuse(decision, refused),
         Err(End::Gone) => {
             return Answer {
@@ -140,7 +150,9 @@ pub(crate) async fn serve(
         id,
         gateway.hsts(&arrival.listener),
     );
+    tally.tell(decision, &mut reply.headers);
     decision.status = reply.status.as_u16();
+    record.keep(tally);
     Answer { reply, record }
 }
 
@@ -223,7 +235,7 @@ async fn answer(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    examination: &mut Examination,
+    (examination, tally): (&mut Examination, &mut Tally),
 ) -> Result<Reply, End> {
     let method = head.method.clone();
     if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
@@ -236,7 +248,7 @@ async fn answer(
         stopwatch,
         (head, id),
         &mut *body,
-        examination,
+        (examination, tally),
     )
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
@@ -270,12 +282,14 @@ async fn guard(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    examination: &mut Examination,
+    (examination, tally): (&mut Examination, &mut Tally),
 ) -> Result<Cleared, Refused> {
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
+    stopwatch.enter(decision, Stage::Throttle);
+    let throttled = tally.throttle(decision, &routed, &request)?;
     stopwatch.enter(decision, Stage::Authenticate);
     let shown = Shown {
         arrival,
@@ -289,14 +303,19 @@ async fn guard(
         now: decision.received,
     };
     let principal = authenticate::check(decision, plan, &shown).await?;
+    stopwatch.enter(decision, Stage::Quota);
+    let counted = tally.quota(decision, &routed, &request, &principal)?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
-    let inspected = inspect::check(decision, &routed, request, body, examination).await?;
+    let counting = (tally, &principal);
+    let inspected = inspect::check(decision, &routed, request, body, examination, counting).await?;
     Ok(Cleared {
         routed,
+        throttled,
         principal,
+        counted,
         permit,
         inspected,
     })

@@ -30,6 +30,7 @@ pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
     keys::KeyRing,
+    limits::LimitsPlan,
     listen::ListenerPlan,
     request::OVERRIDES,
     route::{Conflict, Router},
@@ -106,6 +107,8 @@ pub(crate) struct OperationPlan {
     pub(crate) ranges: bool,
     /// The rules of `waf`; `None` where they are off.
     pub(crate) rules: Option<Rules>,
+    /// How much callers may do; `None` where no limit holds.
+    pub(crate) limits: Option<LimitsPlan>,
 }
 
 impl OperationPlan {
@@ -188,6 +191,7 @@ pub(crate) fn compile_after(
     let mut compiler = Compiler {
         config,
         sources,
+        keys,
         diagnostics: Vec::new(),
         exposures: Vec::new(),
         descriptions: Vec::new(),
@@ -233,6 +237,7 @@ pub(crate) fn compile_after(
 struct Compiler<'a> {
     config: &'a Config,
     sources: &'a mut Sources,
+    keys: &'a KeyRing,
     diagnostics: Vec<Diagnostic>,
     exposures: Vec<Exposure>,
     descriptions: Vec<(String, Arc<ApiDescription>)>,
@@ -291,8 +296,9 @@ impl Compiler<'_> {
 
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
-        let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        let effective = Effective::of_api(&self.config.defaults, api);
         let rules = self.rules_of(&effective);
+        let limits = self.limits_of(&effective, (&api.name.value, "any"));
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
@@ -300,6 +306,7 @@ impl Compiler<'_> {
         let access = access.unwrap_or(Access::Public);
         let mut any = operation_plan(plan, "any".into(), None, effective, access);
         any.rules = rules;
+        any.limits = limits;
         let plan = Arc::new(any);
         self.plans.push(Arc::clone(&plan));
         let base_path = api
@@ -331,6 +338,7 @@ impl Compiler<'_> {
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
             let rules = self.rules_of(&effective);
+            let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -339,6 +347,7 @@ impl Compiler<'_> {
             let access = access.unwrap_or(Access::Public);
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
             operation_plan.rules = rules;
+            operation_plan.limits = limits;
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
@@ -351,7 +360,6 @@ impl Compiler<'_> {
 
     /// The rules that run for an operation. Where none do, none are read.
     fn rules_of(&mut self, effective: &Effective) -> Option<Rules> {
-        self.no_limits(effective);
         let mode = effective.mode.weaker(effective.waf.mode);
         if mode == Mode::Off {
             return None;
@@ -367,28 +375,24 @@ impl Compiler<'_> {
         })
     }
 
-    /// A limit that is written and not kept would be worse than none: whoever wrote it relies on it.
-    fn no_limits(&mut self, effective: &Effective) {
-        for limit in &effective.limits {
-            let message = "the gateway does not enforce `limits` in this version";
-            let found = Diagnostic::error(limit.span, message).help("remove them");
-            if !self.diagnostics.contains(&found) {
-                self.diagnostics.push(found);
-            }
-        }
+    fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
+        let counts = || self.keys.counts();
+        LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
     /// Fortress out must not lose a request to it.
     fn unlisted(&mut self, api: &Api, plan: &Arc<ApiPlan>, description: &ApiDescription) {
-        let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        let effective = Effective::of_api(&self.config.defaults, api);
         if effective.mode == Mode::Enforce {
             return;
         }
         let rules = self.rules_of(&effective);
+        let limits = self.limits_of(&effective, (&api.name.value, "undeclared"));
         let mut undeclared =
             operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
         undeclared.rules = rules;
+        undeclared.limits = limits;
         let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
@@ -496,6 +500,7 @@ fn operation_plan(
         },
         access,
         rules: None,
+        limits: None,
         step_up: step_up(&effective.require),
         require: effective.require,
         semicolons: false,

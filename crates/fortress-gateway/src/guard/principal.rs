@@ -52,6 +52,22 @@ impl Caller {
         }
     }
 
+    /// Its tenant, where its identity says which claim names it.
+    pub(crate) fn tenant(&self) -> Option<&Value> {
+        match (&self.proof, &self.identity.kind) {
+            (Proof::Token(verified), CredentialKind::Token(plan)) => {
+                verified.claims.get(plan.claims.tenant.as_deref()?)
+            }
+        }
+    }
+
+    /// The id of its API key; other credentials have none.
+    pub(crate) fn api_key(&self) -> Option<&str> {
+        match &self.proof {
+            Proof::Token(_) => None,
+        }
+    }
+
     /// For the journal.
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {

@@ -14,6 +14,8 @@ mod idp;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;

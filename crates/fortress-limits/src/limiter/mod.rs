@@ -70,7 +70,7 @@ pub struct Now {
 /// One limit, ready to be asked.
 #[derive(Debug)]
 pub struct Limit {
-    name: Box<str>,
+    name: Arc<str>,
     key: KeySpec,
     measure: Measure,
     cost: fortress_model::config::Cost,
@@ -167,6 +167,17 @@ impl Limit {
     /// What headers and the journal call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// What of the request its cost is made from, if part of the cost is known from the answer alone:
+    /// [`Held::settle`] asks for it again.
+    pub fn settled_by(&self) -> Option<impl Iterator<Item = &Factor>> {
+        cost::needs_answer(&self.cost).then(|| self.cost.factors())
     }
 
     /// How many.
