@@ -3,6 +3,7 @@
 //! [`compile::compile`] turns a configuration into a [`compile::Gateway`], [`server::Server`] runs
 //! it. Deliberately not here: anything of the admin side or of the offline half (audit, attack).
 
+mod client_certificate;
 pub mod compile;
 mod connection;
 mod connections;

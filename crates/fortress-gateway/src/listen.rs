@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    client_certificate::ClientTrust,
     compile, connection,
     worker::{self, Worker},
 };
@@ -29,6 +30,8 @@ pub(crate) struct ListenerPlan {
 pub(crate) enum Service {
     Apis {
         tls: Option<Arc<rustls::ServerConfig>>,
+        /// Whose certificates are trusted, where clients are asked for one.
+        clients: Option<Arc<ClientTrust>>,
         http2: Http2,
     },
     /// To https on this port.
@@ -47,11 +50,18 @@ impl ListenerPlan {
     ) -> Option<Self> {
         let service = match &listener.serve {
             Serve::Apis { tls, http2, .. } => {
-                let tls = match tls {
-                    None => None,
-                    Some(tls) => Some(compile::server_tls(tls, *http2, diagnostics)?),
+                let (tls, clients) = match tls {
+                    None => (None, None),
+                    Some(tls) => {
+                        let (config, clients) = compile::server_tls(tls, *http2, diagnostics)?;
+                        (Some(config), clients)
+                    }
                 };
-                Service::Apis { tls, http2: *http2 }
+                Service::Apis {
+                    tls,
+                    clients,
+                    http2: *http2,
+                }
             }
             Serve::RedirectHttps => Service::Redirect {
                 port: https_port(all),
@@ -63,6 +73,14 @@ impl ListenerPlan {
             address: listener.address.value,
             service,
         })
+    }
+
+    /// Whose certificates are trusted, where clients are asked for one.
+    pub(crate) fn clients(&self) -> Option<&Arc<ClientTrust>> {
+        match &self.service {
+            Service::Apis { clients, .. } => clients.as_ref(),
+            Service::Redirect { .. } | Service::Operations => None,
+        }
     }
 
     /// `https`, `http`, `operations` or `redirect`, for the line that says that all is ready.

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use smallvec::SmallVec;
 
 use crate::{
+    client_certificate::PeerCertificate,
     h1::{connection_options, is_forwardable_name},
     path::{NormalizedPath, Semicolons, split_target},
     worker::Worker,
@@ -42,6 +43,9 @@ pub(crate) struct Arrival {
     pub(crate) own: SocketAddr,
     pub(crate) listener: Arc<str>,
     pub(crate) tls: bool,
+    /// What the client showed in the handshake. Whether it counts for a request is asked of
+    /// `client_certificate::of_request`.
+    pub(crate) certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl Arrival {

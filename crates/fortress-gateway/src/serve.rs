@@ -13,6 +13,7 @@ use http::{HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::{
+    client_certificate,
     compile::Gateway,
     guard::{
         authenticate,
@@ -280,10 +281,11 @@ async fn guard(
     (gateway, arrival): (&Gateway, &Arrival),
     decision: &mut Decision,
     stopwatch: &mut Stopwatch,
-    (head, id): (Head, &HeaderValue),
+    (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
     (examination, tally): (&mut Examination, &mut Tally),
 ) -> Result<Cleared, Refused> {
+    let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
@@ -291,6 +293,7 @@ async fn guard(
     stopwatch.enter(decision, Stage::Throttle);
     let throttled = tally.throttle(decision, &routed, &request)?;
     stopwatch.enter(decision, Stage::Authenticate);
+    let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
         arrival,
         client: decision.client,
@@ -300,6 +303,7 @@ async fn guard(
         query: request.query.as_deref(),
         proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
         headers: &request.headers,
+        certificate: &certificate,
         now: decision.received,
     };
     let principal = authenticate::check(decision, plan, &shown).await?;

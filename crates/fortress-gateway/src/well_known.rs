@@ -121,7 +121,9 @@ fn describe(resource: &str, plans: &[Arc<OperationPlan>]) -> Option<String> {
         };
         let credentials = alternatives.iter().flat_map(|one| &one.credentials);
         for credential in credentials {
-            let CredentialKind::Token(token) = &credential.identity.kind;
+            let CredentialKind::Token(token) = &credential.identity.kind else {
+                continue;
+            };
             issuers.push(&token.verifier.expectations().issuer);
             bound |= token.certificate_bound;
             all_dpop &= token.dpop.as_ref().is_some_and(|dpop| dpop.required);

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{
     command::End,
-    environment,
     exposure::{self, Counts},
+    references::Machine,
     screen::{BAD, CARE, GOOD, QUIET, Screen, count},
 };
 
@@ -39,7 +39,7 @@ impl Checked {
     /// Reads and compiles.
     pub(crate) fn read(path: &std::path::Path) -> Self {
         let (config, mut sources, mut diagnostics) =
-            config::load_partly(path, &environment::variable);
+            config::load_partly_with(path, &Machine::default());
         let Some(config) = config else {
             return Self {
                 sources,

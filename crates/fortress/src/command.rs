@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{attack, check, crs, demo, explain, init, run, screen::Screen, waf};
+use crate::{attack, check, crs, demo, explain, init, keys, run, screen::Screen, store, waf};
 
 /// An API security gateway: point it at an OpenAPI file, and the API is locked down.
 ///
@@ -51,6 +51,12 @@ enum Command {
     /// Tries the rules that look for attacks: on their regression tests, or on one request
     #[command(after_help = waf::EXAMPLES)]
     Waf(waf::Flags),
+    /// Makes, lists, rotates and revokes API keys, and says whose a leaked one is
+    #[command(after_help = keys::EXAMPLES)]
+    Keys(keys::Flags),
+    /// Makes, checks and saves the store of keys, and replaces the key that seals it
+    #[command(after_help = store::EXAMPLES)]
+    Store(store::Flags),
     /// Prints the JSON Schema of the configuration, for editors
     #[command(after_help = "Examples:\n  fortress schema > fortress.schema.json")]
     Schema,
@@ -90,6 +96,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(flags) => explain::run(&flags, &screen),
         Command::Crs(flags) => crs::run(&flags, &screen),
         Command::Waf(flags) => waf::run(&flags, &screen),
+        Command::Keys(flags) => keys::run(&flags, &screen),
+        Command::Store(flags) => store::run(&flags, &screen),
         Command::Schema => {
             screen.line(fortress_model::config::json_schema());
             Ok(End::Fine)

@@ -23,7 +23,7 @@ use crate::{
     check::readable,
     command::{End, Usage},
     demo::state::State,
-    environment,
+    references::Machine,
     screen::{BAD, CARE, GOOD, HEAD, QUIET, Screen, grouped, safe},
 };
 
@@ -102,7 +102,7 @@ pub(crate) fn journal(named: Option<&Path>, config: Option<&Path>) -> Result<Pat
         },
     };
     readable(config)?;
-    let (loaded, _, _) = config::load(config, &environment::variable);
+    let (loaded, _, _) = config::load_with(config, &Machine::default());
     let sinks = loaded.map(|config| config.journal).unwrap_or_default();
     sinks
         .into_iter()

@@ -12,9 +12,13 @@ mod environment;
 mod explain;
 mod exposure;
 mod init;
+mod keys;
 mod private;
+mod references;
 mod run;
 mod screen;
+mod store;
+mod vault;
 mod waf;
 
 use std::process::ExitCode;

@@ -28,8 +28,8 @@ use tokio::{
 use crate::{
     check::readable,
     command::{self, End},
-    environment,
     exposure::{self, Counts},
+    references::Machine,
     screen::{Screen, count},
 };
 use notify::Supervisor;
@@ -44,6 +44,8 @@ drain, a second one ends at once.";
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often the vault is asked whether its values changed.
+const ASK: Duration = Duration::from_secs(300);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
@@ -131,6 +133,8 @@ pub(crate) struct Serving {
     exposures: Vec<Exposure>,
     rules: Vec<String>,
     watch: Watch,
+    /// What commands and the vault gave, if there is a vault.
+    asked: Option<u64>,
 }
 
 impl Serving {
@@ -141,7 +145,7 @@ impl Serving {
 
     fn open(path: &Path, workers: Option<usize>) -> Result<Self> {
         readable(path)?;
-        let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
+        let (config, mut sources, mut diagnostics) = config::load_with(path, &Machine::default());
         let Some(config) = config else {
             bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
@@ -164,6 +168,7 @@ impl Serving {
             exposures: compiled.exposures,
             rules,
             watch: Watch::new(files),
+            asked: config.vault.as_ref().map(|_| config.asked),
         })
     }
 
@@ -171,6 +176,8 @@ impl Serving {
     async fn keep(&mut self, stop: &mut Stop, hangup: &mut unix::Signal, supervisor: &Supervisor) {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK, ASK);
+        ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.wait() => return,
@@ -181,6 +188,26 @@ impl Serving {
                 _ = look.tick() => if self.watch.changed() {
                     self.reload(supervisor);
                 },
+                _ = ask.tick() => if self.is_told_otherwise() {
+                    self.reload(supervisor);
+                },
+            }
+        }
+    }
+
+    /// Whether the vault gives other values than those in force.
+    fn is_told_otherwise(&self) -> bool {
+        let Some(asked) = self.asked else {
+            return false;
+        };
+        let (config, _, _) = config::load_with(&self.path, &Machine::default());
+        match config {
+            Some(config) => config.asked != asked,
+            None => {
+                tracing::warn!(
+                    "the values of `vault:` references cannot be had anew; the former stay in force"
+                );
+                false
             }
         }
     }
@@ -206,7 +233,7 @@ impl Serving {
 
     fn try_reload(&mut self) -> Result<u64> {
         let (config, mut sources, mut diagnostics) =
-            config::load(&self.path, &environment::variable);
+            config::load_with(&self.path, &Machine::default());
         let Some(config) = config else {
             bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
@@ -225,6 +252,7 @@ impl Serving {
             .context("cannot be put in force")?;
         self.watch.follow(files);
         self.apis = config.apis.len();
+        self.asked = config.vault.as_ref().map(|_| config.asked);
         self.exposures = compiled.exposures;
         self.rules = rules;
         Ok(revision)

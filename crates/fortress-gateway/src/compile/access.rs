@@ -331,40 +331,27 @@ enum Choice {
 /// something else only if the configuration says so, or if it stands in `Authorization`, where older
 /// descriptions put their tokens.
 fn fits(scheme: &SecurityScheme, kind: &CredentialKind, choice: Choice) -> bool {
+    match kind {
+        CredentialKind::Token(_) => may_mean_token(scheme, choice),
+        CredentialKind::Certificate(_) => matches!(scheme, SecurityScheme::MutualTls),
+    }
+}
+
+fn may_mean_token(scheme: &SecurityScheme, choice: Choice) -> bool {
     let written = choice == Choice::Written;
-    match (scheme, kind) {
-        (
-            SecurityScheme::Bearer { .. }
-            | SecurityScheme::OAuth2 { .. }
-            | SecurityScheme::OpenIdConnect { .. },
-            CredentialKind::Token(_),
-        ) => true,
-        (
-            SecurityScheme::ApiKey {
-                location: KeyLocation::Header,
-                name,
-            },
-            CredentialKind::Token(_),
-        ) => written || name.eq_ignore_ascii_case("authorization"),
-        (
-            SecurityScheme::ApiKey {
-                location: KeyLocation::Cookie,
-                ..
-            },
-            CredentialKind::Token(_),
-        ) => written,
-        // A token in a URL ends in logs and in the history of browsers (RFC 9700, section 4.3.2).
-        (
-            SecurityScheme::ApiKey {
-                location: KeyLocation::Query,
-                ..
-            },
-            CredentialKind::Token(_),
-        ) => false,
-        (SecurityScheme::HttpOther(other), CredentialKind::Token(_)) => {
-            written && other.eq_ignore_ascii_case("dpop")
-        }
-        (SecurityScheme::Basic | SecurityScheme::MutualTls, CredentialKind::Token(_)) => false,
+    match scheme {
+        SecurityScheme::Bearer { .. }
+        | SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. } => true,
+        SecurityScheme::ApiKey { location, name } => match location {
+            KeyLocation::Header => written || name.eq_ignore_ascii_case("authorization"),
+            KeyLocation::Cookie => written,
+            // A token in a URL ends in logs and in the history of browsers (RFC 9700, section
+            // 4.3.2).
+            KeyLocation::Query => false,
+        },
+        SecurityScheme::HttpOther(other) => written && other.eq_ignore_ascii_case("dpop"),
+        SecurityScheme::Basic | SecurityScheme::MutualTls => false,
     }
 }
 
@@ -419,6 +406,7 @@ fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result
 fn usual_place(identity: &IdentityPlan) -> Place {
     match &identity.kind {
         CredentialKind::Token(_) => Place::Authorization,
+        CredentialKind::Certificate(_) => Place::Connection,
     }
 }
 
@@ -492,7 +480,7 @@ pub(super) fn described(
 }
 
 /// Adds what was not said yet.
-fn once(diagnostic: Diagnostic, diagnostics: &mut Vec<Diagnostic>) {
+pub(super) fn once(diagnostic: Diagnostic, diagnostics: &mut Vec<Diagnostic>) {
     let said = diagnostics
         .iter()
         .any(|known| known.span == diagnostic.span && known.message == diagnostic.message);

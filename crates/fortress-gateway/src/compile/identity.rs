@@ -2,12 +2,16 @@
 //!
 //! Deliberately not here: which operation accepts which entry (`access`).
 
+mod certificate;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+pub(crate) use certificate::CertificatePlan;
+pub(super) use certificate::{any_could_come, field as certificate_field};
 use fortress_auth::{
     Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, Revocations,
     SymmetricKey, Verifier, client_authorization,
@@ -38,6 +42,8 @@ pub(crate) struct IdentityPlan {
 pub(crate) enum CredentialKind {
     /// Tokens of an issuer.
     Token(Box<TokenPlan>),
+    /// Client certificates.
+    Certificate(CertificatePlan),
 }
 
 /// An issuer of tokens.
@@ -88,6 +94,7 @@ impl CredentialKind {
     pub(crate) fn what(&self) -> &'static str {
         match self {
             Self::Token(_) => "tokens",
+            Self::Certificate(_) => "client certificates",
         }
     }
 }
@@ -102,7 +109,7 @@ pub(super) fn identities(
         .identity
         .iter()
         .filter_map(|identity| {
-            let kind = kind(identity, keys, diagnostics)?;
+            let kind = kind(config, identity, keys, diagnostics)?;
             Some(Arc::new(IdentityPlan {
                 name: identity.name.value.as_str().into(),
                 kind,
@@ -112,6 +119,7 @@ pub(super) fn identities(
 }
 
 fn kind(
+    config: &Config,
     identity: &Identity,
     keys: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
@@ -119,7 +127,10 @@ fn kind(
     let what = match &identity.kind {
         IdentityKind::Issuer(issuer) => return token(identity, issuer, keys, diagnostics),
         IdentityKind::ApiKey(_) => "API keys",
-        IdentityKind::Certificate(_) => "client certificates",
+        IdentityKind::Certificate(certificates) => {
+            let plan = certificate::compile(config, identity, certificates, diagnostics)?;
+            return Some(CredentialKind::Certificate(plan));
+        }
         IdentityKind::Basic(_) => "passwords",
         IdentityKind::Signature(_) => "message signatures",
         IdentityKind::Webhook(_) => "signed webhooks",

@@ -23,12 +23,15 @@ use http::{HeaderName, HeaderValue};
 
 pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
-pub(crate) use identity::{CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan};
+pub(crate) use identity::{
+    CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan,
+};
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
+    client_certificate::ClientTrust,
     keys::KeyRing,
     limits::LimitsPlan,
     listen::ListenerPlan,
@@ -52,6 +55,7 @@ pub struct Gateway {
     pub(crate) bounds: Bounds,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
+    certificate_field: Option<HeaderName>,
     files: Vec<PathBuf>,
     /// Those of operations, without what no description declares.
     pub(crate) plans: Vec<Arc<OperationPlan>>,
@@ -63,6 +67,22 @@ pub struct Gateway {
 impl Gateway {
     pub(crate) fn trusted_proxies(&self) -> &[Network] {
         &self.trusted
+    }
+
+    /// The peer is one of `trusted_proxies`.
+    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
+    /// Whose certificates a listener trusts, if it asks clients for one.
+    pub(crate) fn clients(&self, listener: &str) -> Option<&Arc<ClientTrust>> {
+        let plan = self.listeners.iter().find(|plan| &*plan.name == listener)?;
+        plan.clients()
+    }
+
+    /// The field in which trusted proxies pass certificates on.
+    pub(crate) fn certificate_field(&self) -> Option<&HeaderName> {
+        self.certificate_field.as_ref()
     }
 
     pub(crate) fn hsts(&self, listener: &str) -> Option<&HeaderValue> {
@@ -209,6 +229,7 @@ pub(crate) fn compile_after(
     let (listeners, hsts) = compiler.listeners();
     compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
+    let certificate_field = identity::certificate_field(config, &mut compiler.diagnostics);
     let sound = compiler
         .diagnostics
         .iter()
@@ -221,6 +242,7 @@ pub(crate) fn compile_after(
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
+        certificate_field,
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
@@ -297,6 +319,7 @@ impl Compiler<'_> {
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
         let effective = Effective::of_api(&self.config.defaults, api);
+        self.certificates_can_come(api, &effective);
         let rules = self.rules_of(&effective);
         let limits = self.limits_of(&effective, (&api.name.value, "any"));
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
@@ -337,6 +360,7 @@ impl Compiler<'_> {
         );
         for (index, operation) in description.operations.iter().enumerate() {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
+            self.certificates_can_come(api, &effective);
             let rules = self.rules_of(&effective);
             let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
             let access =
@@ -356,6 +380,22 @@ impl Compiler<'_> {
             self.plans.push(operation_plan);
         }
         self.unlisted(api, plan, description);
+    }
+
+    /// What demands a certificate where none can come would refuse everybody.
+    fn certificates_can_come(&mut self, api: &Api, effective: &Effective) {
+        if effective.require.certificate != Some(true) || identity::any_could_come(self.config) {
+            return;
+        }
+        let message = format!(
+            "operations of API `{}` demand a client certificate, and no listener asks for one",
+            api.name.value
+        );
+        let help = "add `tls.clients: { ca: file:… }` to a listener";
+        access::once(
+            Diagnostic::error(api.name.span, message).help(help),
+            &mut self.diagnostics,
+        );
     }
 
     /// The rules that run for an operation. Where none do, none are read.

@@ -5,17 +5,23 @@ use std::{collections::HashMap, io, path::Path, sync::Arc};
 use aws_lc_rs::digest;
 use fortress_model::{
     Diagnostic,
-    config::{Certificate, Endpoint, Http2, Origin, Spanned, Tls, TlsVersion, Upstream},
+    config::{Certificate, Clients, Endpoint, Http2, Origin, Spanned, Tls, TlsVersion, Upstream},
 };
 use http::HeaderValue;
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
+    crypto::CryptoProvider,
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, pem::PemObject,
+    },
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 
-use crate::upstream::{EndpointPlan, TlsPlan, UpstreamPlan, client_tls};
+use crate::{
+    client_certificate::{ClientTrust, Demand},
+    upstream::{EndpointPlan, TlsPlan, UpstreamPlan, client_tls},
+};
 
 /// A chain and its key.
 pub(crate) type Credentials = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -280,7 +286,7 @@ pub(crate) fn server(
     tls: &Tls,
     http2: Http2,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Arc<ServerConfig>> {
+) -> Option<(Arc<ServerConfig>, Option<Arc<ClientTrust>>)> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut keys = Vec::new();
     for certificate in &tls.certificates {
@@ -293,6 +299,10 @@ pub(crate) fn server(
             }
         }
     }
+    let clients = match &tls.clients {
+        Some(clients) => Some(trust(clients, &provider, diagnostics)?),
+        None => None,
+    };
     let by_name = ByName::of(keys)?;
     let versions: &[_] = match tls.minimum {
         TlsVersion::V12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -300,9 +310,11 @@ pub(crate) fn server(
     };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions);
     let mut config = match builder {
-        Ok(builder) => builder
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(by_name)),
+        Ok(builder) => match &clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+            None => builder.with_no_client_auth(),
+        }
+        .with_cert_resolver(Arc::new(by_name)),
         Err(error) => {
             diagnostics.push(Diagnostic::error(
                 None,
@@ -317,7 +329,107 @@ pub(crate) fn server(
     };
     config.max_early_data_size = 0;
     config.send_half_rtt_data = false;
-    Some(Arc::new(config))
+    if clients.is_some() {
+        // A resumed session would carry on a certificate that was verified before, past its end and
+        // past a newer list of revoked ones. A whole handshake for each connection is the price.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Some((Arc::new(config), clients))
+}
+
+/// Whom a listener trusts. Once a list of revoked certificates is named, a certificate that no list
+/// tells of is refused, and so is each one whose list is out of date (RFC 5280, section 6.3.3).
+fn trust(
+    clients: &Clients,
+    provider: &Arc<CryptoProvider>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Arc<ClientTrust>> {
+    let roots = authorities(&clients.ca, diagnostics);
+    let crls = revocation_lists(&clients.crl, diagnostics);
+    let (roots, crls) = (roots?, crls?);
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .with_crls(crls)
+            .enforce_revocation_expiration();
+    let (builder, demand) = if clients.required {
+        (builder, Demand::Required)
+    } else {
+        (builder.allow_unauthenticated(), Demand::Optional)
+    };
+    match builder.build() {
+        Ok(verifier) => Some(Arc::new(ClientTrust::new(verifier, demand))),
+        Err(error) => {
+            let span = clients.ca.first().map(|file| file.span);
+            let message = format!("client certificates cannot be verified: {error}");
+            diagnostics.push(Diagnostic::error(span, message));
+            None
+        }
+    }
+}
+
+fn authorities(
+    files: &[Spanned<std::path::PathBuf>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let mut sound = true;
+    for file in files {
+        let shown = file.value.display();
+        let message = match certificates(&file.value) {
+            Ok(chain) if chain.is_empty() => format!("`{shown}` holds no certificate"),
+            Ok(chain) => match chain.into_iter().try_for_each(|one| roots.add(one)) {
+                Ok(()) => continue,
+                Err(error) => {
+                    format!("`{shown}` holds a certificate that is no authority: {error}")
+                }
+            },
+            Err(message) => message,
+        };
+        sound = false;
+        diagnostics.push(Diagnostic::error(file.span, message));
+    }
+    sound.then_some(roots)
+}
+
+fn revocation_lists(
+    files: &[Spanned<std::path::PathBuf>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+    let mut lists = Vec::new();
+    let mut sound = true;
+    for file in files {
+        match revocation_list(&file.value) {
+            Ok(found) => lists.extend(found),
+            Err(message) => {
+                sound = false;
+                diagnostics.push(Diagnostic::error(file.span, message));
+            }
+        }
+    }
+    sound.then_some(lists)
+}
+
+/// The lists in a file, in PEM or DER.
+fn revocation_list(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let shown = path.display();
+    let bytes = read(path)?;
+    // DER begins with the tag of a sequence, which is no character that a PEM file begins with.
+    let lists = if bytes.first() == Some(&0x30) {
+        vec![CertificateRevocationListDer::from(bytes)]
+    } else {
+        CertificateRevocationListDer::pem_slice_iter(&bytes)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("`{shown}` is no PEM file of revoked certificates: {error}"))?
+    };
+    if lists.is_empty() {
+        return Err(format!("`{shown}` holds no list of revoked certificates"));
+    }
+    for list in &lists {
+        webpki::BorrowedCertRevocationList::from_der(list)
+            .map_err(|error| format!("`{shown}` holds a list that cannot be read: {error}"))?;
+    }
+    Ok(lists)
 }
 
 /// Chooses a certificate by SNI; the first is for clients that name none, or an unknown one.

@@ -24,6 +24,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    client_certificate::{self, PeerCertificate, Untrusted},
     connections::Place,
     listen::{ListenerPlan, Service},
     reply,
@@ -158,6 +159,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         own: tcp.local_addr().unwrap_or(plan.address),
         listener: Arc::clone(name),
         tls: matches!(plan.service, Service::Apis { tls: Some(_), .. }),
+        certificate: None,
     };
     let place = match &plan.service {
         // The operator must be able to look in while an attack is on.
@@ -246,7 +248,7 @@ fn let_read(worker: &Rc<Worker>, mut tcp: TcpStream) {
 
 /// Each kind of connection is boxed: the task of a plain one need not be as large as that of the
 /// largest.
-async fn run(context: Context, tcp: TcpStream) {
+async fn run(mut context: Context, tcp: TcpStream) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
@@ -261,6 +263,10 @@ async fn run(context: Context, tcp: TcpStream) {
             match tokio::time::timeout(context.bounds.head_time, accepting).await {
                 Ok(Ok(stream)) => {
                     metrics.handshake_succeeded();
+                    let chain = stream.get_ref().1.peer_certificates();
+                    context.arrival.certificate = chain
+                        .and_then(|chain| PeerCertificate::of_connection(chain.to_vec()))
+                        .map(Arc::new);
                     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                         Box::pin(h2::run(context, stream)).await;
                     } else {
@@ -270,6 +276,9 @@ async fn run(context: Context, tcp: TcpStream) {
                 Ok(Err(error)) => {
                     metrics.handshake_failed();
                     tracing::debug!(%error, peer = %context.arrival.peer, "TLS handshake failed");
+                    if let Some(why) = client_certificate::refused_in_handshake(&error) {
+                        record_untrusted(&context, why);
+                    }
                 }
                 Err(_) => metrics.handshake_failed(),
             }
@@ -277,6 +286,7 @@ async fn run(context: Context, tcp: TcpStream) {
         Service::Apis {
             tls: None,
             http2: Http2::PriorKnowledge,
+            ..
         } => {
             match tokio::time::timeout(context.bounds.head_time, begins_with_preface(&tcp)).await {
                 // Boxed, so that one of HTTP/1.1 does not pay for its size.
@@ -289,6 +299,17 @@ async fn run(context: Context, tcp: TcpStream) {
             Box::pin(h1::run(context, tcp)).await
         }
     }
+}
+
+/// Records that a client was turned away for its certificate, as any other refusal is. It got no
+/// answer but TLS's own alert.
+fn record_untrusted(context: &Context, why: Untrusted) {
+    let (worker, arrival) = (&context.worker, &context.arrival);
+    let mut decision = arrival.decision(worker, arrival.peer_address());
+    let denial = decision.fail(why.reason, why.detail);
+    decision.outcome = Outcome::Denied(denial.reason);
+    decision.status = 0;
+    drop(Recorder::new(worker, Box::new(decision), Instant::now()));
 }
 
 /// HTTP/2 by prior knowledge begins with `PRI * HTTP/2.0` (RFC 9113, section 3.4); no other

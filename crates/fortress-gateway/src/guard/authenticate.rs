@@ -8,11 +8,12 @@ use fortress_model::{Decision, Reason};
 use http::header;
 
 use super::{
-    challenge,
+    challenge::{self, Hint},
     credential::{self, Refusal, Shown},
     principal::{Caller, Principal},
 };
 use crate::{
+    client_certificate::ShownCertificate,
     compile::{Access, Alternative, OperationPlan},
     serve::Refused,
 };
@@ -27,6 +28,7 @@ pub(crate) async fn check(
     plan: &OperationPlan,
     shown: &Shown<'_>,
 ) -> Result<Principal, Refused> {
+    demand_certificate(decision, plan, shown)?;
     let alternatives = match &plan.access {
         Access::Public => return Ok(Principal::ANONYMOUS),
         Access::AnyOf(alternatives) => alternatives,
@@ -56,6 +58,28 @@ pub(crate) async fn check(
         .refuse(refusal.reason, refusal.detail)
         .map_err(|denial| challenge::refused(plan, denial, refusal.hint))?;
     Ok(Principal::ANONYMOUS)
+}
+
+/// What `require.certificate` demands, whoever else vouches for the caller.
+fn demand_certificate(
+    decision: &mut Decision,
+    plan: &OperationPlan,
+    shown: &Shown<'_>,
+) -> Result<(), Refused> {
+    if plan.require.certificate != Some(true) {
+        return Ok(());
+    }
+    let (reason, detail) = match shown.certificate {
+        ShownCertificate::Good(_) => return Ok(()),
+        ShownCertificate::Bad(why) => (why.reason, why.detail.clone()),
+        ShownCertificate::None => (
+            Reason::CertificateMissing,
+            "`require.certificate` demands one".to_owned(),
+        ),
+    };
+    decision
+        .refuse(reason, detail)
+        .map_err(|denial| challenge::refused(plan, denial, Hint::None))
 }
 
 /// All credentials of the alternative; `None` if it demands none and none was shown.

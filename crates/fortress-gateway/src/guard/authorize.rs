@@ -36,8 +36,9 @@ pub(crate) fn check(
         let detail = format!("scope `{scope}` is missing");
         refuse(Reason::ScopeInsufficient, detail, Hint::None)?;
     }
-    let token = caller.map(|caller| match &caller.proof {
-        Proof::Token(verified) => verified,
+    let token = caller.and_then(|caller| match &caller.proof {
+        Proof::Token(verified) => Some(verified),
+        Proof::Certificate(_) => None,
     });
     if plan.require.dpop == Some(true)
         && token.is_none_or(|token| token.confirmation.key_thumbprint.is_none())

@@ -41,7 +41,10 @@ impl Hint {
 /// A denial with its challenges.
 pub(crate) fn refused(plan: &OperationPlan, denial: Denial, hint: Hint) -> Refused {
     let reason = denial.reason;
-    let error = if reason == Reason::CredentialMissing {
+    let error = if matches!(
+        reason,
+        Reason::CredentialMissing | Reason::CertificateMissing
+    ) {
         String::new()
     } else if reason == Reason::ScopeInsufficient {
         let scopes = plan.demanded_scopes().join(" ");
@@ -101,8 +104,12 @@ fn challenges(plan: &OperationPlan, error: &str, hint: &Hint) -> SmallVec<[Heade
                     }
                 }
             }
+            // No scheme is registered for certificates: a name of its own, since a 401 needs a
+            // challenge (RFC 9110, section 15.5.2) and one for tokens would mislead.
+            CredentialKind::Certificate(_) => format!("Certificate realm=\"{}\"", plan.api.name),
         };
-        if let Some(metadata) = &plan.api.metadata {
+        let is_token = matches!(credential.identity.kind, CredentialKind::Token(_));
+        if let Some(metadata) = plan.api.metadata.as_ref().filter(|_| is_token) {
             // An error of formatting into a text is none.
             let written = write!(text, ", resource_metadata=\"{}\"", metadata.url);
             debug_assert!(written.is_ok());

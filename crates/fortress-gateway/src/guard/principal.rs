@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fortress_auth::{Value, Verified};
 use fortress_model::decision::PrincipalRecord;
 
+use crate::client_certificate::PeerCertificate;
 use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
 
 /// A caller whose credential was checked.
@@ -23,6 +24,8 @@ pub(crate) struct Caller {
 pub(crate) enum Proof {
     /// A token.
     Token(Arc<Verified>),
+    /// A client certificate.
+    Certificate(Arc<PeerCertificate>),
 }
 
 impl Caller {
@@ -30,18 +33,19 @@ impl Caller {
     pub(crate) fn has_scope(&self, scope: &str) -> bool {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
+            // Nobody granted it any.
+            Proof::Certificate(_) => false,
         }
     }
 
     /// It has this role.
     pub(crate) fn has_role(&self, role: &str) -> bool {
-        match &self.proof {
-            Proof::Token(verified) => match &self.identity.kind {
-                CredentialKind::Token(plan) => {
-                    let path = plan.claims.roles.as_deref().unwrap_or("roles");
-                    names(verified.claims.get(path)).any(|held| held == role)
-                }
-            },
+        match (&self.proof, &self.identity.kind) {
+            (Proof::Token(verified), CredentialKind::Token(plan)) => {
+                let path = plan.claims.roles.as_deref().unwrap_or("roles");
+                names(verified.claims.get(path)).any(|held| held == role)
+            }
+            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => false,
         }
     }
 
@@ -49,6 +53,7 @@ impl Caller {
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
         match &self.proof {
             Proof::Token(verified) => verified.claims.get(path),
+            Proof::Certificate(_) => None,
         }
     }
 
@@ -58,13 +63,14 @@ impl Caller {
             (Proof::Token(verified), CredentialKind::Token(plan)) => {
                 verified.claims.get(plan.claims.tenant.as_deref()?)
             }
+            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => None,
         }
     }
 
     /// The id of its API key; other credentials have none.
     pub(crate) fn api_key(&self) -> Option<&str> {
         match &self.proof {
-            Proof::Token(_) => None,
+            Proof::Token(_) | Proof::Certificate(_) => None,
         }
     }
 
@@ -72,6 +78,7 @@ impl Caller {
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
+            Proof::Certificate(certificate) => (certificate.to_string(), None),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),

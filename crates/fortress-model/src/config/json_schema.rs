@@ -23,11 +23,13 @@ pub fn json_schema() -> String {
                 ("type".to_owned(), Json::text("string")),
                 (
                     "pattern".to_owned(),
-                    Json::text("^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"),
+                    Json::text("^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|exec:.+|vault:.+)$"),
                 ),
                 (
                     "description".to_owned(),
-                    Json::text("`env:NAME`, or `file:PATH` relative to the configuration."),
+                    Json::text(
+                        "`env:NAME`, `file:PATH` relative to the configuration, `exec:COMMAND`, or `vault:MOUNT/PATH#KEY`.",
+                    ),
                 ),
             ]),
         )]),
@@ -90,10 +92,11 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
                 pattern("^([0-9]+( *- *[0-9]+)?|[A-Za-z][A-Za-z0-9_./:-]*)$"),
             ])
         }
-        Kind::Parameter => pattern("^((query|body|header|cookie)\\..+|path|env:.+|file:.+)$"),
-        Kind::Frequency => pattern("^([0-9]+ */ *(s|min|h|day|month)|env:.+|file:.+)$"),
+        Kind::Frequency => {
+            pattern("^([0-9]+ */ *(s|min|h|day|month)|env:.+|file:.+|exec:.+|vault:.+)$")
+        }
         Kind::LimitPart => pattern(
-            "^(client|principal|key|tenant|operation|(claim|header|query|body)\\..+|env:.+|file:.+)$",
+            "^(client|principal|key|tenant|operation|(claim|header|query|body)\\..+|env:.+|file:.+|exec:.+|vault:.+)$",
         ),
         Kind::Cost => {
             let mut plain = typed("integer");
@@ -106,6 +109,9 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
             ])
         }
         Kind::Zone => pattern("^[A-Za-z][A-Za-z0-9_+/:.-]*$"),
+        Kind::Parameter => {
+            pattern("^((query|body|header|cookie)\\..+|path|env:.+|file:.+|exec:.+|vault:.+)$")
+        }
         Kind::Algorithm => pattern("^[A-Za-z0-9]+$"),
         Kind::Count(low, high) => {
             let mut members = typed("integer");
@@ -113,20 +119,21 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
             members.push(("maximum".to_owned(), Json::Raw(high.to_string())));
             any_of(vec![members])
         }
-        Kind::Duration(..) => pattern("^([0-9]+(ms|s|min|h|d)|env:.+|file:.+)$"),
+        Kind::Duration(..) => pattern("^([0-9]+(ms|s|min|h|d)|env:.+|file:.+|exec:.+|vault:.+)$"),
         Kind::Size(low, high) => {
             let mut plain = typed("integer");
             plain.push(("minimum".to_owned(), Json::Raw(low.to_string())));
             plain.push(("maximum".to_owned(), Json::Raw(high.to_string())));
             any_of(vec![plain, pattern("^[0-9]+(B|KiB|MiB|GiB)?$")])
         }
-        Kind::Rate(..) => pattern("^([0-9]+(B|KiB|MiB|GiB)?/s|env:.+|file:.+)$"),
-        Kind::Address => pattern("^(.+:[0-9]+|env:.+|file:.+)$"),
-        Kind::BasePath => pattern("^(/|env:.+|file:.+)"),
-        Kind::Url => pattern("^(https?://|env:.+|file:.+)"),
+        Kind::Rate(..) => pattern("^([0-9]+(B|KiB|MiB|GiB)?/s|env:.+|file:.+|exec:.+|vault:.+)$"),
+        Kind::Address => pattern("^(.+:[0-9]+|env:.+|file:.+|exec:.+|vault:.+)$"),
+        Kind::BasePath => pattern("^(/|env:.+|file:.+|exec:.+|vault:.+)"),
+        Kind::Url => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::SecretFile => pattern("^(file:|env:).+$"),
+        Kind::SecretSource => pattern("^(file:|env:).+$"),
         Kind::Secret => pattern("^(file:|env:|vault:|exec:).+$"),
-        Kind::HttpsUrl => pattern("^(https?://|env:.+|file:.+)"),
+        Kind::HttpsUrl => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::Block(inner) => block(inner),
         Kind::List(inner) => array(inner, "1"),
         Kind::Items(inner) => array(inner, "0"),

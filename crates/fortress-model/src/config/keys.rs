@@ -8,6 +8,7 @@ use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
+    store::STORE,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };
 use crate::bounds::Bounds;
@@ -104,6 +105,8 @@ pub(super) enum Kind {
     SecretFile,
     /// `file:…`, or an https URL.
     KeySet,
+    /// A secret, by reference alone; its file need not be there yet.
+    SecretSource,
     /// A secret: only as a reference.
     Secret,
     /// An https URL, or http on loopback.
@@ -155,6 +158,7 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::SecretSource => "a reference such as `file:store.key` or `env:NAME`",
             Self::Secret => "a reference such as `env:NAME` or `file:PATH`",
             Self::HttpsUrl => "an https URL",
             Self::Rules => "a rule's id, a range of them, or a tag",
@@ -193,6 +197,7 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
+            | Self::SecretSource
             | Self::Secret
             | Self::HttpsUrl
             | Self::Algorithm
@@ -250,6 +255,16 @@ pub(super) static ROOT: Block = Block {
             "How the gateway signs what it says to upstreams.",
         ),
         Key::new(
+            "store",
+            Kind::Block(&STORE),
+            "Where API keys and what else outlives the process are kept.",
+        ),
+        Key::new(
+            "secrets",
+            Kind::Block(&super::secrets::SECRETS),
+            "Where secrets are kept outside of files.",
+        ),
+        Key::new(
             "defaults",
             Kind::Block(&DEFAULTS),
             "What holds where nothing nearer is said.",
@@ -262,7 +277,6 @@ pub(super) static ROOT: Block = Block {
     ]],
     later: &[
         "policies",
-        "store",
         "detect",
         "alerts",
         "respond",

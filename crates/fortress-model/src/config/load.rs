@@ -3,12 +3,18 @@
 //! This is the only place that reads the environment, and it does so through an argument.
 //! Deliberately not here: whether the files that are named hold what they should.
 
-use std::{collections::BTreeSet, io::Read, path::Path};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hasher as _},
+    io::Read,
+    path::Path,
+};
 
 use super::{
     Config, JournalSink, Settings,
     keys::{Kind, ROOT},
     reader::{Entry, Fields, PathUse, Reader},
+    references::{References, Variables},
     scalar,
     settings::Level,
 };
@@ -23,12 +29,20 @@ const MAX_BYTES: u64 = 4 << 20;
 /// Reads `fortress.yaml`. There is a configuration only if there is no error; warnings do not hinder
 /// it. The diagnostics are in the file's order.
 ///
-/// `environment` gives the variables that `env:NAME` refers to.
+/// `environment` gives the variables that `env:NAME` refers to; commands (`exec:`) are refused.
 pub fn load(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> (Option<Config>, Sources, Vec<Diagnostic>) {
-    let (config, sources, diagnostics) = load_partly(path, environment);
+    load_with(path, &Variables(environment))
+}
+
+/// Like [`load`], with more than variables to refer to.
+pub fn load_with(
+    path: &Path,
+    references: &dyn References,
+) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    let (config, sources, diagnostics) = load_partly_with(path, references);
     let has_error = diagnostics
         .iter()
         .any(|found| found.severity == Severity::Error);
@@ -42,6 +56,14 @@ pub fn load_partly(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+    load_partly_with(path, &Variables(environment))
+}
+
+/// Like [`load_partly`], with more than variables to refer to.
+pub fn load_partly_with(
+    path: &Path,
+    references: &dyn References,
+) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let mut sources = Sources::default();
     let (id, mut diagnostics) = match read_file(path, &mut sources) {
         Ok(found) => found,
@@ -54,7 +76,9 @@ pub fn load_partly(
     };
     let directory = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = Reader {
-        environment: Some(environment),
+        references: Some(references),
+        vault: None,
+        asked: DefaultHasher::new(),
         directory,
         files: vec![path.to_owned()],
         diagnostics,
@@ -125,9 +149,7 @@ impl Reader<'_> {
             path: String::new(),
         };
         let fields = self.fields(&root)?;
-        if let Some(entry) = fields.get("version") {
-            self.version(&entry);
-        }
+        self.first(&fields);
         let listen = fields
             .get("listen")
             .map(|entry| self.listen(&entry))
@@ -158,6 +180,7 @@ impl Reader<'_> {
         let internal_tokens = fields
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
+        let store = fields.get("store").and_then(|entry| self.store(&entry));
         let defaults = self.defaults(&fields);
         let journal = fields
             .get("journal")
@@ -169,11 +192,25 @@ impl Reader<'_> {
             apis,
             identity,
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
+            store,
             defaults,
             journal,
             directory: self.directory.clone(),
+            asked: self.asked.finish(),
+            vault: self.vault.take(),
             files: std::mem::take(&mut self.files),
         })
+    }
+
+    /// What says how the rest is read.
+    fn first(&mut self, fields: &Fields<'_>) {
+        if let Some(entry) = fields.get("version") {
+            self.version(&entry);
+        }
+        // INVARIANT: before all that may hold a reference by `vault:`.
+        self.vault = fields
+            .get("secrets")
+            .and_then(|entry| self.vault_settings(&entry));
     }
 
     fn version(&mut self, entry: &Entry<'_>) {

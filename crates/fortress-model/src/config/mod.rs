@@ -19,8 +19,11 @@ mod limits;
 mod listen;
 mod load;
 mod reader;
+mod references;
 mod scalar;
+mod secrets;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod waf;
@@ -38,8 +41,11 @@ pub use limits::{
     LimitFault, LimitHeaders, LimitMeasure, LimitPart, LimitRule, MOST_LIMITS, MissingPart,
     QuotaEdge, QuotaUnit, nearest_limits,
 };
-pub use load::{load, load_partly};
+pub use load::{load, load_partly, load_partly_with, load_with};
+pub use references::{References, VaultReference};
+pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
+pub use store::{SecretSource, StorePlace, StoreSettings};
 pub use waf::{Exclusion, Parameter, RuleSelector, WafPatch, WafRules, WafSettings};
 
 use crate::{decision::Mode, document::Span};
@@ -66,12 +72,18 @@ pub struct Config {
     pub identity: Vec<Identity>,
     /// How the gateway signs what it says to upstreams.
     pub internal_tokens: InternalTokens,
+    /// Where API keys are kept.
+    pub store: Option<StoreSettings>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
     pub directory: PathBuf,
+    /// A hash of what commands and the vault gave, to see by whether it changed.
+    pub asked: u64,
+    /// The vault that `vault:` references are asked of.
+    pub vault: Option<VaultSettings>,
     /// Every file that the configuration names, to be watched for changes (its own path first).
     pub files: Vec<PathBuf>,
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Display,
+    hash::DefaultHasher,
     io::Read,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,7 +15,9 @@ use std::{
 use super::{
     Spanned,
     keys::{Block, Kind, owners},
+    references::References,
     scalar::{self, Bad, BadUrl},
+    secrets::VaultSettings,
 };
 use crate::{
     diagnostic::{Diagnostic, did_you_mean},
@@ -28,13 +31,14 @@ const MAX_REFERENCE: u64 = 64 << 10;
 /// How references begin.
 const REFERENCES: &[&str] = &["env:", "file:", "vault:", "exec:"];
 
-/// Gives a variable's value by its name.
-pub(super) type Environment<'e> = dyn Fn(&str) -> Option<String> + 'e;
-
 /// What every part of the loader writes into.
 pub(super) struct Reader<'e> {
-    /// Reads a variable of the environment; `None` in a description, which has no references.
-    pub(super) environment: Option<&'e Environment<'e>>,
+    /// Gives what stands outside of files; `None` in a description, which has no references.
+    pub(super) references: Option<&'e dyn References>,
+    /// What `vault:` references are asked of.
+    pub(super) vault: Option<VaultSettings>,
+    /// Of all that commands and the vault gave.
+    pub(super) asked: DefaultHasher,
     /// What relative paths are relative to.
     pub(super) directory: PathBuf,
     /// Files that were named, to be watched.
@@ -532,7 +536,7 @@ impl Reader<'_> {
             );
             return None;
         }
-        let value = self.directory.join(path);
+        let value = self.place(entry, path)?;
         if use_of != PathUse::Written {
             self.watch(&value);
         }
@@ -540,6 +544,25 @@ impl Reader<'_> {
             value,
             span: entry.node.span,
         })
+    }
+
+    /// Where a path leads: relative to the configuration, or to the credentials of a systemd unit.
+    fn place(&mut self, entry: &Entry<'_>, path: &str) -> Option<PathBuf> {
+        let Some(credential) = path.strip_prefix("$CREDENTIALS_DIRECTORY/") else {
+            return Some(self.directory.join(path));
+        };
+        let directory = self
+            .references
+            .and_then(|references| references.variable("CREDENTIALS_DIRECTORY"));
+        if directory.is_none() {
+            let message = format!(
+                "`{}`: the environment has no `CREDENTIALS_DIRECTORY`",
+                entry.path
+            );
+            let help = "systemd sets it for units with `LoadCredential=`; elsewhere write the path";
+            self.error(entry.node.span, message, help);
+        }
+        Some(PathBuf::from(directory?).join(credential))
     }
 
     /// The text of a path, in which `file:` is part of the text; a key in place of a path is
@@ -564,7 +587,14 @@ impl Reader<'_> {
             self.error(entry.place, message, help);
             return None;
         }
-        if self.is_later_reference(entry, &text) {
+        let is_value = ["exec:", "vault:"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        if literal == Literal::Text && is_value {
+            let message = format!("`{}` takes a file, and `{shown}` is a value", entry.path);
+            let help =
+                "let the value be written to a file before the start, and name it: `file:PATH`";
+            self.error(entry.node.span, message, help);
             return None;
         }
         Some((text, shown, literal))
@@ -618,8 +648,10 @@ impl Reader<'_> {
                     self.variable(entry, text)?
                 } else if text.starts_with("file:") {
                     self.content(entry, text)?
-                } else if self.is_later_reference(entry, text) {
-                    return None;
+                } else if text.starts_with("exec:") {
+                    self.output(entry, text)?
+                } else if text.starts_with("vault:") {
+                    self.vault_value(entry, text)?
                 } else if text.contains("-----BEGIN") {
                     let message = format!(
                         "`{}` holds a PEM block, and takes {}",
@@ -652,7 +684,7 @@ impl Reader<'_> {
     /// `env:NAME`.
     fn variable(&mut self, entry: &Entry<'_>, text: &str) -> Option<String> {
         let name = text.strip_prefix("env:").unwrap_or(text);
-        let Some(environment) = self.environment else {
+        let Some(references) = self.references else {
             self.no_reference(entry);
             return None;
         };
@@ -670,7 +702,7 @@ impl Reader<'_> {
             );
             return None;
         }
-        let value = environment(name);
+        let value = references.variable(name);
         if value.is_none() {
             let message = format!("`{}`: the environment has no `{name}`", entry.path);
             self.error(
@@ -684,13 +716,12 @@ impl Reader<'_> {
 
     /// `file:PATH` where a value is expected: the file's text without the line break at its end.
     fn content(&mut self, entry: &Entry<'_>, text: &str) -> Option<String> {
-        if self.environment.is_none() {
+        if self.references.is_none() {
             self.no_reference(entry);
             return None;
         }
-        let path = self
-            .directory
-            .join(text.strip_prefix("file:").unwrap_or(text));
+        let path = text.strip_prefix("file:").unwrap_or(text);
+        let path = self.place(entry, path)?;
         self.watch(&path);
         let read = || {
             let mut content = String::new();
@@ -725,26 +756,12 @@ impl Reader<'_> {
         }
     }
 
-    fn no_reference(&mut self, entry: &Entry<'_>) {
+    pub(super) fn no_reference(&mut self, entry: &Entry<'_>) {
         let message = format!(
             "`{}` is a reference, and a description has none",
             entry.path
         );
         self.error(entry.node.span, message, "write it in the configuration");
-    }
-
-    fn is_later_reference(&mut self, entry: &Entry<'_>, text: &str) -> bool {
-        let later = ["vault:", "exec:"]
-            .iter()
-            .find(|scheme| text.starts_with(**scheme));
-        if let Some(scheme) = later {
-            let message = format!(
-                "`{}`: references by `{scheme}` are not available in this version",
-                entry.path
-            );
-            self.error(entry.node.span, message, "write `env:NAME` or `file:PATH`");
-        }
-        later.is_some()
     }
 }
 

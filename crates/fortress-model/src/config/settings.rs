@@ -3,7 +3,7 @@
 //!
 //! Deliberately not here: which of several sayings is the nearest.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, hash::DefaultHasher, path::PathBuf};
 
 use super::{
     BoundSetting, BoundsPatch, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
@@ -26,7 +26,9 @@ use crate::{
 pub fn settings(node: &Node) -> (Settings, Vec<Diagnostic>) {
     static KIND: Kind = Kind::Block(&EXTENSION);
     let mut reader = Reader {
-        environment: None,
+        references: None,
+        vault: None,
+        asked: DefaultHasher::new(),
         directory: PathBuf::new(),
         files: Vec::new(),
         diagnostics: Vec::new(),

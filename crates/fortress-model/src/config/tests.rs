@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::{
     Config, Cookies, Demand, Dpop, Forward, Http2, IdentityKind, JournalSink, JwksSource,
-    KeySource, PrincipalField, RequestUndeclared, ResponseUndeclared, Serve, TlsVersion,
-    WebhookPreset, WhichTokens, json_schema, load, load_partly, settings,
+    KeySource, PrincipalField, References, RequestUndeclared, ResponseUndeclared, SecretSource,
+    Serve, StorePlace, TlsVersion, VaultAuth, VaultReference, VaultSettings, WebhookPreset,
+    WhichTokens, json_schema, load, load_partly, load_with, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -18,6 +19,7 @@ use crate::{
     decision::Mode,
     diagnostic::{Diagnostic, Severity},
     document::{Format, Sources, read},
+    secret::Secret,
 };
 
 /// Every key once.
@@ -79,6 +81,8 @@ fn environment(name: &str) -> Option<String> {
         "KEY" => Some("file:key.pem".into()),
         "PEM" => Some("-----BEGIN PRIVATE KEY-----\nhunter2".into()),
         "BAD" => Some("hunter2".into()),
+        "DATABASE_URL" => Some("postgres://fortress:hunter2@db.example.com/fortress".into()),
+        "PEPPER" => Some("hunter2hunter2hunter2hunter2hunter2".into()),
         "EMPTY" => Some(String::new()),
         "SECRET" => Some("from env".into()),
         "LONG_SECRET" => Some("from an environment with many bytes".into()),
@@ -310,6 +314,27 @@ fn every_key_of_an_identity_is_understood() {
         if hook.preset == Some(WebhookPreset::Github) && hook.secrets.len() == 1));
     assert!(matches!(config.journal[0], JournalSink::File(_)));
     assert!(matches!(config.journal[1], JournalSink::Stdout));
+}
+
+#[test]
+fn both_kinds_of_store_are_understood() {
+    let store = fine(WHOLE).store.unwrap();
+    let StorePlace::Postgres { url, ca } = &store.place.value else {
+        panic!()
+    };
+    assert!(url.expose().ends_with("@db.example.com/fortress"));
+    assert!(ca.as_ref().unwrap().ends_with("ca.pem"));
+    assert!(matches!(&store.key.value, SecretSource::File(path) if path.ends_with("store.key")));
+    assert!(matches!(store.pepper.value, SecretSource::Value(_)));
+    assert!(!format!("{store:?}").contains("hunter2"));
+
+    let config = fine(&root(
+        "store: { embedded: a.db, key: file:b.key, pepper: file:c.key }",
+    ));
+    let place = config.store.unwrap().place.value;
+    assert!(matches!(place, StorePlace::Embedded(path) if path.ends_with("a.db")));
+    // What is written to, and what may not be there yet, is not watched.
+    assert_eq!(config.files.len(), 1);
 }
 
 #[test]
@@ -714,7 +739,7 @@ fn the_schema_is_json_and_knows_the_keys() {
             "The token's `iss`, compared exactly. Without `jwks` its keys are discovered from this URL."
         )
     );
-    assert!(schema.get("properties").unwrap().get("store").is_none());
+    assert!(schema.get("properties").unwrap().get("alerts").is_none());
 }
 
 proptest! {
@@ -735,4 +760,90 @@ proptest! {
         let has_error = diagnostics.iter().any(|found| found.severity == Severity::Error);
         prop_assert_eq!(config.is_none(), has_error);
     }
+}
+
+/// A machine with credentials of systemd, on which one command can be run.
+struct Machine(String);
+
+impl References for Machine {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "CREDENTIALS_DIRECTORY").then(|| self.0.clone())
+    }
+
+    fn run(&self, command: &[&str]) -> Result<Secret<String>, String> {
+        match command {
+            ["tell", "issuer", "a=b"] => Ok(Secret::new("https://from.command".into())),
+            _ => Err("the command failed with status 1".into()),
+        }
+    }
+
+    fn vault(
+        &self,
+        vault: &VaultSettings,
+        reference: &VaultReference<'_>,
+    ) -> Result<Secret<String>, String> {
+        let VaultAuth::Token(token) = &vault.auth else {
+            return Err("another way".into());
+        };
+        match (token.expose().as_str(), reference.path) {
+            ("https://from.systemd", "a/b") => Ok(Secret::new("https://from.vault".into())),
+            _ => Err("the vault has no such value".into()),
+        }
+    }
+}
+
+#[test]
+fn values_come_from_commands_and_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let credentials = tempfile::tempdir().unwrap();
+    let credential = credentials.path().join("issuer");
+    fs::write(&credential, "https://from.systemd\n").unwrap();
+    let machine = Machine(credentials.path().display().to_string());
+    let path = directory.path().join("fortress.yaml");
+    let load = |reference: &str| {
+        let text = format!(
+            "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis: {{ a: {{ spec: none, upstream: \"{reference}\" }} }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        load_with(&path, &machine)
+    };
+    let host = |reference: &str| {
+        let config = load(reference).0.expect("a configuration");
+        config.apis[0].upstream.endpoints[0].url.value.host.clone()
+    };
+    assert_eq!(host("exec:tell  issuer a=b"), "from.command");
+    assert_eq!(host("file:$CREDENTIALS_DIRECTORY/issuer"), "from.systemd");
+    let config = load("file:$CREDENTIALS_DIRECTORY/issuer").0.unwrap();
+    assert!(config.files.contains(&credential), "it is watched");
+    // `secrets` is read first, wherever it stands.
+    let with_vault = |reference: &str| {
+        let text = format!(
+            "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis: {{ a: {{ spec: none, upstream: \"{reference}\" }} }}\nsecrets: {{ vault: {{ address: https://vault.example, auth: {{ token: file:$CREDENTIALS_DIRECTORY/issuer }} }} }}\n"
+        );
+        fs::write(&path, text).unwrap();
+        load_with(&path, &machine)
+    };
+    let (config, _, _) = with_vault("vault:secret/a/b#c");
+    let config = config.expect("a configuration");
+    assert_eq!(
+        config.apis[0].upstream.endpoints[0].url.value.host,
+        "from.vault"
+    );
+    assert_ne!(
+        config.asked,
+        with_vault("http://127.0.0.1").0.unwrap().asked
+    );
+    let (config, _, diagnostics) = with_vault("vault:secret/a/c#c");
+    assert!(config.is_none());
+    assert!(
+        format!("{diagnostics:?}").contains("has no such value"),
+        "{diagnostics:?}"
+    );
+    let (config, _, diagnostics) = load("exec:tell something");
+    assert!(config.is_none());
+    let shown = format!("{diagnostics:?}");
+    assert!(
+        shown.contains("failed with status 1") && !shown.contains("from.command"),
+        "{shown}"
+    );
 }

@@ -169,6 +169,39 @@ impl<'a> Runner<'a> {
         items.first().map_or(Val::None, |item| item.value)
     }
 
+    /// The one value of a target that is a score or a count, which need no list; nothing of others.
+    pub(super) fn only_item(&self, target: &TargetPlan) -> Option<Option<Item>> {
+        if !target.counted {
+            let SelectorPlan::Slot(slot) = &target.selector else {
+                return None;
+            };
+            return (target.variable == Variable::Tx).then(|| self.slot_item(*slot));
+        }
+        let buckets = Bucket::of(target.variable, &target.selector);
+        let mut all = 0;
+        for bucket in buckets {
+            let count = self.state.count(*bucket);
+            all += match &target.selector {
+                SelectorPlan::All => count,
+                SelectorPlan::Field(number) => {
+                    let numbers = (0..count).map(|at| self.state.field_number(*bucket, at));
+                    numbers.filter(|of| of == number).count()
+                }
+                SelectorPlan::Key(_)
+                | SelectorPlan::Slot(_)
+                | SelectorPlan::Regex(_)
+                | SelectorPlan::Keys(..) => return None,
+            };
+        }
+        (!buckets.is_empty()).then(|| {
+            Some(Item {
+                value: Val::Int(i64::try_from(all).unwrap_or(i64::MAX)),
+                variable: target.variable,
+                key: Val::None,
+            })
+        })
+    }
+
     /// The values of a target whose variable is no list of parts of the message.
     pub(super) fn computed(
         &mut self,

@@ -19,7 +19,9 @@ use fortress_model::{
 use fortress_spec::Policy;
 
 use super::Flags;
-use crate::{check::readable, command::Usage, demo::state::State, environment};
+use crate::{
+    check::readable, command::Usage, demo::state::State, environment, references::Machine,
+};
 
 /// What is attacked.
 pub(super) struct Campaign {
@@ -119,7 +121,7 @@ fn given(flags: &Flags, tokens: &mut Tokens) -> Result<()> {
 /// A configuration without errors: one that has any is not what runs.
 fn sound(path: &Path) -> Result<(Config, Compiled)> {
     readable(path)?;
-    let (config, mut sources, _) = config::load(path, &environment::variable);
+    let (config, mut sources, _) = config::load_with(path, &Machine::default());
     let Some(config) = config else {
         anyhow::bail!(
             "`{}` has errors; see them with `fortress check {0}`",

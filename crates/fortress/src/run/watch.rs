@@ -87,4 +87,25 @@ mod tests {
         assert!(!watch.changed());
         assert!(watch.changed(), "a file that went away is a change");
     }
+
+    /// Kubernetes changes a mounted secret by swapping one link, `..data`, that all files go through.
+    #[test]
+    fn a_swapped_link_is_a_change() {
+        use std::os::unix::fs::symlink;
+        let directory = Directory::new("test").unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for (version, content) in [("1", "old"), ("2", "new")] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("secret"), content).unwrap();
+        }
+        symlink("1", at("..data")).unwrap();
+        symlink("..data/secret", at("secret")).unwrap();
+        let mut watch = Watch::new(vec![at("secret")]);
+        assert!(!watch.changed());
+        symlink("2", at("..new")).unwrap();
+        fs::rename(at("..new"), at("..data")).unwrap();
+        assert!(!watch.changed(), "may still be swapped");
+        assert!(watch.changed());
+        assert_eq!(fs::read_to_string(at("secret")).unwrap(), "new");
+    }
 }

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use crate::{
     check::readable,
     command::{End, Usage},
-    environment,
     explain::{self, flag, list, rules, text},
+    references::Machine,
     run::rendered,
     screen::{BAD, CARE, GOOD, HEAD, Screen, count, safe},
 };
@@ -124,7 +124,7 @@ fn configured(flags: &Flags, request: RawRequest) -> Result<Trial> {
         }
     };
     readable(path)?;
-    let (config, mut sources, mut diagnostics) = config::load(path, &environment::variable);
+    let (config, mut sources, mut diagnostics) = config::load_with(path, &Machine::default());
     let Some(config) = config else {
         bail!("{}", rendered(RULES, &diagnostics, &sources));
     };

@@ -12,6 +12,7 @@ mod crs;
 mod demo;
 mod explain;
 mod init;
+mod keys;
 mod manual;
 mod program;
 mod protect;

@@ -3,6 +3,7 @@
 //! Deliberately not here: which kinds an operation accepts (`authenticate`), and the cryptography
 //! (`fortress-auth`).
 
+mod certificate;
 mod token;
 
 use std::{net::IpAddr, sync::Arc};
@@ -12,6 +13,7 @@ use http::{HeaderMap, Method, header};
 
 use super::{challenge::Hint, principal::Caller};
 use crate::{
+    client_certificate::ShownCertificate,
     compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
     cookie,
     path::NormalizedPath,
@@ -33,14 +35,17 @@ pub(crate) struct Shown<'r> {
     /// A trusted proxy sent it on.
     pub(crate) proxied: bool,
     pub(crate) headers: &'r HeaderMap,
+    /// The client's certificate that counts for this request.
+    pub(crate) certificate: &'r ShownCertificate,
     pub(crate) now: Timestamp,
 }
 
 impl Shown<'_> {
-    /// The SHA-256 of the client's certificate, if the connection showed one that its listener
-    /// trusts.
+    /// SHA-256 of the client's certificate in DER, if it showed one that its listener trusts, or a
+    /// trusted proxy passes one on: what certificate-bound tokens are compared with (RFC 8705).
     pub(crate) fn certificate_sha256(&self) -> Option<[u8; 32]> {
-        None
+        let certificate = self.certificate.good()?;
+        Some(certificate.sha256())
     }
 
     /// What the client may have called this request, without its query. A proxy in front may have
@@ -124,6 +129,7 @@ pub(super) async fn judge(
     let identity: &Arc<IdentityPlan> = &credential.identity;
     match &identity.kind {
         CredentialKind::Token(plan) => token::judge(identity, plan, &credential.place, shown).await,
+        CredentialKind::Certificate(plan) => certificate::judge(identity, plan, shown),
     }
 }
 

@@ -1,0 +1,14 @@
+//! The store from outside: the same cases on both databases, faults, and the feed.
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod cases;
+mod faults;
+mod feed;
+mod server;
+mod support;
