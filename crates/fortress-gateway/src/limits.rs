@@ -88,7 +88,9 @@ impl LimitsPlan {
             }
         }
         let limits = Limits::new(made);
-        (limits.iter().len() > 0).then(|| Self {
+        // Those that are off are left out.
+        limits.iter().next()?;
+        Some(Self {
             counts,
             limits,
             operation: format!("{api} {operation}").into(),

@@ -610,10 +610,6 @@ fn limits(json: &mut Json<'_>, decision: &Decision) {
     json.end_array();
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn findings(json: &mut Json<'_>, decision: &Decision) {
     json.array("findings");
     for finding in &decision.findings {
