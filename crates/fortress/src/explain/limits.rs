@@ -10,10 +10,19 @@ use crate::screen::{grouped, safe};
 
 /// A line for each limit of a stage.
 pub(super) fn lines(stage: Stage, own: &Value) -> Vec<String> {
-    let here = list(own, "limits")
+    let here: Vec<&Value> = list(own, "limits")
         .iter()
-        .filter(|limit| text(limit, "/stage") == stage.name());
-    here.map(line).collect()
+        .filter(|limit| text(limit, "/stage") == stage.name())
+        .collect();
+    // One alone needs no name: nothing else could be meant.
+    let is_named = here.len() > 1;
+    let named = |limit: &Value| {
+        let name = safe(text(limit, "/name"));
+        format!("{name}: {}", line(limit))
+    };
+    here.into_iter()
+        .map(|limit| if is_named { named(limit) } else { line(limit) })
+        .collect()
 }
 
 fn line(limit: &Value) -> String {
@@ -32,10 +41,7 @@ fn line(limit: &Value) -> String {
     } else {
         " (watched)"
     };
-    format!(
-        "{}: {left} of {most} left{when}{watched}",
-        safe(text(limit, "/name"))
-    )
+    format!("{left} of {most} left{when}{watched}")
 }
 
 /// Rounded up, in the largest unit that tells it.
@@ -64,16 +70,21 @@ mod tests {
     fn what_is_left() {
         check(
             &json!({ "stage": "throttle", "name": "burst", "kind": "rate", "most": 20, "left": 4, "window_s": 20, "full_in_ms": 2_001, "enforced": true }),
-            &["burst: 4 of 20 left, full again in 3 s"],
+            &["4 of 20 left, full again in 3 s"],
         );
         check(
             &json!({ "stage": "throttle", "name": "daily", "kind": "quota", "most": 100_000, "left": 99_871, "window_s": 86_400, "enforced": false }),
-            &["daily: 99,871 of 100,000 left today (watched)"],
+            &["99,871 of 100,000 left today (watched)"],
         );
         check(
             &json!({ "stage": "throttle", "name": "c", "kind": "concurrent", "most": 5, "left": 0, "enforced": true }),
-            &["c: 0 of 5 left at once"],
+            &["0 of 5 left at once"],
         );
         check(&json!({ "stage": "inspect" }), &[]);
+        let two = ["a", "b"].map(|name| json!({ "stage": "quota", "name": name, "kind": "concurrent", "most": 2, "left": 1, "enforced": true }));
+        assert_eq!(
+            lines(Stage::Quota, &json!({ "limits": two })),
+            ["a: 1 of 2 left at once", "b: 1 of 2 left at once"]
+        );
     }
 }
