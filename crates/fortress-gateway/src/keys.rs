@@ -14,9 +14,10 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, Revocations};
-use fortress_model::Secret;
+use arc_swap::ArcSwapOption;
+use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache};
+use fortress_model::{Secret, SystemClock, config::StoreSettings};
+use fortress_store::{Feed, StoreError};
 use http::Uri;
 use tokio::{
     sync::{Notify, watch},
@@ -55,8 +56,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
-    revocations: Arc<ArcSwap<Revocations>>,
     counts: Arc<Mutex<Option<Arc<Counts>>>>,
+    store: StoreFeed,
+}
+
+/// What the store tells of API keys and revocations, once it is open; living, like key sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreFeed(Arc<ArcSwapOption<Feed>>);
+
+impl StoreFeed {
+    /// `None` where the configuration names no store, or it is not open yet.
+    pub(crate) fn get(&self) -> Option<Arc<Feed>> {
+        self.0.load_full()
+    }
 }
 
 /// Where a key set comes from.
@@ -271,9 +283,26 @@ impl KeyRing {
         Ok(made)
     }
 
-    /// Which tokens were revoked; shared by all who hold the ring.
-    pub(crate) fn revocations(&self) -> Arc<ArcSwap<Revocations>> {
-        Arc::clone(&self.revocations)
+    /// What the store tells, from when it is open.
+    pub(crate) fn store(&self) -> StoreFeed {
+        self.store.clone()
+    }
+
+    /// Opens the store, and keeps what it tells fresh from then on. Blocks; not within a runtime. A
+    /// store that is open stays open: another one needs a restart.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub(crate) fn open_store(&self, settings: &StoreSettings) -> Result<(), StoreError> {
+        if self.store.get().is_some() {
+            return Ok(());
+        }
+        let (feed, warning) = Feed::open(settings, Arc::new(SystemClock))?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        self.store.0.store(Some(Arc::new(feed)));
+        Ok(())
     }
 
     /// Fetches the sets that come from URLs, for ever. Runs outside the request path.

@@ -47,6 +47,9 @@ pub enum ServerError {
     /// A journal's file cannot be written.
     #[error("{0}")]
     Journal(io::Error),
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Store(#[from] fortress_store::StoreError),
     /// No thread or no runtime could be made.
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
@@ -106,6 +109,9 @@ impl Server {
         workers: usize,
     ) -> Result<Self, ServerError> {
         let workers = workers.clamp(1, 256);
+        if let Some(store) = &config.store {
+            keys.open_store(store)?;
+        }
         let (journal, handles) =
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());

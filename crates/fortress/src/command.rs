@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{attack, check, crs, demo, explain, init, keys, run, screen::Screen, store, waf};
+use crate::{
+    attack, check, crs, demo, explain, init, keys, run, screen::Screen, store, tokens, waf,
+};
 
 /// An API security gateway: point it at an OpenAPI file, and the API is locked down.
 ///
@@ -54,6 +56,9 @@ enum Command {
     /// Makes, lists, rotates and revokes API keys, and says whose a leaked one is
     #[command(after_help = keys::EXAMPLES)]
     Keys(keys::Flags),
+    /// Revokes tokens, and lists what is revoked
+    #[command(after_help = tokens::EXAMPLES)]
+    Tokens(tokens::Flags),
     /// Makes, checks and saves the store of keys, and replaces the key that seals it
     #[command(after_help = store::EXAMPLES)]
     Store(store::Flags),
@@ -97,6 +102,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Crs(flags) => crs::run(&flags, &screen),
         Command::Waf(flags) => waf::run(&flags, &screen),
         Command::Keys(flags) => keys::run(&flags, &screen),
+        Command::Tokens(flags) => tokens::run(&flags, &screen),
         Command::Store(flags) => store::run(&flags, &screen),
         Command::Schema => {
             screen.line(fortress_model::config::json_schema());

@@ -18,6 +18,8 @@ mod references;
 mod run;
 mod screen;
 mod store;
+mod times;
+mod tokens;
 mod vault;
 mod waf;
 

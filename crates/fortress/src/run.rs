@@ -416,7 +416,8 @@ fn hint(error: &ServerError) -> anyhow::Error {
             .find(|(kind, _)| *kind == cause.kind())
             .map_or("", |(_, todo)| *todo),
         ServerError::Journal(_) => "\n  name a file that this user may write in `journal`",
-        ServerError::Worker(_) => "",
+        // The store says itself what to do.
+        ServerError::Store(_) | ServerError::Worker(_) => "",
     };
     anyhow!("{error}{todo}")
 }

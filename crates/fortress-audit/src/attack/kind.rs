@@ -41,6 +41,8 @@ kinds! {
     TokenExpired = "token.expired", Api2, "`identity.NAME.leeway`: smaller";
     /// A genuine token that was issued by or for someone else.
     TokenForeign = "token.foreign", Api2, "`identity.NAME.issuer` and `.audience`";
+    /// A genuine token that is bound to a key or certificate which the thief does not have.
+    TokenStolen = "token.stolen", Api2, "`identity.NAME.dpop` and `.certificate_bound`: not `off`";
     /// A header by which clients name themselves somebody else.
     IdentitySpoofed = "header.identity", Api2, "mode: enforce";
 

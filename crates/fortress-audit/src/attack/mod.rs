@@ -33,7 +33,7 @@ pub use report::{Count, Report, Row, Through};
 pub use request::{Body, Request};
 pub use run::{Pace, Verdict, run};
 pub use send::{Answer, Failure, Target};
-pub use tokens::{Credential, Tokens, Wrong};
+pub use tokens::{Credential, Stolen, Tokens, Wrong};
 pub use trust::{Reach, TargetError, target};
 
 /// One request that ought to be refused, or (of [`Kind::Valid`]) answered.

@@ -1,5 +1,5 @@
 //! Credentials that ought to be refused: missing, garbage, unsigned, forged, confused, expired,
-//! foreign, and without the scope.
+//! foreign, stolen, and without the scope.
 //!
 //! Forgeries are made here from a genuine token. What only the issuer can make (an expired token,
 //! one for another audience) has to be given.
@@ -18,8 +18,21 @@ pub struct Tokens {
     pub genuine: Vec<Credential>,
     /// Tokens that the issuer signed, but that must not be accepted here.
     pub wrong: Vec<(Wrong, String)>,
+    /// Tokens that are bound to something which only their holder has.
+    pub stolen: Vec<Stolen>,
     /// The issuer's public keys, for key confusion: a JWK Set.
     pub keys: Option<String>,
+}
+
+/// A genuine token that is bound (RFC 9449, RFC 8705), as whoever overheard a request has it.
+#[derive(Clone, Debug)]
+pub struct Stolen {
+    /// In a few words.
+    pub what: String,
+    /// The token.
+    pub token: String,
+    /// The DPoP proof that was overheard with it.
+    pub proof: Option<String>,
 }
 
 /// A genuine token.
@@ -129,6 +142,14 @@ pub(super) fn attacks(basis: &Basis, scopes: &[String], tokens: &Tokens) -> Vec<
     for (wrong, token) in &tokens.wrong {
         found.push(basis.refused(wrong.kind(), wrong.words(), bearer(token)));
     }
+    for stolen in &tokens.stolen {
+        found.push(basis.refused(
+            Kind::TokenStolen,
+            stolen.what.clone(),
+            bearer(&stolen.token),
+        ));
+        found.extend(replays(basis, &plain, stolen));
+    }
     if let Some(genuine) = tokens.for_scopes(scopes).or(tokens.genuine.first()) {
         for (kind, what, token) in forgeries(&genuine.token, tokens.keys.as_deref()) {
             found.push(basis.refused(kind, what, bearer(&token)));
@@ -188,6 +209,38 @@ fn misplaced(basis: &Basis, plain: &Request, token: &str) -> Vec<Attack> {
             plain.clone().with("X-Authorization", bearer),
         ),
     ]
+}
+
+/// A token that is bound to a key, with proofs that prove nothing: the one that was overheard, and one
+/// by the thief's own key.
+fn replays(basis: &Basis, plain: &Request, stolen: &Stolen) -> Vec<Attack> {
+    let Some(overheard) = &stolen.proof else {
+        return Vec::new();
+    };
+    let mut proofs = vec![("the proof that was overheard", overheard.clone())];
+    proofs.extend(own_proof(overheard).map(|proof| ("a proof by the thief's own key", proof)));
+    proofs
+        .into_iter()
+        .map(|(what, proof)| {
+            let request = plain
+                .clone()
+                .with("Authorization", format!("DPoP {}", stolen.token))
+                .with("DPoP", proof);
+            basis.refused(
+                Kind::TokenStolen,
+                format!("{}: {what}", stolen.what),
+                request,
+            )
+        })
+        .collect()
+}
+
+/// The claims of a proof, signed by another key.
+fn own_proof(overheard: &str) -> Option<String> {
+    let payload = overheard.split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    let key = sign::SigningKey::generate(Algorithm::Es256, "thief").ok()?;
+    key.sign_raw(key.proof_header().as_bytes(), &payload).ok()
 }
 
 /// Tokens that the issuer never signed.
@@ -373,6 +426,19 @@ mod tests {
             assert_ne!(forgery, &token, "{what}");
         }
         assert!(forgeries("opaque", None).is_empty());
+    }
+
+    #[test]
+    fn a_thief_makes_a_proof_of_the_same_claims() {
+        let holder = sign::SigningKey::generate(Algorithm::Es256, "a").unwrap();
+        let claims = br#"{"jti":"1","htm":"GET"}"#;
+        let overheard = holder
+            .sign_raw(holder.proof_header().as_bytes(), claims)
+            .unwrap();
+        let own = own_proof(&overheard).unwrap();
+        assert_eq!(own.split('.').nth(1), overheard.split('.').nth(1));
+        assert_ne!(own.split('.').next(), overheard.split('.').next());
+        assert!(own_proof("opaque").is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use fortress_model::{
 use fortress_spec::{
     ApiDescription, KeyLocation, Operation, Requirement, Security, SecurityScheme,
 };
-use http::HeaderName;
+use http::{HeaderName, header};
 
 use super::{
     Effective,
@@ -334,6 +334,18 @@ fn fits(scheme: &SecurityScheme, kind: &CredentialKind, choice: Choice) -> bool 
     match kind {
         CredentialKind::Token(_) => may_mean_token(scheme, choice),
         CredentialKind::Certificate(_) => matches!(scheme, SecurityScheme::MutualTls),
+        CredentialKind::ApiKey(_) => may_mean_key(scheme, choice),
+    }
+}
+
+fn may_mean_key(scheme: &SecurityScheme, choice: Choice) -> bool {
+    match scheme {
+        SecurityScheme::ApiKey { .. } => true,
+        SecurityScheme::Bearer { .. } | SecurityScheme::HttpOther(_) => choice == Choice::Written,
+        SecurityScheme::OAuth2 { .. }
+        | SecurityScheme::OpenIdConnect { .. }
+        | SecurityScheme::Basic
+        | SecurityScheme::MutualTls => false,
     }
 }
 
@@ -406,6 +418,10 @@ fn place(name: &str, scheme: &SecurityScheme, identity: &IdentityPlan) -> Result
 fn usual_place(identity: &IdentityPlan) -> Place {
     match &identity.kind {
         CredentialKind::Token(_) => Place::Authorization,
+        CredentialKind::ApiKey(keys) if keys.header == header::AUTHORIZATION => {
+            Place::Authorization
+        }
+        CredentialKind::ApiKey(keys) => Place::Header(keys.header.clone()),
         CredentialKind::Certificate(_) => Place::Connection,
     }
 }

@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 pub(crate) use certificate::CertificatePlan;
 pub(super) use certificate::{any_could_come, field as certificate_field};
 use fortress_auth::{
-    Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, Revocations,
-    SymmetricKey, Verifier, client_authorization,
+    Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, SymmetricKey,
+    Verifier, client_authorization,
 };
 use fortress_model::{
     Diagnostic, Secret,
     config::{
-        ClaimPaths, Config, Demand, Identity, IdentityKind, Introspection, Issuer, JwksSource,
-        KeySource, Spanned, WhichTokens,
+        ApiKeys, ClaimPaths, Config, Demand, Identity, IdentityKind, Introspection, Issuer,
+        JwksSource, KeySource, Spanned, WhichTokens,
     },
 };
+use http::HeaderName;
 use tokio::sync::Semaphore;
 
-use crate::keys::{KeyRing, Keys, Memory, Source, Spans};
+use crate::keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed};
 
 /// Questions to one issuer that may be under way at once.
 const QUESTIONS: usize = 64;
@@ -42,8 +42,20 @@ pub(crate) struct IdentityPlan {
 pub(crate) enum CredentialKind {
     /// Tokens of an issuer.
     Token(Box<TokenPlan>),
+    /// Keys of the store.
+    ApiKey(ApiKeyPlan),
     /// Client certificates.
     Certificate(CertificatePlan),
+}
+
+/// API keys.
+#[derive(Debug)]
+pub(crate) struct ApiKeyPlan {
+    pub(crate) store: StoreFeed,
+    /// Where they stand if no description says so.
+    pub(crate) header: HeaderName,
+    /// The environment that they must be for.
+    pub(crate) environment: Option<String>,
 }
 
 /// An issuer of tokens.
@@ -52,7 +64,8 @@ pub(crate) struct TokenPlan {
     pub(crate) verifier: Verifier,
     pub(crate) keys: Arc<Keys>,
     pub(crate) memory: Arc<Memory>,
-    pub(crate) revocations: Arc<ArcSwap<Revocations>>,
+    /// Knows which tokens were revoked.
+    pub(crate) store: StoreFeed,
     pub(crate) claims: ClaimPaths,
     /// `None` where proofs of possession are off.
     pub(crate) dpop: Option<DpopPlan>,
@@ -94,6 +107,7 @@ impl CredentialKind {
     pub(crate) fn what(&self) -> &'static str {
         match self {
             Self::Token(_) => "tokens",
+            Self::ApiKey(_) => "API keys",
             Self::Certificate(_) => "client certificates",
         }
     }
@@ -126,7 +140,9 @@ fn kind(
 ) -> Option<CredentialKind> {
     let what = match &identity.kind {
         IdentityKind::Issuer(issuer) => return token(identity, issuer, keys, diagnostics),
-        IdentityKind::ApiKey(_) => "API keys",
+        IdentityKind::ApiKey(api_keys) => {
+            return api_key(config, identity, api_keys, keys, diagnostics);
+        }
         IdentityKind::Certificate(certificates) => {
             let plan = certificate::compile(config, identity, certificates, diagnostics)?;
             return Some(CredentialKind::Certificate(plan));
@@ -138,6 +154,31 @@ fn kind(
     let message = format!("{what} are not available in this version");
     diagnostics.push(Diagnostic::error(identity.name.span, message));
     None
+}
+
+fn api_key(
+    config: &Config,
+    identity: &Identity,
+    api_keys: &ApiKeys,
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<CredentialKind> {
+    if config.store.is_none() {
+        let message = format!("`identity.{}` needs a store of keys", identity.name.value);
+        let help = "add `store: { embedded: fortress.db, key: file:store.key, pepper: file:pepper.key }`, then `fortress store init`";
+        diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
+        return None;
+    }
+    let header = match &api_keys.header {
+        None => HeaderName::from_static("x-api-key"),
+        // The loader took it for the name of a field.
+        Some(header) => HeaderName::from_bytes(header.value.as_bytes()).ok()?,
+    };
+    Some(CredentialKind::ApiKey(ApiKeyPlan {
+        store: ring.store(),
+        header,
+        environment: api_keys.environment.clone(),
+    }))
 }
 
 fn token(
@@ -204,7 +245,7 @@ fn token(
         verifier,
         keys,
         memory,
-        revocations: ring.revocations(),
+        store: ring.store(),
         claims: issuer.claims.clone(),
         dpop,
         certificate_bound: issuer.certificate_bound == Demand::Required,

@@ -24,7 +24,8 @@ use http::{HeaderName, HeaderValue};
 pub(crate) use access::{Access, Alternative, CredentialPlan, Place};
 pub use access::{Exposed, Exposure};
 pub(crate) use identity::{
-    CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan, TokenPlan,
+    ApiKeyPlan, CertificatePlan, CredentialKind, DpopPlan, IdentityPlan, IntrospectionPlan,
+    TokenPlan,
 };
 pub(crate) use settings::Effective;
 pub(crate) use tls::{machine_roots, roots_of, server as server_tls};
@@ -112,6 +113,8 @@ pub(crate) struct OperationPlan {
     pub(crate) id: Arc<str>,
     /// Its place in the description.
     index: Option<usize>,
+    /// What it is called beside its id.
+    names: Vec<Box<str>>,
     pub(crate) mode: Mode,
     pub(crate) bounds: Bounds,
     pub(crate) policy: Policy,
@@ -155,6 +158,11 @@ impl OperationPlan {
     pub(crate) fn operation(&self) -> Option<(&ApiDescription, &Operation)> {
         let description = self.api.description.as_deref()?;
         Some((description, description.operations.get(self.index?)?))
+    }
+
+    /// What a key may call it by: its id, `METHOD /template`, and `tag:NAME` for each tag.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.id).chain(self.names.iter().map(|name| &**name))
     }
 
     /// Scopes that a client may be told to get.
@@ -372,6 +380,7 @@ impl Compiler<'_> {
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
             operation_plan.rules = rules;
             operation_plan.limits = limits;
+            operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
             operation_plan.declared_overrides = declared_overrides(operation);
@@ -523,6 +532,7 @@ fn operation_plan(
         api: Arc::clone(api),
         id,
         index,
+        names: Vec::new(),
         mode: effective.mode,
         policy: Policy {
             undeclared: effective.requests,
@@ -547,6 +557,13 @@ fn operation_plan(
         declared_overrides: Vec::new(),
         ranges: index.is_none(),
     }
+}
+
+/// What an operation is called beside its id.
+fn names(operation: &Operation) -> Vec<Box<str>> {
+    let tags = operation.tags.iter().map(|tag| format!("tag:{tag}").into());
+    let place = format!("{} {}", operation.method, operation.template);
+    std::iter::once(place.into()).chain(tags).collect()
 }
 
 /// What `require` says of how the person must have logged in. The configuration has no `acr` that

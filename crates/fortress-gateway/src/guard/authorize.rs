@@ -19,13 +19,14 @@ pub(crate) struct Permit(());
 /// Checks scopes, roles, and how the caller proved who it is.
 ///
 /// # Errors
-/// `scope.insufficient`, `role.insufficient`, `credential.unbound`, `authentication.insufficient`.
+/// `scope.insufficient`, `role.insufficient`, `credential.restricted`, `credential.unbound`,
+/// `authentication.insufficient`.
 pub(crate) fn check(
     decision: &mut Decision,
     plan: &OperationPlan,
     principal: &Principal,
 ) -> Result<Permit, Refused> {
-    let now = decision.received;
+    let (now, client) = (decision.received, decision.client);
     let mut refuse = |reason: Reason, detail: String, hint: Hint| {
         decision
             .refuse(reason, detail)
@@ -36,10 +37,19 @@ pub(crate) fn check(
         let detail = format!("scope `{scope}` is missing");
         refuse(Reason::ScopeInsufficient, detail, Hint::None)?;
     }
-    let token = caller.and_then(|caller| match &caller.proof {
-        Proof::Token(verified) => Some(verified),
-        Proof::Certificate(_) => None,
-    });
+    if let Some(Proof::ApiKey(holder)) = caller.map(|caller| &caller.proof) {
+        let detail = if !holder.access.allows_address(client) {
+            Some(format!("the key may not be used from {client}"))
+        } else if !holder.access.allows_operation(plan.names()) {
+            Some("the key may not call this operation".to_owned())
+        } else {
+            None
+        };
+        if let Some(detail) = detail {
+            refuse(Reason::CredentialRestricted, detail, Hint::None)?;
+        }
+    }
+    let token = caller.and_then(Caller::token);
     if plan.require.dpop == Some(true)
         && token.is_none_or(|token| token.confirmation.key_thumbprint.is_none())
     {

@@ -104,6 +104,7 @@ fn challenges(plan: &OperationPlan, error: &str, hint: &Hint) -> SmallVec<[Heade
                     }
                 }
             }
+            CredentialKind::ApiKey(_) => format!("ApiKey realm=\"{}\"", plan.api.name),
             // No scheme is registered for certificates: a name of its own, since a 401 needs a
             // challenge (RFC 9110, section 15.5.2) and one for tokens would mislead.
             CredentialKind::Certificate(_) => format!("Certificate realm=\"{}\"", plan.api.name),

@@ -373,7 +373,7 @@ impl Subject for Asked<'_> {
                 // Two identities may name different people alike.
                 Cow::Owned(format!("{}\n{}", caller.identity.name, caller.id).into_bytes())
             }),
-            Part::ApiKey => bytes(self.caller?.api_key()?),
+            Part::ApiKey => Some(Cow::Owned(self.caller?.api_key()?.into_bytes())),
             Part::Tenant => self.caller?.tenant().and_then(claim),
             Part::Claim(path) => self.caller?.claim(path).and_then(claim),
         }

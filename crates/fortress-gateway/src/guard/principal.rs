@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fortress_auth::{Value, Verified};
+use fortress_auth::{Value, Verified, api_key::KeyHolder};
 use fortress_model::decision::PrincipalRecord;
 
 use crate::client_certificate::PeerCertificate;
@@ -24,6 +24,8 @@ pub(crate) struct Caller {
 pub(crate) enum Proof {
     /// A token.
     Token(Arc<Verified>),
+    /// A key of the store.
+    ApiKey(Arc<KeyHolder>),
     /// A client certificate.
     Certificate(Arc<PeerCertificate>),
 }
@@ -33,6 +35,7 @@ impl Caller {
     pub(crate) fn has_scope(&self, scope: &str) -> bool {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
+            Proof::ApiKey(holder) => holder.access.has_scope(scope),
             // Nobody granted it any.
             Proof::Certificate(_) => false,
         }
@@ -40,36 +43,46 @@ impl Caller {
 
     /// It has this role.
     pub(crate) fn has_role(&self, role: &str) -> bool {
-        match (&self.proof, &self.identity.kind) {
-            (Proof::Token(verified), CredentialKind::Token(plan)) => {
-                let path = plan.claims.roles.as_deref().unwrap_or("roles");
+        match &self.proof {
+            Proof::Token(verified) => {
+                let configured = match &self.identity.kind {
+                    CredentialKind::Token(plan) => plan.claims.roles.as_deref(),
+                    CredentialKind::ApiKey(_) | CredentialKind::Certificate(_) => None,
+                };
+                let path = configured.unwrap_or("roles");
                 names(verified.claims.get(path)).any(|held| held == role)
             }
-            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => false,
+            Proof::ApiKey(holder) => holder.access.has_role(role),
+            // Nobody gave it any.
+            Proof::Certificate(_) => false,
         }
     }
 
     /// A claim of its token, as a dotted path; other credentials have none.
     pub(crate) fn claim(&self, path: &str) -> Option<&Value> {
+        self.token()?.claims.get(path)
+    }
+
+    /// The token, if it showed one.
+    pub(crate) fn token(&self) -> Option<&Verified> {
         match &self.proof {
-            Proof::Token(verified) => verified.claims.get(path),
-            Proof::Certificate(_) => None,
+            Proof::Token(verified) => Some(verified),
+            Proof::ApiKey(_) | Proof::Certificate(_) => None,
         }
     }
 
     /// Its tenant, where its identity says which claim names it.
     pub(crate) fn tenant(&self) -> Option<&Value> {
-        match (&self.proof, &self.identity.kind) {
-            (Proof::Token(verified), CredentialKind::Token(plan)) => {
-                verified.claims.get(plan.claims.tenant.as_deref()?)
-            }
-            (Proof::Token(_), CredentialKind::Certificate(_)) | (Proof::Certificate(_), _) => None,
+        match &self.identity.kind {
+            CredentialKind::Token(plan) => self.token()?.claims.get(plan.claims.tenant.as_deref()?),
+            CredentialKind::ApiKey(_) | CredentialKind::Certificate(_) => None,
         }
     }
 
     /// The id of its API key; other credentials have none.
-    pub(crate) fn api_key(&self) -> Option<&str> {
+    pub(crate) fn api_key(&self) -> Option<String> {
         match &self.proof {
+            Proof::ApiKey(holder) => Some(holder.id.to_string()),
             Proof::Token(_) | Proof::Certificate(_) => None,
         }
     }
@@ -78,6 +91,7 @@ impl Caller {
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {
             Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
+            Proof::ApiKey(holder) => (format!("API key {}", holder.id), None),
             Proof::Certificate(certificate) => (certificate.to_string(), None),
         };
         PrincipalRecord {

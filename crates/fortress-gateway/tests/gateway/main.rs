@@ -2,6 +2,8 @@
 //! it, and raw bytes in front of it.
 
 #[cfg(test)]
+mod api_keys;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod faults;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use fortress_audit::attack::{Credential, Tokens, Wrong};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use fortress_audit::attack::{Credential, Stolen, Tokens, Wrong};
 use fortress_auth::{
     Algorithm,
     sign::{SigningKey, key_set},
@@ -78,7 +79,47 @@ impl Issuer {
             }
             tokens.wrong.push((*wrong, self.sign(&claims)?));
         }
+        tokens.stolen = self.bound()?;
         Ok(tokens)
+    }
+
+    /// Tokens that count with the key or certificate alone that they are bound to; nobody here has
+    /// either, and one proof of the key was overheard.
+    fn bound(&self) -> Result<Vec<Stolen>> {
+        let now = SystemClock.now().seconds();
+        let token = |binding: serde_json::Value| {
+            self.sign(&json!({
+                "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "scope": ADMIN, "iat": now,
+                "exp": now + HOUR, "cnf": binding,
+            }))
+        };
+        let holder = SigningKey::generate(Algorithm::Es256, "")
+            .and_then(SigningKey::named_by_thumbprint)
+            .context("no key")?;
+        let claims = json!({
+            "jti": "overheard", "htm": "GET", "htu": "https://orders.example/users/me",
+            "iat": now - HOUR,
+        });
+        let proof = holder
+            .sign_raw(
+                holder.proof_header().as_bytes(),
+                claims.to_string().as_bytes(),
+            )
+            .context("cannot sign a proof")?;
+        // The SHA-256 of no certificate.
+        let certificate = URL_SAFE_NO_PAD.encode([7_u8; 32]);
+        Ok(vec![
+            Stolen {
+                what: "bound to a key".into(),
+                token: token(json!({ "jkt": holder.id() }))?,
+                proof: Some(proof),
+            },
+            Stolen {
+                what: "bound to a certificate".into(),
+                token: token(json!({ "x5t#S256": certificate }))?,
+                proof: None,
+            },
+        ])
     }
 
     fn sign(&self, claims: &serde_json::Value) -> Result<String> {
@@ -113,5 +154,9 @@ mod tests {
             assert!(verify(token).is_err(), "{wrong:?}");
         }
         assert_eq!(tokens.wrong.len(), Wrong::ALL.len());
+        for stolen in &tokens.stolen {
+            let verified = verify(&stolen.token).unwrap();
+            assert!(verified.confirmation.is_bound(), "{}", stolen.what);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use fortress_audit::attack::{Credential, Tokens, Wrong};
+use fortress_audit::attack::{Credential, Stolen, Tokens, Wrong};
 use serde_json::{Value, json};
 
 use crate::private::{self, Make};
@@ -84,9 +84,15 @@ impl State {
             .iter()
             .map(|(wrong, token)| json!({ "what": wrong.words(), "token": token }))
             .collect();
+        let stolen: Vec<Value> = self
+            .tokens
+            .stolen
+            .iter()
+            .map(|one| json!({ "what": one.what, "token": one.token, "proof": one.proof }))
+            .collect();
         json!({
             "pid": self.pid, "fortress": self.fortress, "upstream": self.upstream, "config": self.config,
-            "journal": self.journal, "tokens": genuine, "wrong": wrong, "keys": self.tokens.keys,
+            "journal": self.journal, "tokens": genuine, "wrong": wrong, "stolen": stolen, "keys": self.tokens.keys,
         })
     }
 
@@ -118,6 +124,15 @@ impl State {
                 Some((*wrong, token))
             })
             .collect();
+        let stolen = list("stolen")
+            .iter()
+            .filter_map(|item| {
+                let (what, token) = pair(item, "what")?;
+                let proof = item.get("proof").and_then(Value::as_str);
+                let proof = proof.map(str::to_owned);
+                Some(Stolen { what, token, proof })
+            })
+            .collect();
         Some(Self {
             pid: value
                 .get("pid")?
@@ -130,6 +145,7 @@ impl State {
             tokens: Tokens {
                 genuine,
                 wrong,
+                stolen,
                 keys: text("keys"),
             },
         })
@@ -169,6 +185,11 @@ mod tests {
                     token: "a".into(),
                 }],
                 wrong: vec![(Wrong::Expired, "b".into())],
+                stolen: vec![Stolen {
+                    what: "w".into(),
+                    token: "t".into(),
+                    proof: Some("p".into()),
+                }],
                 keys: Some("{}".into()),
             },
         }

@@ -12,10 +12,11 @@ use fortress_auth::api_key::{Access, Digest, Environment, KeyId, KeyRecord, Labe
 use fortress_model::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Keys, scope, times::moment_of};
+use super::{Keys, scope};
 use crate::{
     command::End,
     screen::{BAD, GOOD, Screen, count, safe},
+    times::moment_of,
 };
 
 /// Bytes of a file.

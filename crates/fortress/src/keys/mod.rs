@@ -7,7 +7,6 @@
 mod check;
 mod import;
 mod shown;
-mod times;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -23,8 +22,8 @@ use crate::{
     command::{End, Usage},
     screen::{CARE, GOOD, QUIET, Screen, safe},
     store,
+    times::{self, End as Expiry},
 };
-use times::End as Expiry;
 
 pub(crate) const EXAMPLES: &str = "Examples:
   fortress keys create --owner 'Example Ltd' --scope orders:read --expires 90d

@@ -4,8 +4,11 @@ use fortress_auth::api_key::{KeyRecord, Label};
 use fortress_model::Timestamp;
 use serde_json::{Value, json};
 
-use super::{coloured, times};
-use crate::screen::{HEAD, QUIET, count, safe};
+use super::coloured;
+use crate::{
+    screen::{HEAD, QUIET, count, safe},
+    times,
+};
 
 /// All that is known of a key but its digests.
 pub(super) fn json(key: &KeyRecord, now: Timestamp) -> Value {

@@ -381,3 +381,64 @@ fn damage_and_open_secrets_are_said() {
     let short = place.run(&["keys", "list"]).expect(3);
     assert!(short.err.contains("needs 32"), "{}", short.err);
 }
+
+#[test]
+fn tokens_are_revoked_listed_and_accepted_again() {
+    let place = ready();
+    let issuer = "https://idp.example.com";
+    let alice = ["tokens", "revoke", "--issuer", issuer, "--subject", "alice"];
+    let done = place.run(&alice).expect(0);
+    assert!(done.out.contains("for alice"), "{}", done.out);
+    let everything = [
+        "tokens",
+        "revoke",
+        "--everything",
+        "--issued-before",
+        "2026-01-31T12:00:00Z",
+        "--for",
+        "90d",
+    ];
+    place.run(&everything).expect(0);
+    let listed = json(&place, &["tokens", "list"]);
+    assert_eq!(listed.as_array().expect("a list").len(), 2);
+    let kinds: Vec<_> = listed
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| text(one, "kind"))
+        .collect();
+    assert!(kinds.contains(&"subject".to_owned()) && kinds.contains(&"everything".to_owned()));
+
+    let undo: Vec<_> = alice.iter().copied().chain(["--undo"]).collect();
+    place.run(&undo).expect(0);
+    let listed = json(&place, &["tokens", "list"]);
+    assert_eq!(listed.as_array().expect("a list").len(), 1);
+    let again = place.run(&undo).expect(2);
+    assert!(again.err.contains("no such revocation"), "{}", again.err);
+
+    for wrong in [
+        &["tokens", "revoke"][..],
+        &["tokens", "revoke", "--subject", "alice"],
+        &[
+            "tokens",
+            "revoke",
+            "--issuer",
+            issuer,
+            "--id",
+            "1",
+            "--subject",
+            "a",
+        ],
+        &["tokens", "revoke", "--issuer", ""],
+        &["tokens", "revoke", "--everything", "--for", "0s"],
+        &[
+            "tokens",
+            "revoke",
+            "--everything",
+            "--issued-before",
+            "soon",
+        ],
+    ] {
+        place.run(wrong).expect(2);
+    }
+}

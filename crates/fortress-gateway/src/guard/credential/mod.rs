@@ -3,6 +3,7 @@
 //! Deliberately not here: which kinds an operation accepts (`authenticate`), and the cryptography
 //! (`fortress-auth`).
 
+mod api_key;
 mod certificate;
 mod token;
 
@@ -129,6 +130,7 @@ pub(super) async fn judge(
     let identity: &Arc<IdentityPlan> = &credential.identity;
     match &identity.kind {
         CredentialKind::Token(plan) => token::judge(identity, plan, &credential.place, shown).await,
+        CredentialKind::ApiKey(plan) => api_key::judge(identity, plan, &credential.place, shown),
         CredentialKind::Certificate(plan) => certificate::judge(identity, plan, shown),
     }
 }

@@ -58,10 +58,12 @@ async fn judge_token(
     };
     // After the caches: a revocation holds at once.
     let issuer = &plan.verifier.expectations().issuer;
-    plan.revocations
-        .load()
-        .check(&verified, issuer, shown.now)
-        .map_err(|error| Refusal::new(Reason::CredentialRevoked, error.to_string()))?;
+    if let Some(store) = plan.store.get() {
+        store
+            .revocations()
+            .check(&verified, issuer, shown.now)
+            .map_err(|error| Refusal::new(Reason::CredentialRevoked, error.to_string()))?;
+    }
     check_binding(plan, scheme, token, &verified, shown)?;
     Ok(verified)
 }

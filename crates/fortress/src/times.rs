@@ -6,7 +6,7 @@ use fortress_model::Timestamp;
 
 /// When something ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// So long after now.
     After(Duration),
     /// Then.
@@ -14,7 +14,7 @@ pub(super) enum End {
 }
 
 impl End {
-    pub(super) fn at(self, now: Timestamp) -> Timestamp {
+    pub(crate) fn at(self, now: Timestamp) -> Timestamp {
         match self {
             Self::After(time) => {
                 let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -26,7 +26,7 @@ impl End {
 }
 
 /// `90d`, or a date.
-pub(super) fn end(text: &str) -> Result<End, String> {
+pub(crate) fn end(text: &str) -> Result<End, String> {
     if let Ok(time) = duration(text) {
         return Ok(End::After(time));
     }
@@ -36,7 +36,7 @@ pub(super) fn end(text: &str) -> Result<End, String> {
 }
 
 /// `90d`, `24h`, `30min`, `10s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const MOST: u64 = 100 * 365 * 86_400;
     let wrong = || String::from("write a number and `s`, `min`, `h` or `d`, such as `90d`");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -56,7 +56,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `2027-01-31` (its beginning, in UTC) or `2027-01-31T12:00:00Z`.
-pub(super) fn moment_of(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn moment_of(text: &str) -> Result<Timestamp, String> {
     let wrong = || {
         format!(
             "`{}` is not a date such as `2027-01-31` or `2027-01-31T12:00:00Z`",
@@ -73,14 +73,14 @@ pub(super) fn moment_of(text: &str) -> Result<Timestamp, String> {
 }
 
 /// `2027-01-31T12:00:00Z`.
-pub(super) fn moment(time: Timestamp) -> String {
+pub(crate) fn moment(time: Timestamp) -> String {
     let seconds = i64::try_from(time.seconds()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| "far away".into(), |time| time.to_string())
 }
 
 /// `2027-01-31`.
-pub(super) fn day(time: Timestamp) -> String {
+pub(crate) fn day(time: Timestamp) -> String {
     let moment = moment(time);
     moment
         .split_once('T')
