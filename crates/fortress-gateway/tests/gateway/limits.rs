@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{DESCRIPTION, EMPTY, Gateway, Upstream, send};
+use super::support::{DESCRIPTION, Gateway, Upstream, send};
+
+/// Its connection is not used again: each request comes on one of its own.
+const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n";
 
@@ -109,7 +112,7 @@ fn requests_in_flight_give_their_place_back_on_every_way_out() {
     let first = ask(address);
     let mut waiting = upstream.next();
     assert!(refused());
-    waiting.write_all(EMPTY).unwrap();
+    waiting.write_all(LAST).unwrap();
     assert!(first_line(&first).starts_with("HTTP/1.1 200 "));
 
     // A client that goes away while its request is with the upstream.
@@ -128,7 +131,7 @@ fn requests_in_flight_give_their_place_back_on_every_way_out() {
     assert!(first_line(&third).starts_with("HTTP/1.1 502 "));
 
     let last = ask(address);
-    upstream.next().write_all(EMPTY).unwrap();
+    upstream.next().write_all(LAST).unwrap();
     assert!(first_line(&last).starts_with("HTTP/1.1 200 "));
 }
 
@@ -153,7 +156,7 @@ fn a_place_is_held_until_the_whole_answer_was_sent() {
         let another = ask(address);
         let status = match upstream.arrived.recv_timeout(Duration::from_millis(200)) {
             Ok(mut stream) => {
-                stream.write_all(EMPTY).unwrap();
+                stream.write_all(LAST).unwrap();
                 first_line(&another)
             }
             Err(_) => return false,
