@@ -11,12 +11,7 @@ const TWO_PAGES: usize = 120;
 pub(super) fn words(project: &Project) -> Vec<Fault> {
     // In parts, so that this file does not break its own rule.
     const PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/tmp/", "bash")];
-    const MAKING: &[&str] = &[
-        concat!("sess", "ion"),
-        concat!("sess", "ions"),
-        concat!("help", "er"),
-        concat!("help", "ers"),
-    ];
+    const MAKING: &[&str] = &[concat!("help", "er"), concat!("help", "ers")];
     let mut faults = Vec::new();
     for (path, text) in project.tree.ending(".md").chain(project.tree.ending(".rs")) {
         for word in PATHS {
@@ -321,12 +316,12 @@ mod tests {
 
     #[test]
     fn documents_speak_of_the_product() {
-        check(words, &[("a.md", concat!("Made in a sess", "ion."))], &[1]);
+        check(words, &[("a.md", concat!("Made by a help", "er."))], &[1]);
         check(
             words,
             &[(
                 "a.md",
-                concat!("A cookie `sess", "ion` and\n```\nsess", "ion\n```\n"),
+                concat!("A module `help", "er` and\n```\nhelp", "er\n```\n"),
             )],
             &[],
         );

@@ -32,14 +32,14 @@ components:
     token: { type: http, scheme: bearer }
 "#;
 
-struct Place {
+pub(crate) struct Place {
     directory: tempfile::TempDir,
     store: Store,
     pepper: fortress_auth::api_key::Pepper,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
         let keys = MasterKeys::create(&file("store.key")).unwrap();
@@ -55,12 +55,17 @@ impl Place {
         }
     }
 
-    fn path(&self) -> &Path {
+    /// Where the store and its keys are.
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// A key with its record changed.
-    fn key(&self, owner: &str, change: impl FnOnce(&mut KeyRecord)) -> (KeyRecord, String) {
+    pub(crate) fn key(
+        &self,
+        owner: &str,
+        change: impl FnOnce(&mut KeyRecord),
+    ) -> (KeyRecord, String) {
         let environment = Environment::new("live").unwrap();
         let (id, text) = ApiKey::generate(&environment, &mut |bytes: &mut [u8]| {
             aws_lc_rs::rand::fill(bytes).map_err(|_| fortress_auth::api_key::NoRandomness)
@@ -74,6 +79,19 @@ impl Place {
             .insert_keys(std::slice::from_ref(&record))
             .unwrap();
         (record, text.expose().clone())
+    }
+
+    /// Revokes the tokens of a subject of the tests' issuer.
+    pub(crate) fn revoke(&self, subject: &str) {
+        let revocation = Revocation {
+            target: RevocationTarget::Subject {
+                issuer: "https://idp.test".into(),
+                subject: subject.into(),
+            },
+            issued_before: None,
+            until: None,
+        };
+        self.store.revoke(&revocation, SystemClock.now()).unwrap();
     }
 
     fn gateway(&self, upstream: &Upstream) -> Gateway {
@@ -229,15 +247,7 @@ fn a_revocation_holds_within_a_second() {
         ))
     };
     assert_eq!(show("alice").0, 200);
-    let revocation = Revocation {
-        target: RevocationTarget::Subject {
-            issuer: "https://idp.test".into(),
-            subject: "alice".into(),
-        },
-        issued_before: None,
-        until: None,
-    };
-    place.store.revoke(&revocation, SystemClock.now()).unwrap();
+    place.revoke("alice");
     soon((401, "credential.revoked"), || show("alice"));
     assert_eq!(show("bob").0, 200);
 }

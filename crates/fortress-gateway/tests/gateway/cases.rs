@@ -2,14 +2,22 @@
 //! to be decided.
 //!
 //! ```yaml config``` and ```yaml description``` hold until the next one of their kind;
-//! ```conf NAME``` is a file of rules beside the configuration, from the next of these on;
+//! ```conf NAME``` is a file of rules beside the configuration, from the next of these on; ```text keys```
+//! makes a store (`STORE` in the configuration is its folder) with API keys, one a line: a name, and
+//! what it is bound to (`{{key NAME}}` in a request is its text); `revoke NAME` ends a subject's tokens;
 //! ```http response``` is what the upstream answers from then on; ```http request``` is sent, and
 //! the ```text expect``` after it says what must come of it. In a request marked `raw`, line ends
 //! of the file do not count, and `\r \n \t \\ \xHH` are bytes.
 
 use std::{fs, path::Path};
 
-use super::support::{EMPTY, Gateway, Received, Response, Tokens, Upstream, send};
+use fortress_auth::api_key::Label;
+use fortress_model::Timestamp;
+
+use super::{
+    api_keys::Place,
+    support::{EMPTY, Gateway, Received, Response, Tokens, Upstream, send},
+};
 
 #[test]
 fn every_case_is_decided_as_it_says() {
@@ -50,7 +58,11 @@ fn run_file(file: &Path) -> (usize, Vec<String>) {
             "yaml config" => run.set_config(&block.text),
             "yaml description" => run.set_description(&block.text),
             "http response" => run.response = response(&block.text),
-            "http request" => run.request(request(&block.text)),
+            "http request" => {
+                let text = run.with_keys(&block.text);
+                run.request(request(&text));
+            }
+            "text keys" => run.set_keys(&block.text),
             "http request raw" => run.request(unescape(&block.text.replace('\n', ""))),
             "text expect" => {
                 ran += 1;
@@ -117,6 +129,7 @@ struct Run {
     files: Vec<(String, String)>,
     response: Vec<u8>,
     gateway: Option<Gateway>,
+    keys: Option<(Place, Vec<(String, String)>)>,
     sent: Option<(Vec<Response>, Vec<Received>)>,
 }
 
@@ -138,8 +151,51 @@ impl Run {
             files: Vec::new(),
             response: EMPTY.to_vec(),
             gateway: None,
+            keys: None,
             sent: None,
         }
+    }
+
+    /// `acme role=admin scope=a operation=listOrders address=10.0.0.0/8 expired revoked`
+    fn set_keys(&mut self, text: &str) {
+        let place = Place::new();
+        let mut made = Vec::new();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let name = words.next().unwrap();
+            if name == "revoke" {
+                place.revoke(words.next().unwrap());
+                continue;
+            }
+            let (_, key) = place.key(name, |record| {
+                let label = |name: &str| vec![Label::new(name).unwrap()];
+                for word in words {
+                    match word.split_once('=') {
+                        Some(("role", role)) => record.access.roles = label(role),
+                        Some(("scope", scope)) => record.access.scopes = label(scope),
+                        Some(("operation", name)) => record.access.operations = label(name),
+                        Some(("address", network)) => {
+                            record.access.addresses = vec![network.parse().unwrap()];
+                        }
+                        None if word == "expired" => record.expires = Some(Timestamp(1)),
+                        None if word == "revoked" => record.revoked = Some(Timestamp(1)),
+                        other => panic!("unknown wish {other:?}"),
+                    }
+                }
+            });
+            made.push((name.to_owned(), key));
+        }
+        self.keys = Some((place, made));
+        self.gateway = None;
+    }
+
+    /// A request's text with its keys put in.
+    fn with_keys(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, key) in self.keys.iter().flat_map(|(_, keys)| keys) {
+            text = text.replace(&format!("{{{{key {name}}}}}"), key);
+        }
+        text
     }
 
     fn set_config(&mut self, text: &str) {
@@ -161,7 +217,10 @@ impl Run {
     fn request(&mut self, bytes: Vec<u8>) {
         let origin = format!("http://{}", self.upstream.address);
         let gateway = self.gateway.get_or_insert_with(|| {
-            let config = self.config.replace("UPSTREAM", &origin);
+            let mut config = self.config.replace("UPSTREAM", &origin);
+            if let Some((place, _)) = &self.keys {
+                config = config.replace("STORE", &place.path().display().to_string());
+            }
             let config = format!("{config}\njournal: [{{ file: journal.ndjson }}]\n");
             let mut files = vec![
                 ("fortress.yaml", config.as_str()),

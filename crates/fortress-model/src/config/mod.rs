@@ -26,6 +26,8 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
+mod values;
 mod waf;
 mod waf_keys;
 

@@ -16,20 +16,19 @@ use super::{
     Spanned,
     keys::{Block, Kind, owners},
     references::References,
-    scalar::{self, Bad, BadUrl},
+    scalar::{self, Bad},
     secrets::VaultSettings,
 };
 use crate::{
     diagnostic::{Diagnostic, did_you_mean},
     document::{Member, Node, Span, Value, read::shorten},
-    secret::Secret,
 };
 
 /// Bytes that a value taken from a file may have.
 const MAX_REFERENCE: u64 = 64 << 10;
 
 /// How references begin.
-const REFERENCES: &[&str] = &["env:", "file:", "vault:", "exec:"];
+pub(super) const REFERENCES: &[&str] = &["env:", "file:", "vault:", "exec:"];
 
 /// What every part of the loader writes into.
 pub(super) struct Reader<'e> {
@@ -96,10 +95,10 @@ fn join(path: &str, name: &str) -> String {
 }
 
 /// A scalar's text, references resolved.
-struct Scalar {
-    text: String,
+pub(super) struct Scalar {
+    pub(super) text: String,
     /// As it may be shown: never the value behind a reference.
-    shown: String,
+    pub(super) shown: String,
     literal: Literal,
 }
 
@@ -413,71 +412,6 @@ impl Reader<'_> {
         })
     }
 
-    /// Texts, each once.
-    pub(super) fn texts(&mut self, entry: &Entry<'_>) -> Vec<String> {
-        let texts = self.spanned_texts(entry);
-        texts.into_iter().map(|text| text.value).collect()
-    }
-
-    /// Texts with their places, each once.
-    pub(super) fn spanned_texts(&mut self, entry: &Entry<'_>) -> Vec<Spanned<String>> {
-        let mut seen = BTreeSet::new();
-        let mut texts = Vec::new();
-        for item in self.items(entry) {
-            if let Some(text) = self.text(&item)
-                && self.once(&mut seen, &text.value, text.span, &entry.path)
-            {
-                texts.push(text);
-            }
-        }
-        texts
-    }
-
-    /// A secret: only as a reference, and never shown.
-    pub(super) fn secret(&mut self, entry: &Entry<'_>) -> Option<Spanned<Secret<String>>> {
-        let is_scalar = !matches!(
-            entry.node.value,
-            Value::Null | Value::Array(_) | Value::Object(_)
-        );
-        let is_reference = entry
-            .node
-            .as_str()
-            .is_some_and(|text| REFERENCES.iter().any(|scheme| text.starts_with(scheme)));
-        if is_scalar && !is_reference {
-            let message = format!("`{}` holds a secret, and takes a reference", entry.path);
-            let help = "put the secret into a file that Fortress alone can read and write `file:PATH`, or into a variable and write `env:NAME`; and change it, since it stood in a configuration";
-            self.error(entry.place, message, help);
-            return None;
-        }
-        let scalar = self.scalar(entry)?;
-        let secret = Secret::new(scalar.text);
-        if secret.expose().is_empty() {
-            let message = format!("`{}`: `{}` is empty", entry.path, scalar.shown);
-            self.error(entry.node.span, message, "put the secret there");
-            return None;
-        }
-        Some(Spanned {
-            value: secret,
-            span: entry.node.span,
-        })
-    }
-
-    /// An https URL, or http on loopback, without a fragment.
-    pub(super) fn https_url(&mut self, entry: &Entry<'_>) -> Option<Spanned<String>> {
-        self.parsed(entry, |text| {
-            {
-                scalar::https_url(text)
-                    .map(|()| text.to_owned())
-                    .map_err(BadUrl::help)
-            }
-        })
-    }
-
-    /// The name of a header field, in lower case.
-    pub(super) fn field_name(&mut self, entry: &Entry<'_>) -> Option<Spanned<String>> {
-        self.parsed(entry, scalar::field_name)
-    }
-
     /// A text that a function of `scalar.rs` understands.
     pub(super) fn parsed<T>(
         &mut self,
@@ -632,7 +566,7 @@ impl Reader<'_> {
         self.error(entry.node.span, message, help);
     }
 
-    fn scalar(&mut self, entry: &Entry<'_>) -> Option<Scalar> {
+    pub(super) fn scalar(&mut self, entry: &Entry<'_>) -> Option<Scalar> {
         let plain = |text: &str, literal| {
             Some(Scalar {
                 text: text.to_owned(),
