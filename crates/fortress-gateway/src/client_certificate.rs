@@ -168,38 +168,39 @@ impl fmt::Display for PeerCertificate {
 
 /// What an error of TLS says of a client's certificate; `None` if it speaks of something else.
 fn untrusted(error: &rustls::Error) -> Option<Untrusted> {
-    let (reason, what) = match error {
-        rustls::Error::NoCertificatesPresented => {
-            let detail = "the listener demands a client certificate".into();
-            let reason = Reason::CertificateMissing;
-            return Some(Untrusted { reason, detail });
-        }
-        rustls::Error::InvalidCertificate(CertificateError::Revoked) => {
-            (Reason::CredentialRevoked, "was revoked")
-        }
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired
+    if matches!(error, rustls::Error::NoCertificatesPresented) {
+        let detail = "the listener demands a client certificate".into();
+        let reason = Reason::CertificateMissing;
+        return Some(Untrusted { reason, detail });
+    }
+    let rustls::Error::InvalidCertificate(error) = error else {
+        return None;
+    };
+    let (reason, what) = if *error == CertificateError::Revoked {
+        (Reason::CredentialRevoked, "was revoked")
+    } else if matches!(
+        error,
+        CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        ) => (Reason::CredentialExpired, "is outside its time"),
-        rustls::Error::InvalidCertificate(CertificateError::UnknownRevocationStatus) => (
-            Reason::CredentialInvalid,
-            "is on no list that says whether it was revoked",
-        ),
-        rustls::Error::InvalidCertificate(
-            CertificateError::ExpiredRevocationList
-            | CertificateError::ExpiredRevocationListContext { .. },
-        ) => (
-            Reason::CredentialInvalid,
-            "cannot be looked up: the list of revoked certificates is out of date",
-        ),
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
-            Reason::CredentialInvalid,
-            "is of an authority that is not trusted",
-        ),
-        rustls::Error::InvalidCertificate(_) => (Reason::CredentialInvalid, "cannot be verified"),
-        _ => return None,
+            | CertificateError::NotValidYetContext { .. }
+    ) {
+        (Reason::CredentialExpired, "is outside its time")
+    } else if *error == CertificateError::UnknownRevocationStatus {
+        let what = "is on no list that says whether it was revoked";
+        (Reason::CredentialInvalid, what)
+    } else if matches!(
+        error,
+        CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. }
+    ) {
+        let what = "cannot be looked up: the list of revoked certificates is out of date";
+        (Reason::CredentialInvalid, what)
+    } else if *error == CertificateError::UnknownIssuer {
+        let what = "is of an authority that is not trusted";
+        (Reason::CredentialInvalid, what)
+    } else {
+        (Reason::CredentialInvalid, "cannot be verified")
     };
     let detail = format!("the client's certificate {what}");
     Some(Untrusted { reason, detail })

@@ -28,6 +28,7 @@ use crate::{
     compile,
     fetch::{self, Fetcher},
     hashers::Hashers,
+    limits::Counts,
 };
 
 /// How often a set is fetched anew.
@@ -56,6 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
+    counts: Arc<Mutex<Option<Arc<Counts>>>>,
     store: StoreFeed,
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
@@ -269,6 +271,20 @@ impl KeyRing {
         });
         memories.insert(name, Arc::clone(&memory));
         Ok(memory)
+    }
+
+    /// What limits count; made when the first configuration has any.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn counts(&self) -> Result<Arc<Counts>, String> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = &*counts {
+            return Ok(Arc::clone(counts));
+        }
+        let made = Counts::new()?;
+        *counts = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     /// What the store tells, from when it is open.

@@ -15,6 +15,7 @@ pub mod h1;
 mod hashers;
 pub mod journal;
 pub mod keys;
+mod limits;
 mod listen;
 pub mod metrics;
 pub mod path;

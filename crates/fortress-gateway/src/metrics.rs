@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use fortress_model::{Decision, Outcome, Reason, Timestamp, decision::Stage};
+use fortress_model::{
+    Decision, Outcome, Reason, Timestamp,
+    decision::{LimitRecord, Stage},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -138,6 +141,9 @@ impl Shard {
                 }
                 api.exhausted.fetch_add(u64::from(rules.exhausted), Relaxed);
             }
+            for limit in &decision.limits {
+                api.limits.with(Some(&limit.name), |slot| slot.add(limit));
+            }
             // A reason counts once a request, however often it was met.
             for (place, finding) in decision.findings.iter().enumerate() {
                 let seen = decision.findings.iter().take(place);
@@ -227,6 +233,27 @@ struct ApiSlot {
     /// Matches of rules by their kind, which is a word of ours.
     matches: Slots<AtomicU64>,
     exhausted: AtomicU64,
+    /// What limits said, by their names.
+    limits: Slots<LimitSlot>,
+}
+
+/// What a limit said: `passed`, `refused`, and what it would have refused under `monitor`.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct LimitSlot([AtomicU64; VERDICTS.len()]);
+
+const VERDICTS: [&str; 3] = ["passed", "refused", "monitored"];
+
+impl LimitSlot {
+    fn add(&self, limit: &LimitRecord) {
+        let [passed, refused, monitored] = &self.0;
+        let cell = match (limit.refused, limit.enforced) {
+            (false, _) => passed,
+            (true, true) => refused,
+            (true, false) => monitored,
+        };
+        cell.fetch_add(1, Relaxed);
+    }
 }
 
 /// Requests by outcome and class of status.
@@ -355,6 +382,7 @@ struct ApiTotals {
     enforced: ReasonTotals,
     monitored: ReasonTotals,
     matches: BTreeMap<Arc<str>, u64>,
+    limits: BTreeMap<Arc<str>, [u64; VERDICTS.len()]>,
     exhausted: u64,
 }
 
@@ -433,6 +461,9 @@ impl ApiTotals {
         add_each([&mut self.response_bytes], [&slot.response_bytes]);
         add_each(&mut self.enforced.0, &slot.enforced.0);
         add_each(&mut self.monitored.0, &slot.monitored.0);
+        for (name, limit) in slot.limits.list() {
+            add_each(self.limits.entry(name).or_default(), &limit.0);
+        }
         for (kind, count) in slot.matches.list() {
             add_each([self.matches.entry(kind).or_default()], [&*count]);
         }
@@ -457,6 +488,7 @@ impl Collector for Metrics {
         let totals = Totals::of(&self.shards);
         requests(&mut encoder, &totals)?;
         refusals(&mut encoder, &totals)?;
+        limits(&mut encoder, &totals)?;
         rules(&mut encoder, &totals)?;
         histograms(&mut encoder, &totals)?;
         bytes(&mut encoder, &totals)?;
@@ -570,6 +602,24 @@ fn refusals(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result
                     ("risk", reason.risk().code()),
                     ("mode", mode),
                 ];
+                count(&mut metric, &labels, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn limits(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "fortress_limits",
+        "Requests that a limit was asked about, by what it said.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (api, of_api) in &totals.apis {
+        for (name, verdicts) in of_api.limits.iter().filter(|(name, _)| !name.is_empty()) {
+            for (verdict, &value) in VERDICTS.iter().zip(verdicts) {
+                let labels = [("api", &**api), ("limit", &**name), ("verdict", verdict)];
                 count(&mut metric, &labels, value)?;
             }
         }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{
     compile::OperationPlan,
     decode::{self, Coding},
-    guard::inspect,
+    guard::{inspect, limit},
     upstream::{Incoming, UpstreamBody, UpstreamError},
 };
 
@@ -472,7 +472,8 @@ pub(crate) fn nothing() -> Reply {
 pub(crate) fn problem(decision: &Decision, reason: Reason) -> Reply {
     let status = reason.status();
     let body = format!(
-        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"code\":\"{}\",\"request_id\":\"{}\"}}",
+        "{{{},\"title\":\"{}\",\"status\":{},\"code\":\"{}\",\"request_id\":\"{}\"}}",
+        limit::problem_type(decision, reason),
         status.canonical_reason().unwrap_or("Error"),
         status.as_u16(),
         reason.code(),

@@ -22,6 +22,7 @@ use crate::{
         challenge,
         credential::Shown,
         inspect::{self, Inspected},
+        limit::{Counted, Tally, Throttled},
         principal::Principal,
     },
     h1,
@@ -40,7 +41,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Cleared {
     routed: Routed,
+    throttled: Throttled,
     principal: Principal,
+    counted: Counted,
     permit: Permit,
     inspected: Inspected,
     told: Told,
@@ -51,12 +54,14 @@ impl Cleared {
     pub(crate) fn into_outgoing(self) -> Outgoing {
         let Self {
             routed,
+            throttled,
             principal,
+            counted,
             permit,
             inspected,
             told,
         } = self;
-        drop((routed, principal, permit));
+        drop((routed, throttled, principal, counted, permit));
         let (
             Request {
                 method,
@@ -107,6 +112,8 @@ pub(crate) async fn serve(
     };
     let mut stopwatch = Stopwatch(started);
     let mut examination = Examination::new(worker, arrival.own);
+    // What limits gave is given back with the record, whatever becomes of the request.
+    let mut tally = Tally::default();
     let ran = {
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
@@ -116,7 +123,7 @@ pub(crate) async fn serve(
             &mut stopwatch,
             (head, &id),
             body,
-            &mut examination,
+            (&mut examination, &mut tally),
         ));
         unwound(answering).await
     };
@@ -132,7 +139,10 @@ pub(crate) async fn serve(
     examination.end(decision);
     stopwatch.lap(decision);
     let mut reply = match answered {
-        Ok(reply) => reply,
+        Ok(reply) => {
+            tally.settle(decision, &reply.headers);
+            reply
+        }
         Err(End::Refused(refused)) => refuse(decision, refused),
         Err(End::Gone) => {
             return Answer {
@@ -147,7 +157,9 @@ pub(crate) async fn serve(
         id,
         gateway.hsts(&arrival.listener),
     );
+    tally.tell(decision, &mut reply.headers);
     decision.status = reply.status.as_u16();
+    record.keep(tally);
     Answer { reply, record }
 }
 
@@ -230,7 +242,7 @@ async fn answer(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    examination: &mut Examination,
+    (examination, tally): (&mut Examination, &mut Tally),
 ) -> Result<Reply, End> {
     let method = head.method.clone();
     if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
@@ -243,7 +255,7 @@ async fn answer(
         stopwatch,
         (head, id),
         &mut *body,
-        examination,
+        (examination, tally),
     )
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
@@ -277,7 +289,7 @@ async fn guard(
     stopwatch: &mut Stopwatch,
     (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    examination: &mut Examination,
+    (examination, tally): (&mut Examination, &mut Tally),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let scheme = request::client_scheme(
@@ -290,6 +302,8 @@ async fn guard(
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
+    stopwatch.enter(decision, Stage::Throttle);
+    let throttled = tally.throttle(decision, &routed, &request)?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
@@ -307,17 +321,23 @@ async fn guard(
     };
     let mut body = LateBody::new(body);
     let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
+    stopwatch.enter(decision, Stage::Quota);
+    let counted = tally.quota(decision, &routed, &request, &principal)?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, id);
-    let inspected = inspect::check(decision, &routed, request, &mut body, examination).await?;
+    let counting = (tally, &principal);
+    let inspected =
+        inspect::check(decision, &routed, request, &mut body, examination, counting).await?;
     let told = told::finish(decision, plan, &principal, prepared).await?;
     Ok(Cleared {
         routed,
+        throttled,
         principal,
+        counted,
         permit,
         inspected,
         told,

@@ -28,6 +28,7 @@ use crate::{
     compile::Gateway,
     connection::Open,
     connections::Connections,
+    guard::limit::Tally,
     journal::JournalHandle,
     metrics::{Metrics, Shard},
     upstream::Upstreams,
@@ -128,6 +129,8 @@ pub(crate) struct Recorder {
     worker: Rc<Worker>,
     decision: Option<Box<Decision>>,
     started: Instant,
+    /// Ends with the request.
+    tally: Tally,
 }
 
 impl Recorder {
@@ -137,6 +140,7 @@ impl Recorder {
             worker: Rc::clone(worker),
             decision: Some(decision),
             started,
+            tally: Tally::default(),
         }
     }
 
@@ -147,12 +151,18 @@ impl Recorder {
             worker: Rc::clone(worker),
             decision: None,
             started: Instant::now(),
+            tally: Tally::default(),
         }
     }
 
     /// The record, to complete it.
     pub(crate) fn decision(&mut self) -> Option<&mut Decision> {
         self.decision.as_deref_mut()
+    }
+
+    /// What limits gave stays taken until the answer was sent.
+    pub(crate) fn keep(&mut self, tally: Tally) {
+        self.tally = tally;
     }
 
     /// The client did not get the whole answer.

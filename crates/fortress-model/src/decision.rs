@@ -53,8 +53,12 @@ pub enum Stage {
     Parse,
     /// Finding the operation.
     Route,
+    /// How much a client may do, whoever it is: before any cryptography.
+    Throttle,
     /// Who calls.
     Authenticate,
+    /// How much the caller may do.
+    Quota,
     /// May they.
     Authorize,
     /// Parameters and body against the description.
@@ -70,7 +74,9 @@ impl Stage {
     pub const ALL: &'static [Self] = &[
         Self::Parse,
         Self::Route,
+        Self::Throttle,
         Self::Authenticate,
+        Self::Quota,
         Self::Authorize,
         Self::Inspect,
         Self::Forward,
@@ -82,7 +88,9 @@ impl Stage {
         match self {
             Self::Parse => "parse",
             Self::Route => "route",
+            Self::Throttle => "throttle",
             Self::Authenticate => "authenticate",
+            Self::Quota => "quota",
             Self::Authorize => "authorize",
             Self::Inspect => "inspect",
             Self::Forward => "forward",
@@ -158,7 +166,7 @@ pub struct PrincipalRecord {
 /// Time spent, in the order of [`Stage::ALL`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Timings {
-    spent: [u32; 7],
+    spent: [u32; 9],
 }
 
 impl Timings {
@@ -181,13 +189,40 @@ impl Stage {
         match self {
             Self::Parse => 0,
             Self::Route => 1,
-            Self::Authenticate => 2,
-            Self::Authorize => 3,
-            Self::Inspect => 4,
-            Self::Forward => 5,
-            Self::Reply => 6,
+            Self::Throttle => 2,
+            Self::Authenticate => 3,
+            Self::Quota => 4,
+            Self::Authorize => 5,
+            Self::Inspect => 6,
+            Self::Forward => 7,
+            Self::Reply => 8,
         }
     }
+}
+
+/// What a limit said of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LimitRecord {
+    /// Where in the request's life it was asked.
+    pub stage: Stage,
+    /// What the configuration calls it.
+    pub name: Arc<str>,
+    /// What it measures: `rate`, `quota` or `concurrent`.
+    pub kind: &'static str,
+    /// Units in all.
+    pub most: u64,
+    /// The time in which they are there again; `None` for requests in flight.
+    pub window: Option<Duration>,
+    /// Units left.
+    pub left: u64,
+    /// When all of them are there again.
+    pub full_in: Duration,
+    /// When what the request costs will be there, where that is known.
+    pub retry_in: Option<Duration>,
+    /// It had too little left.
+    pub refused: bool,
+    /// It refuses; others are watched alone.
+    pub enforced: bool,
 }
 
 /// What rules said of a request and its answer. Everything in it is cut to size, and what may be a
@@ -295,6 +330,8 @@ pub struct Decision {
     pub findings: Vec<Finding>,
     /// What the rules of `waf` said of it, if they ran.
     pub rules: Option<Box<RulesRecord>>,
+    /// What each limit that holds for it said, in the order in which they were asked.
+    pub limits: Vec<LimitRecord>,
     /// What could not be checked, or was changed on the way: `response over 4 MiB, not checked`.
     pub notes: Vec<String>,
     /// The last stage that was entered.
@@ -337,6 +374,7 @@ impl Decision {
             principal: None,
             findings: Vec::new(),
             rules: None,
+            limits: Vec::new(),
             notes: Vec::new(),
             stage: Stage::Parse,
             outcome: Outcome::Abandoned,

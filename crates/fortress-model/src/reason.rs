@@ -148,6 +148,22 @@ reasons! {
     /// The path is declared, but not with this method; `Allow` lists those that are.
     MethodUndeclared = "method.undeclared", METHOD_NOT_ALLOWED, Api9;
 
+    // ---- throttle, quota
+    /// The client, or whoever else the limit counts by, sends requests faster than `rate` and `burst`
+    /// allow.
+    ///
+    /// `Retry-After` tells when the next one will pass.
+    LimitRate = "limit.rate", TOO_MANY_REQUESTS, Api4;
+    /// The client, or whoever else the limit counts by, has used up the `quota` of this window.
+    ///
+    /// `Retry-After` tells when there is some of it again.
+    LimitQuota = "limit.quota", TOO_MANY_REQUESTS, Api4;
+    /// The client, or whoever else the limit counts by, has as many requests in flight as `concurrent`
+    /// allows.
+    LimitConcurrency = "limit.concurrency", TOO_MANY_REQUESTS, Api4;
+    /// The request lacks something that a limit counts by, and the limit refuses such (`missing: refuse`).
+    LimitUnkeyed = "limit.unkeyed", BAD_REQUEST, Api4;
+
     // ---- authenticate
     /// The request carries no credential that the operation accepts.
     CredentialMissing = "credential.missing", UNAUTHORIZED, Api2;

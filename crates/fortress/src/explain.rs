@@ -3,6 +3,7 @@
 //! Deliberately not here: values of the request beyond what the journal keeps of a rule's match.
 
 mod advice;
+mod limits;
 pub(crate) mod rules;
 
 use std::path::{Path, PathBuf};
@@ -248,6 +249,10 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
         } else {
             format!("{CARE}!{CARE:#}")
         };
+        let limits = limits::lines(*stage, own);
+        if limits.is_empty() && here.is_empty() && [Stage::Throttle, Stage::Quota].contains(stage) {
+            continue;
+        }
         let about = if index > reached {
             String::from("not reached")
         } else {
@@ -255,6 +260,7 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
         };
         let mut told: Vec<String> = here.iter().map(|finding| told(finding)).collect();
         let rules = matches(*stage, own);
+        told.extend(limits);
         // A finding says more than the stage's own words.
         let first = if told.is_empty() || !about.is_empty() {
             about
@@ -277,9 +283,13 @@ fn matches(stage: Stage, own: &Value) -> Vec<String> {
     let message = match stage {
         Stage::Inspect => rules::Message::Request,
         Stage::Reply => rules::Message::Answer,
-        Stage::Parse | Stage::Route | Stage::Authenticate | Stage::Authorize | Stage::Forward => {
-            return Vec::new();
-        }
+        Stage::Parse
+        | Stage::Route
+        | Stage::Throttle
+        | Stage::Authenticate
+        | Stage::Quota
+        | Stage::Authorize
+        | Stage::Forward => return Vec::new(),
     };
     own.get("waf")
         .map(|waf| rules::lines(waf, message))
@@ -315,6 +325,7 @@ fn about(stage: Stage, event: &Value, own: &Value) -> String {
             ("", _) | (_, "") => String::new(),
             (api, operation) => safe(&format!("{api} · {operation}")),
         },
+        Stage::Throttle | Stage::Quota => String::new(),
         Stage::Authenticate => match own.get("principal") {
             Some(principal) => credential(event, principal),
             None if text(own, "/stage") != stage.name() => String::from("anyone may call this"),

@@ -204,6 +204,15 @@ fn token(
     ring: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CredentialKind> {
+    if issuer.login.is_some() {
+        let message = format!(
+            "`identity.{}.login` is not available in this version",
+            identity.name.value
+        );
+        let help = "remove it: a page can get tokens by itself and send them";
+        diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
+        return None;
+    }
     let mut algorithms: Vec<Algorithm> = issuer
         .algorithms
         .iter()

@@ -36,6 +36,7 @@ pub(crate) use waf::{Engines, RuleSets};
 use crate::{
     client_certificate::ClientTrust,
     keys::KeyRing,
+    limits::LimitsPlan,
     listen::ListenerPlan,
     request::OVERRIDES,
     route::{Conflict, Router},
@@ -137,6 +138,8 @@ pub(crate) struct OperationPlan {
     pub(crate) ranges: bool,
     /// The rules of `waf`; `None` where they are off.
     pub(crate) rules: Option<Rules>,
+    /// How much callers may do; `None` where no limit holds.
+    pub(crate) limits: Option<LimitsPlan>,
 }
 
 impl OperationPlan {
@@ -225,6 +228,7 @@ pub(crate) fn compile_after(
     let mut compiler = Compiler {
         config,
         sources,
+        keys,
         diagnostics: Vec::new(),
         exposures: Vec::new(),
         descriptions: Vec::new(),
@@ -274,6 +278,7 @@ pub(crate) fn compile_after(
 struct Compiler<'a> {
     config: &'a Config,
     sources: &'a mut Sources,
+    keys: &'a KeyRing,
     diagnostics: Vec<Diagnostic>,
     exposures: Vec<Exposure>,
     descriptions: Vec<(String, Arc<ApiDescription>)>,
@@ -335,9 +340,10 @@ impl Compiler<'_> {
 
     /// `spec: none`: any path and method below the base path.
     fn undescribed(&mut self, api: &Api, plan: &Arc<ApiPlan>, identities: &[Arc<IdentityPlan>]) {
-        let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        let effective = Effective::of_api(&self.config.defaults, api);
         self.certificates_can_come(api, &effective);
         let rules = self.rules_of(&effective);
+        let limits = self.limits_of(&effective, (&api.name.value, "any"));
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
@@ -347,6 +353,7 @@ impl Compiler<'_> {
         let mut any = operation_plan(plan, "any".into(), None, effective, access);
         any.credentials = credentials;
         any.rules = rules;
+        any.limits = limits;
         let plan = Arc::new(any);
         self.plans.push(Arc::clone(&plan));
         let base_path = api
@@ -379,6 +386,7 @@ impl Compiler<'_> {
             let effective = layers.effective(operation, index, &mut self.diagnostics);
             self.certificates_can_come(api, &effective);
             let rules = self.rules_of(&effective);
+            let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -389,6 +397,7 @@ impl Compiler<'_> {
             let mut operation_plan = operation_plan(plan, id, Some(index), effective, access);
             operation_plan.credentials = credentials;
             operation_plan.rules = rules;
+            operation_plan.limits = limits;
             operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
@@ -433,6 +442,11 @@ impl Compiler<'_> {
         })
     }
 
+    fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
+        let counts = || self.keys.counts();
+        LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
+    }
+
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
     /// Fortress out must not lose a request to it.
     fn unlisted(
@@ -442,15 +456,17 @@ impl Compiler<'_> {
         description: &ApiDescription,
         schemes: &access::Schemes,
     ) {
-        let effective = Effective::of(&[&self.config.defaults, &api.settings]);
+        let effective = Effective::of_api(&self.config.defaults, api);
         if effective.mode == Mode::Enforce {
             return;
         }
         let rules = self.rules_of(&effective);
+        let limits = self.limits_of(&effective, (&api.name.value, "undeclared"));
         let mut undeclared =
             operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
         undeclared.rules = rules;
         undeclared.credentials = told::credentials(&Access::Public, Some(schemes), None);
+        undeclared.limits = limits;
         let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
@@ -559,6 +575,7 @@ fn operation_plan(
         },
         access,
         rules: None,
+        limits: None,
         step_up: step_up(&effective.require),
         require: effective.require,
         credentials: Vec::new(),

@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
-        Spanned, WafSettings,
+        self, Api, Config, Cookies, LimitRule, RequestUndeclared, Require, ResponseUndeclared,
+        Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -21,6 +21,11 @@ pub(crate) struct Effective {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) require: Require,
     pub(crate) waf: WafSettings,
+    pub(crate) limits: Vec<Spanned<LimitRule>>,
+    /// The place in `layers` of what the limits stand in.
+    limits_layer: usize,
+    /// Where they were written. Limits of one name count together where this is the same.
+    pub(crate) limits_place: String,
 }
 
 impl Effective {
@@ -35,10 +40,26 @@ impl Effective {
             responses: ResponseUndeclared::default(),
             require: Require::default(),
             waf: WafSettings::default(),
+            limits: Vec::new(),
+            limits_layer: 0,
+            limits_place: String::new(),
         };
-        for layer in layers {
+        for (index, layer) in layers.iter().enumerate() {
             effective.apply(layer);
+            if layer.limits.is_some() {
+                effective.limits_layer = index;
+            }
         }
+        effective
+    }
+
+    /// What holds for all of an API that has no description, or that its description lacks.
+    pub(crate) fn of_api(defaults: &Settings, api: &Api) -> Self {
+        let mut effective = Self::of(&[defaults, &api.settings]);
+        effective.limits_place = match effective.limits_layer {
+            0 => "defaults".to_owned(),
+            _ => format!("apis.{}", api.name.value),
+        };
         effective
     }
 
@@ -49,6 +70,9 @@ impl Effective {
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);
         self.responses = layer.responses_undeclared.unwrap_or(self.responses);
+        if let Some(limits) = &layer.limits {
+            self.limits.clone_from(limits);
+        }
         if layer.public.is_some() {
             self.public.clone_from(&layer.public);
         }
@@ -131,6 +155,7 @@ impl<'a> Layers<'a> {
                 settings
             })
             .collect();
+        let api = self.api.name.value.as_str();
         let chosen = |tag: bool| {
             self.selected
                 .iter()
@@ -140,9 +165,28 @@ impl<'a> Layers<'a> {
         };
         let mut layers = vec![self.defaults, &self.document, &self.api.settings];
         layers.extend(chosen(true));
+        let own = layers.len();
         layers.extend(&described);
         layers.extend(chosen(false));
-        Effective::of(&layers)
+        let mut effective = Effective::of(&layers);
+        effective.limits_place = match effective.limits_layer {
+            0 => "defaults".to_owned(),
+            1 | 2 => format!("apis.{api}"),
+            tag if tag < own => format!("apis.{api}.{}", self.tag(index, tag - 3)),
+            _ => format!("apis.{api}.operations.{}", operation.id),
+        };
+        effective
+    }
+
+    /// The selector of an operation's tag, by its place among those that the configuration names.
+    fn tag(&self, index: usize, place: usize) -> &str {
+        let tags = self.api.operations.iter().map(|(selector, _)| selector);
+        let tags = tags.filter(|selector| selector.value.starts_with("tag:"));
+        let with_operations = tags.zip(&self.selected);
+        let mut chosen = with_operations.filter(|(_, (indices, _))| indices.contains(&index));
+        chosen
+            .nth(place)
+            .map_or("", |(selector, _)| selector.value.as_str())
     }
 
     /// Which of `selected` are tags: those that stand first.

@@ -12,13 +12,14 @@ use fortress_spec::check::{RequestParts, Violation};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
-use super::body::LateBody;
+use super::{body::LateBody, limit::Tally, principal::Principal};
 use crate::{
     compile::OperationPlan,
     decode::{self, Coding},
     request::{self, BodyError, Request, RequestBody},
     route::Routed,
     rules::{Examination, Length},
+    serve::Refused,
     worker,
 };
 
@@ -38,14 +39,15 @@ impl Inspected {
 /// Inspects parameters and body.
 ///
 /// # Errors
-/// `parameter.*`, `cookie.*`, `body.*`, `content_type.*`, `content_encoding.*`, `charset.*`, `waf.*`.
+/// `parameter.*`, `cookie.*`, `body.*`, `content_type.*`, `content_encoding.*`, `charset.*`, `limit.*`, `waf.*`.
 pub(crate) async fn check(
     decision: &mut Decision,
     routed: &Routed,
     mut request: Request,
     wire: &mut LateBody<'_, impl RequestBody>,
     examination: &mut Examination,
-) -> Result<Inspected, Denial> {
+    (tally, principal): (&mut Tally, &Principal),
+) -> Result<Inspected, Refused> {
     let plan = routed.plan();
     request::drop_overrides(decision, &mut request.headers, &plan.declared_overrides);
     let proven = parameters(decision, routed, &mut request)?;
@@ -71,6 +73,8 @@ pub(crate) async fn check(
     } else {
         Vec::new()
     };
+    let plain = is_plain.then_some(&*body);
+    tally.body(decision, routed, &request, principal, plain)?;
     if let Some(run) = examination.run() {
         // What could not be decoded passed under `monitor`: rules would find noise in it.
         let body = if is_plain { body.clone() } else { Bytes::new() };

@@ -130,6 +130,23 @@ impl Caller {
         }
     }
 
+    /// The claim that names its tenant, whatever it holds.
+    pub(crate) fn tenant_claim(&self) -> Option<&Value> {
+        self.claim(self.claims()?.tenant.as_deref()?)
+    }
+
+    /// The id of its API key; other credentials have none.
+    pub(crate) fn api_key(&self) -> Option<String> {
+        match &self.proof {
+            Proof::ApiKey(holder) => Some(holder.id.to_string()),
+            Proof::Token(_)
+            | Proof::Certificate(_)
+            | Proof::Password
+            | Proof::Signature
+            | Proof::Webhook { .. } => None,
+        }
+    }
+
     /// For the journal.
     pub(crate) fn record(&self) -> PrincipalRecord {
         let (method, expires) = match &self.proof {

@@ -543,6 +543,7 @@ fn unmapped(json: &mut Json<'_>, decision: &Decision) {
     if let Some(record) = &decision.rules {
         rules(json, record);
     }
+    limits(json, decision);
     measures(json, decision);
     if let Some(principal) = &decision.principal {
         json.object("principal");
@@ -580,6 +581,33 @@ fn measures(json: &mut Json<'_>, decision: &Decision) {
     json.number("head_bytes", decision.head_bytes);
     json.number("request_bytes", decision.request_bytes);
     json.number("response_bytes", decision.response_bytes);
+}
+
+/// What limits said; nothing where none holds.
+fn limits(json: &mut Json<'_>, decision: &Decision) {
+    if decision.limits.is_empty() {
+        return;
+    }
+    json.array("limits");
+    for limit in &decision.limits {
+        json.item_object();
+        json.word("stage", limit.stage.name());
+        json.text("name", &limit.name, NAME);
+        json.word("kind", limit.kind);
+        json.number("most", limit.most);
+        if let Some(window) = limit.window {
+            json.number("window_s", window.as_secs());
+        }
+        json.number("left", limit.left);
+        json.number("full_in_ms", millis(limit.full_in));
+        if let Some(wait) = limit.retry_in {
+            json.number("retry_in_ms", millis(wait));
+        }
+        json.flag("refused", limit.refused);
+        json.flag("enforced", limit.enforced);
+        json.end_object();
+    }
+    json.end_array();
 }
 
 fn findings(json: &mut Json<'_>, decision: &Decision) {

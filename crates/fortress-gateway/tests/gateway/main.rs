@@ -18,6 +18,8 @@ mod idp;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod signers;
 #[cfg(test)]
 mod streaming;

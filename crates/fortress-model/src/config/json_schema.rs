@@ -92,6 +92,23 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
                 pattern("^([0-9]+( *- *[0-9]+)?|[A-Za-z][A-Za-z0-9_./:-]*)$"),
             ])
         }
+        Kind::Frequency => {
+            pattern("^([0-9]+ */ *(s|min|h|day|month)|env:.+|file:.+|exec:.+|vault:.+)$")
+        }
+        Kind::LimitPart => pattern(
+            "^(client|principal|key|tenant|operation|(claim|header|query|body)\\..+|env:.+|file:.+|exec:.+|vault:.+)$",
+        ),
+        Kind::Cost => {
+            let mut plain = typed("integer");
+            plain.push(("minimum".to_owned(), Json::Raw("1".to_owned())));
+            any_of(vec![
+                plain,
+                pattern(
+                    "^([0-9]+|(query|path|header|body|response\\.header)\\.[^ ]+)( +[*/+] +([0-9]+|(query|path|header|body|response\\.header)\\.[^ ]+))*$",
+                ),
+            ])
+        }
+        Kind::Zone => pattern("^[A-Za-z][A-Za-z0-9_+/:.-]*$"),
         Kind::Parameter => {
             pattern("^((query|body|header|cookie)\\..+|path|env:.+|file:.+|exec:.+|vault:.+)$")
         }

@@ -7,6 +7,7 @@
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     identity_keys::{self, IDENTITY},
+    limit_keys::LIMITS_KEY,
     store::STORE,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };
@@ -116,6 +117,14 @@ pub(super) enum Kind {
     Rules,
     /// `body.comment`: a part of a request.
     Parameter,
+    /// `10/s`, `1000/day`.
+    Frequency,
+    /// What a limit counts by.
+    LimitPart,
+    /// `query.page_size / 100`.
+    Cost,
+    /// `Europe/Berlin`.
+    Zone,
     /// An object with fixed keys.
     Block(&'static Block),
     /// A list with at least one item.
@@ -154,6 +163,10 @@ impl Kind {
             Self::HttpsUrl => "an https URL",
             Self::Rules => "a rule's id, a range of them, or a tag",
             Self::Parameter => "a parameter such as `body.comment`",
+            Self::Frequency => "a frequency such as `10/s`",
+            Self::LimitPart => "something to count by",
+            Self::Cost => "a cost",
+            Self::Zone => "a time zone",
             Self::Block(_) | Self::Map(..) => "an object",
             Self::List(_) | Self::Items(_) => "a list",
             Self::OneOrList(_) => "one or a list",
@@ -189,7 +202,11 @@ impl Kind {
             | Self::HttpsUrl
             | Self::Algorithm
             | Self::Rules
-            | Self::Parameter => None,
+            | Self::Parameter
+            | Self::Frequency
+            | Self::LimitPart
+            | Self::Cost
+            | Self::Zone => None,
         }
     }
 }
@@ -268,7 +285,6 @@ pub(super) static ROOT: Block = Block {
         "redact",
         "cors",
         "waf",
-        "limits",
         "cache",
     ],
 };
@@ -420,10 +436,10 @@ static API: Block = Block {
         ],
         SETTINGS,
         WAF_KEY,
+        LIMITS_KEY,
     ],
     later: &[
-        "limits", "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require",
-        "discover",
+        "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require", "discover",
     ],
 };
 
@@ -526,7 +542,7 @@ static TIMEOUTS: Block = Block {
 pub(super) static OPERATION: Block = Block {
     name: "apis.NAME.operations.NAME",
     doc: "What is said of one operation or of all that have a tag.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY],
+    groups: &[ON_OPERATION, SETTINGS, WAF_KEY, LIMITS_KEY],
     later: LATER_ON_OPERATION,
 };
 
@@ -534,7 +550,7 @@ pub(super) static OPERATION: Block = Block {
 pub(super) static EXTENSION: Block = Block {
     name: "x-fortress",
     doc: "The same keys in the description; the configuration wins.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION],
+    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION, LIMITS_KEY],
     later: LATER_ON_OPERATION,
 };
 
@@ -548,7 +564,6 @@ const ON_OPERATION: &[Key] = &[
 ];
 
 const LATER_ON_OPERATION: &[&str] = &[
-    "limits",
     "login",
     "owner",
     "tenant",
@@ -586,8 +601,9 @@ static DEFAULTS: Block = Block {
             RESPONSES_KEY,
         ],
         WAF_KEY,
+        LIMITS_KEY,
     ],
-    later: &["limits", "on_fault", "redact", "cors", "cache", "permit"],
+    later: &["on_fault", "redact", "cors", "cache", "permit"],
 };
 
 const SETTINGS: &[Key] = &[

@@ -9,10 +9,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 mod api;
 mod bound_keys;
 mod caller;
+mod cost;
 mod identity;
 mod identity_keys;
 mod json_schema;
 mod keys;
+mod limit_keys;
+mod limits;
 mod listen;
 mod load;
 mod reader;
@@ -34,7 +37,12 @@ pub use caller::{
     KeySource, Login, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
     WebhookPreset, WhichTokens,
 };
+pub use cost::{Cost, Factor, Term};
 pub use json_schema::json_schema;
+pub use limits::{
+    LimitFault, LimitHeaders, LimitMeasure, LimitPart, LimitRule, MOST_LIMITS, MissingPart,
+    QuotaEdge, QuotaUnit, nearest_limits,
+};
 pub use load::{load, load_partly, load_partly_with, load_with};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
@@ -313,6 +321,8 @@ pub struct Settings {
     pub require: Require,
     /// The rule engine.
     pub waf: WafPatch,
+    /// Rates, quotas and concurrency; a list replaces the one of a place further away.
+    pub limits: Option<Vec<Spanned<LimitRule>>>,
 }
 
 /// `requests.undeclared`.

@@ -101,6 +101,7 @@ impl Reader<'_> {
         if let Some(entry) = fields.get("waf") {
             settings.waf = self.waf(&entry);
         }
+        settings.limits = fields.get("limits").map(|entry| self.limits(&entry));
         if level == Level::Operation {
             if let Some(entry) = fields.get("public") {
                 let span = entry.node.span;

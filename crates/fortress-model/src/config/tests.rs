@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     bounds::Bounds,
-    config::{WafRules, WafSettings},
+    config::{
+        LimitFault, LimitHeaders, LimitMeasure, LimitPart, MissingPart, QuotaEdge, QuotaUnit,
+        WafRules, WafSettings, nearest_limits,
+    },
     decision::Mode,
     diagnostic::{Diagnostic, Severity},
     document::{Format, Sources, read},
@@ -195,6 +198,74 @@ fn every_key_of_an_api_is_understood() {
         Some(ResponseUndeclared::Refuse)
     );
     assert_eq!(config.apis[1].base_path.as_ref().unwrap().value, "");
+}
+
+#[test]
+fn every_key_of_a_limit_is_understood() {
+    let config = fine(WHOLE);
+    let limits = config.apis[0].settings.limits.as_ref().unwrap();
+    let [rate, quota, concurrent, parts] = limits.as_slice() else {
+        panic!()
+    };
+    let rate = &rate.value;
+    assert_eq!(rate.name, "principal-10-s");
+    assert_eq!(rate.per, [LimitPart::Principal]);
+    let expect = LimitMeasure::Rate {
+        count: 10,
+        period: Duration::from_secs(1),
+        burst: 20,
+    };
+    assert_eq!(rate.measure, expect);
+    assert_eq!(rate.cost.to_string(), "query.page_size / 100");
+    assert_eq!(
+        (rate.mode, rate.on_fault),
+        (Mode::Monitor, LimitFault::Open)
+    );
+    assert!(rate.shared);
+    let quota = &quota.value;
+    let expect = LimitMeasure::Quota {
+        limit: 1_000,
+        unit: QuotaUnit::Day,
+        zone: "Europe/Berlin".into(),
+        edge: QuotaEdge::Sliding,
+    };
+    assert_eq!(quota.measure, expect);
+    assert_eq!(quota.name, "tenant-operation-1000-day");
+    assert_eq!((quota.shared, quota.missing), (false, MissingPart::Refuse));
+    let concurrent = &concurrent.value;
+    assert_eq!(concurrent.measure, LimitMeasure::Concurrent(5));
+    assert_eq!(concurrent.name, "at_once");
+    assert_eq!((concurrent.client_v4, concurrent.client_v6), (24, 56));
+    let parts = &parts.value;
+    assert_eq!(
+        parts.name,
+        "claim-realm-team-header-x-team-query-team-body-team-id-100-min"
+    );
+    assert_eq!(parts.per.len(), 4);
+    assert_eq!(parts.exempt_networks.len(), 2);
+    assert_eq!(parts.exempt_principals, ["monitoring"]);
+    assert_eq!(parts.headers, LimitHeaders::Draft);
+    // Without `burst`, as many at once as the rate says.
+    assert!(matches!(
+        parts.measure,
+        LimitMeasure::Rate { burst: 100, .. }
+    ));
+}
+
+#[test]
+fn the_nearest_list_of_limits_replaces() {
+    let config = fine(WHOLE);
+    let api = &config.apis[0];
+    let names = |layers: &[&super::Settings]| -> Vec<String> {
+        let found = nearest_limits(layers.iter().copied());
+        found.iter().map(|limit| limit.value.name.clone()).collect()
+    };
+    let health = &api.operations[0].1;
+    let admin = &api.operations[2].1;
+    assert_eq!(names(&[&config.defaults]), ["key-5-h"]);
+    assert_eq!(names(&[&config.defaults, &api.settings, health]).len(), 4);
+    assert!(names(&[&config.defaults, &api.settings, admin]).is_empty());
+    assert!(names(&[]).is_empty());
 }
 
 #[test]

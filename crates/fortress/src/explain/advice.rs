@@ -56,6 +56,22 @@ pub(super) fn advice(reason: Reason) -> Advice {
             Some("apis.NAME.base_path: /v1"),
         ),
         Reason::MethodUndeclared => ("add the method to the path in the description", None),
+        Reason::LimitRate => (
+            "raise the rate or its burst; the nearest list of limits replaces those further away",
+            Some("OP.limits: [{ per: client, rate: 50/s, burst: 100 }]"),
+        ),
+        Reason::LimitQuota => (
+            "raise the quota; the nearest list of limits replaces those further away",
+            Some("OP.limits: [{ per: principal, quota: 1000000/day }]"),
+        ),
+        Reason::LimitConcurrency => (
+            "allow more at once; the nearest list of limits replaces those further away",
+            Some("OP.limits: [{ per: client, concurrent: 50 }]"),
+        ),
+        Reason::LimitUnkeyed => (
+            "count such requests by their address instead (`missing: client` of the limit); the nearest list of limits replaces those further away",
+            Some("OP.limits: [{ per: tenant, quota: 1000/day, missing: client }]"),
+        ),
         Reason::CredentialMissing => (
             "the client has to send a token; if anyone may call this operation, say so",
             Some("OP.public: true"),

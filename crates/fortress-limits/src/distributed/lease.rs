@@ -1,0 +1,290 @@
+//! Units that this instance has taken from a shared limit and not spent yet.
+//!
+//! A lease grows while a key uses it up quickly, and shrinks when it doesn't; it is never more than
+//! an eighth of the limit, nor of what is left for all, so that near its end a limit is shared unit
+//! by unit. Before a lease is empty it is refilled beside a request that passes. What is not spent in
+//! time is given back ([`Leases::sweep`]). A refusal is remembered for a moment, so that a key that is
+//! over its limit costs the store nothing.
+//!
+//! The table is bounded like the others; what is evicted with it is lost to all until its limit
+//! recovers, and never spent twice. Deliberately not here: calling.
+
+use std::{fmt, time::Duration};
+
+use super::{Reply, Shared, decision};
+use crate::{Decision, Key, shards::Shards};
+use fortress_model::clock::Timestamp;
+
+/// How long leased units of a rate may be spent, and after how long without a call they are given
+/// back, in nanoseconds.
+pub const LEASE_TIME: u64 = 1_000_000_000;
+
+/// The most units of a lease.
+pub const MOST_LEASED: u64 = 1_000;
+
+/// A lease that is used up sooner than this grows, in nanoseconds.
+const QUICK: u64 = 100_000_000;
+
+/// Of a limit, or of what is left of it, a lease is at most this part.
+const PART: u64 = 8;
+
+/// The leases of all keys.
+pub struct Leases {
+    slots: Shards<Slot>,
+}
+
+impl fmt::Debug for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leases").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    key: (u64, u64),
+    /// Units to spend.
+    units: u64,
+    /// Until then.
+    expires: u64,
+    /// A rate's units end after [`LEASE_TIME`]; a quota's are good for as long as its window.
+    is_rate: bool,
+    /// Units that the next lease has.
+    size: u64,
+    /// When the store was last asked; zero is an empty slot.
+    asked: u64,
+    /// A lease is being fetched.
+    pending: bool,
+    /// What was left for all instances.
+    remaining: u64,
+    /// When all of it is there again.
+    reset: u64,
+    /// Until then costs from `refused` on are refused without asking.
+    blocked: u64,
+    refused: u64,
+    /// When `refused` units will be there; zero for never.
+    retry: u64,
+}
+
+/// What to do with a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Spend {
+    /// It passes. If `refill` is some, fetch that many units beside it, and report with
+    /// [`Leases::refilled`].
+    Pass {
+        /// For the headers.
+        decision: Decision,
+        /// Units to lease.
+        refill: Option<u64>,
+    },
+    /// It is refused, by what the store said a moment ago.
+    Refuse(Decision),
+    /// Ask the store for at least the cost and up to `want` units, and report with
+    /// [`Leases::answered`] or [`Leases::failed`].
+    Ask {
+        /// Units to lease; at least the cost.
+        want: u64,
+    },
+}
+
+/// What the store's reply means for the request that asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// It passes.
+    Pass(Decision),
+    /// It is refused.
+    Refuse(Decision),
+    /// Ask again, with arguments for this time: the clocks are a window apart.
+    Again(Timestamp),
+}
+
+impl Leases {
+    /// A table for `keys` keys: 480 bytes each.
+    pub fn new(keys: usize) -> Self {
+        Self {
+            slots: Shards::new(keys),
+        }
+    }
+
+    /// Spends `cost` units of the lease, or says what to ask for. `now` is in nanoseconds of a clock
+    /// that does not go back and is not at its zero.
+    pub fn spend(&self, key: Key, shared: Shared<'_>, cost: u64, now: u64) -> Spend {
+        let most = most_leased(shared);
+        self.slots.with_set(key, |set| {
+            let slot = take_slot(set, key, now);
+            let Some(slot) = slot else {
+                return Spend::Ask { want: cost };
+            };
+            slot.is_rate = matches!(shared, Shared::Rate(_));
+            if now < slot.blocked && cost >= slot.refused {
+                let wait =
+                    (slot.retry > 0).then(|| Duration::from_nanos(slot.retry.saturating_sub(now)));
+                let left = slot.remaining.min(cost.saturating_sub(1));
+                return Spend::Refuse(decision(false, left, wait, slot.resets_in(now)));
+            }
+            let there = if now < slot.expires { slot.units } else { 0 };
+            if there < cost {
+                return Spend::Ask {
+                    want: slot.want(most, now, 0).max(cost),
+                };
+            }
+            slot.units = there - cost;
+            let is_low = slot.units < slot.size / 4;
+            let refill = (is_low && !slot.pending).then(|| slot.want(most, now, slot.units));
+            let left = slot.remaining.saturating_add(slot.units);
+            Spend::Pass {
+                decision: decision(true, left, None, slot.resets_in(now)),
+                refill: refill.filter(|units| *units > 0),
+            }
+        })
+    }
+
+    /// The store replied to a request that asked: its `cost` is spent, the rest is leased.
+    pub fn answered(&self, key: Key, cost: u64, reply: &Reply, now: u64) -> Answer {
+        let Reply::Granted {
+            units,
+            remaining,
+            wait,
+            reset,
+            ..
+        } = *reply
+        else {
+            let Reply::OtherWindow { now: theirs } = *reply else {
+                return Answer::Refuse(decision(false, 0, None, Duration::ZERO));
+            };
+            return Answer::Again(theirs);
+        };
+        self.slots.with_set(key, |set| {
+            if let Some(slot) = take_slot(set, key, now) {
+                slot.learn(units.saturating_sub(cost), remaining, reset, now);
+                if units < cost {
+                    let nanos = wait.and_then(|wait| u64::try_from(wait.as_nanos()).ok());
+                    slot.retry = nanos.map_or(0, |nanos| now.saturating_add(nanos));
+                    slot.refused = cost;
+                    slot.blocked = now.saturating_add(nanos.unwrap_or(LEASE_TIME).min(LEASE_TIME));
+                }
+            }
+        });
+        if units >= cost {
+            let left = remaining.saturating_add(units - cost);
+            Answer::Pass(decision(true, left, None, reset))
+        } else {
+            Answer::Refuse(decision(false, remaining, wait, reset))
+        }
+    }
+
+    /// The store replied to a refill.
+    pub fn refilled(&self, key: Key, reply: &Reply, now: u64) {
+        let Reply::Granted {
+            units,
+            remaining,
+            reset,
+            ..
+        } = *reply
+        else {
+            return self.failed(key, now);
+        };
+        self.slots.with_set(key, |set| {
+            if let Some(slot) = take_slot(set, key, now) {
+                slot.learn(units, remaining, reset, now);
+            }
+        });
+    }
+
+    /// The store did not reply.
+    pub fn failed(&self, key: Key, now: u64) {
+        self.slots.with_set(key, |set| {
+            if let Some(slot) = take_slot(set, key, now) {
+                slot.pending = false;
+            }
+        });
+    }
+
+    /// Takes out what was not spent in time, to be given back to all; with `all`, everything, before
+    /// this instance stops.
+    pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Key, u64)) {
+        self.slots.each(|slot| {
+            let is_idle = now.saturating_sub(slot.asked) >= LEASE_TIME;
+            if slot.units > 0 && (all || is_idle || now >= slot.expires) {
+                give_back(Key::from_halves(slot.key.0, slot.key.1), slot.units);
+                slot.units = 0;
+            }
+        });
+    }
+
+    /// Bytes of the table.
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes()
+    }
+}
+
+impl Slot {
+    fn resets_in(&self, now: u64) -> Duration {
+        Duration::from_nanos(self.reset.saturating_sub(now))
+    }
+
+    /// How much to lease, with `held` units still there; marks the lease as being fetched.
+    fn want(&mut self, most: u64, now: u64, held: u64) -> u64 {
+        if self.pending {
+            // Another request fetches the lease; this one asks for itself.
+            return 0;
+        }
+        let age = now.saturating_sub(self.asked);
+        self.size = if age < QUICK {
+            self.size.saturating_mul(2)
+        } else if age > 10 * QUICK {
+            self.size / 2
+        } else {
+            self.size
+        };
+        let of_rest = (self.remaining / PART).max(1);
+        self.size = self.size.clamp(1, most.min(of_rest).max(1));
+        self.asked = now;
+        self.pending = true;
+        self.size.saturating_sub(held)
+    }
+
+    fn learn(&mut self, units: u64, remaining: u64, reset: Duration, now: u64) {
+        self.pending = false;
+        let held = if now < self.expires { self.units } else { 0 };
+        self.units = held.saturating_add(units);
+        self.remaining = remaining;
+        let reset = u64::try_from(reset.as_nanos()).unwrap_or(u64::MAX);
+        self.reset = now.saturating_add(reset);
+        let time = if self.is_rate { LEASE_TIME } else { reset };
+        self.expires = now.saturating_add(time);
+        self.blocked = 0;
+    }
+}
+
+fn most_leased(shared: Shared<'_>) -> u64 {
+    let whole = match shared {
+        Shared::Rate(rate) => rate.burst(),
+        Shared::Quota(quota) => quota.limit(),
+    };
+    (whole / PART).clamp(1, MOST_LEASED)
+}
+
+/// The key's slot; a new one if it has none. Who holds nothing and is not blocked goes first.
+fn take_slot(set: &mut [Slot], key: Key, now: u64) -> Option<&mut Slot> {
+    let halves = key.to_halves();
+    let found = set
+        .iter()
+        .position(|slot| slot.asked != 0 && slot.key == halves);
+    if let Some(at) = found {
+        return set.get_mut(at);
+    }
+    let worth = |slot: &Slot| {
+        let held = if now < slot.expires { slot.units } else { 0 };
+        (slot.asked != 0, held, now < slot.blocked, slot.asked)
+    };
+    let slot = set.iter_mut().min_by_key(|slot| worth(slot))?;
+    *slot = Slot {
+        key: halves,
+        asked: now.max(1),
+        size: 1,
+        // Not known before the first reply.
+        remaining: u64::MAX,
+        ..Slot::default()
+    };
+    Some(slot)
+}

@@ -1,0 +1,334 @@
+//! Messages, and instances that lease from a shared count which is a number in memory. The script
+//! itself is tested on real servers, in `tests/redis.rs`.
+
+use fortress_model::config::QuotaUnit as Unit;
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::key::{KeySpec, Missing, Prefixes, Secret};
+
+const MS: u64 = 1_000_000;
+const NOW: i64 = 1_795_910_400_000_000;
+
+fn key(number: u64) -> Key {
+    Key::from_halves(number + 1, number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn quota(limit: u64) -> Quota {
+    Quota::new(limit, Unit::Day, TimeZone::UTC, Edge::Calendar)
+}
+
+fn call<'a>(shared: Shared<'a>, least: u64, want: u64) -> Call<'a> {
+    Call {
+        key: key(1),
+        shared,
+        least,
+        want,
+        returns: false,
+    }
+}
+
+#[test]
+fn names_and_arguments() {
+    let rate = Rate::new(10, Duration::from_secs(1), 20).unwrap();
+    let of_rate = call(Shared::Rate(&rate), 2, 5);
+    assert_eq!(
+        of_rate.name(),
+        "fortress:r:{00000000000000029e3779b97f4a7c15}"
+    );
+    let now = Timestamp(1_795_953_600_000_000_000);
+    assert_eq!(of_rate.arguments(now), ["r", "2", "5", "100000000", "20"]);
+    let back = Call {
+        returns: true,
+        least: 0,
+        ..of_rate
+    };
+    assert_eq!(back.arguments(now), ["r", "0", "-5", "100000000", "20"]);
+    let quota = quota(1_000);
+    let of_quota = call(Shared::Quota(&quota), 1, 1);
+    assert!(of_quota.name().starts_with("fortress:q:{"));
+    let day = 86_400_000_000_u64;
+    let today = 1_795_910_400_000_000_u64;
+    let edges = [
+        today - 2 * day,
+        today - day,
+        today,
+        today + day,
+        today + 2 * day,
+    ];
+    let mut expect = vec![
+        "q".to_owned(),
+        "1".into(),
+        "1".into(),
+        "1000".into(),
+        "0".into(),
+    ];
+    expect.extend(edges.map(|edge| edge.to_string()));
+    assert_eq!(of_quota.arguments(now), expect);
+    assert_eq!(script_sha().len(), 40);
+    // Keys are hashes: nothing of a request goes to the store.
+    let spec = KeySpec::new(
+        &Secret::new([1; 16]),
+        "alice",
+        [],
+        Missing::Share,
+        Prefixes::default(),
+    );
+    assert!(!format!("{spec:?}").contains("alice"));
+}
+
+#[test]
+fn replies_that_cannot_be_are_errors() {
+    let quota = quota(1_000);
+    let rate = Rate::new(10, Duration::from_secs(1), 20).unwrap();
+    let asked = call(Shared::Quota(&quota), 2, 5);
+    let parse = |numbers: &[i64]| Reply::parse(numbers, &asked);
+    let granted = |units, wait| {
+        Ok(Reply::Granted {
+            units,
+            remaining: 7,
+            wait,
+            reset: Duration::from_micros(9),
+            now: Timestamp(1_795_910_400_000_000_000),
+        })
+    };
+    assert_eq!(parse(&[5, 7, 0, 9, NOW]), granted(5, Some(Duration::ZERO)));
+    assert_eq!(parse(&[2, 7, 0, 9, NOW]), granted(2, Some(Duration::ZERO)));
+    assert_eq!(
+        parse(&[0, 7, 3, 9, NOW]),
+        granted(0, Some(Duration::from_micros(3)))
+    );
+    assert_eq!(parse(&[0, 7, -1, 9, NOW]), granted(0, None));
+    assert_eq!(
+        parse(&[-1, 0, 0, 0, NOW]),
+        Ok(Reply::OtherWindow {
+            now: Timestamp(1_795_910_400_000_000_000)
+        })
+    );
+    for wrong in [
+        [6, 7, 0, 9, NOW],
+        [1, 7, 0, 9, NOW],
+        [-2, 7, 0, 9, NOW],
+        [5, -1, 0, 9, NOW],
+        [5, 7, -2, 9, NOW],
+        [5, 7, 0, -9, NOW],
+        [5, 7, 0, 9, 0],
+        [5, 7, 0, 9, i64::MAX],
+    ] {
+        assert_eq!(parse(&wrong), Err(ReplyError::Range), "{wrong:?}");
+    }
+    assert_eq!(parse(&[5, 7, 0, 9]), Err(ReplyError::Shape));
+    assert_eq!(parse(&[]), Err(ReplyError::Shape));
+    let other = call(Shared::Rate(&rate), 2, 5);
+    assert_eq!(
+        Reply::parse(&[-1, 0, 0, 0, NOW], &other),
+        Err(ReplyError::Range)
+    );
+    let back = Call {
+        returns: true,
+        ..asked
+    };
+    assert_eq!(
+        Reply::parse(&[1, 0, 0, 0, NOW], &back),
+        Err(ReplyError::Range)
+    );
+}
+
+#[test]
+fn fallbacks() {
+    assert_eq!(
+        Fallback::of(LimitFault::Local, 4),
+        Fallback::Alone { instances: 4 }
+    );
+    assert_eq!(
+        Fallback::of(LimitFault::Local, 0),
+        Fallback::Alone { instances: 1 }
+    );
+    assert_eq!(Fallback::of(LimitFault::Closed, 4), Fallback::Refuse);
+    assert_eq!(Fallback::of(LimitFault::Open, 4), Fallback::Pass);
+    assert_eq!(
+        (quota_share(1_000, 4), quota_share(2, 4), quota_share(5, 0)),
+        (250, 1, 5)
+    );
+}
+
+/// A shared count that only goes down.
+struct Count {
+    left: u64,
+    calls: u64,
+}
+
+impl Count {
+    fn ask(&mut self, least: u64, want: u64) -> Reply {
+        self.calls += 1;
+        let there = want.min(self.left);
+        let units = if there < least { 0 } else { there };
+        self.left -= units;
+        Reply::Granted {
+            units,
+            remaining: self.left,
+            wait: Some(Duration::from_secs(3_600)),
+            reset: Duration::from_secs(3_600),
+            now: Timestamp(1_795_910_400_000_000_000),
+        }
+    }
+}
+
+fn request(leases: &Leases, count: &mut Count, shared: Shared<'_>, cost: u64, now: u64) -> bool {
+    match leases.spend(key(1), shared, cost, now) {
+        Spend::Pass { refill, .. } => {
+            if let Some(units) = refill {
+                let reply = count.ask(1, units);
+                leases.refilled(key(1), &reply, now);
+            }
+            true
+        }
+        Spend::Refuse(decision) => {
+            assert!(!decision.allowed);
+            false
+        }
+        Spend::Ask { want } => {
+            let reply = count.ask(cost, want);
+            matches!(leases.answered(key(1), cost, &reply, now), Answer::Pass(_))
+        }
+    }
+}
+
+#[test]
+fn a_hot_key_costs_few_calls_and_a_quota_is_shared_exactly() {
+    let quota = quota(10_000);
+    let instances: Vec<_> = (0..4).map(|_| Leases::new(100)).collect();
+    let mut count = Count {
+        left: 10_000,
+        calls: 0,
+    };
+    let (mut passed, mut now) = (0, MS);
+    for number in 0..60_000_usize {
+        now += MS / 10;
+        let leases = &instances[number % 4];
+        passed += u64::from(request(leases, &mut count, Shared::Quota(&quota), 1, now));
+    }
+    assert_eq!(count.left, 0);
+    assert_eq!(passed, 10_000);
+    assert!(
+        count.calls < 1_000,
+        "{} calls for 60,000 requests",
+        count.calls
+    );
+}
+
+#[test]
+fn a_lease_is_never_more_than_a_part() {
+    let quota = quota(80);
+    let leases = Leases::new(100);
+    let mut count = Count {
+        left: 1_000_000,
+        calls: 0,
+    };
+    let mut now = MS;
+    for _ in 0..1_000 {
+        now += MS / 100;
+        request(&leases, &mut count, Shared::Quota(&quota), 1, now);
+        let mut held = 0;
+        // The bound that the module states.
+        leases.sweep(0, false, |_, units| held += units);
+        assert!(held <= 10, "{held}");
+    }
+    let rate = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).unwrap();
+    let leases = Leases::new(100);
+    for _ in 0..5_000 {
+        now += MS / 100;
+        request(&leases, &mut count, Shared::Rate(&rate), 1, now);
+    }
+    let mut held = 0;
+    leases.sweep(now, true, |_, units| held += units);
+    assert!(held > 100 && held <= MOST_LEASED, "{held}");
+}
+
+#[test]
+fn what_is_not_spent_goes_back() {
+    let quota = quota(10_000);
+    let leases = Leases::new(100);
+    let mut count = Count {
+        left: 10_000,
+        calls: 0,
+    };
+    let mut now = MS;
+    let mut passed = 0;
+    for _ in 0..500 {
+        now += MS;
+        passed += u64::from(request(&leases, &mut count, Shared::Quota(&quota), 1, now));
+    }
+    let held = 10_000 - count.left - passed;
+    assert!(held > 0);
+    let mut back = 0;
+    leases.sweep(now + LEASE_TIME / 2, false, |_, units| back += units);
+    assert_eq!(back, 0);
+    leases.sweep(now + 2 * LEASE_TIME, false, |who, units| {
+        assert_eq!(who, key(1));
+        back += units;
+    });
+    assert_eq!(back, held);
+    leases.sweep(now + 2 * LEASE_TIME, true, |_, _| panic!("twice"));
+}
+
+#[test]
+fn refusals_are_remembered_for_a_moment_and_only_for_costs_as_large() {
+    let quota = quota(100);
+    let leases = Leases::new(100);
+    let mut count = Count { left: 3, calls: 0 };
+    let shared = Shared::Quota(&quota);
+    assert!(!request(&leases, &mut count, shared, 5, MS));
+    assert!(!request(&leases, &mut count, shared, 6, 2 * MS));
+    assert_eq!(count.calls, 1);
+    assert!(request(&leases, &mut count, shared, 2, 3 * MS));
+    count.left = 100;
+    assert!(!request(
+        &leases,
+        &mut Count { left: 0, calls: 0 },
+        shared,
+        2,
+        4 * MS
+    ));
+    assert!(!request(&leases, &mut count, shared, 2, 5 * MS));
+    assert!(request(&leases, &mut count, shared, 2, 5 * MS + LEASE_TIME));
+}
+
+#[test]
+fn a_refill_that_fails_is_tried_again() {
+    let quota = quota(10_000);
+    let leases = Leases::new(100);
+    let shared = Shared::Quota(&quota);
+    let mut count = Count {
+        left: 10_000,
+        calls: 0,
+    };
+    let mut now = MS;
+    let mut failed = 0;
+    for _ in 0..2_000 {
+        now += MS / 10;
+        match leases.spend(key(1), shared, 1, now) {
+            Spend::Pass {
+                refill: Some(_), ..
+            } => {
+                failed += 1;
+                leases.failed(key(1), now);
+            }
+            Spend::Pass { .. } => {}
+            Spend::Ask { want } => {
+                let reply = count.ask(1, want);
+                assert!(matches!(
+                    leases.answered(key(1), 1, &reply, now),
+                    Answer::Pass(_)
+                ));
+            }
+            Spend::Refuse(_) => panic!("refused"),
+        }
+    }
+    assert!(failed > 10);
+    let other = Reply::OtherWindow { now: Timestamp(5) };
+    assert_eq!(
+        leases.answered(key(1), 1, &other, now),
+        Answer::Again(Timestamp(5))
+    );
+}

@@ -1,0 +1,505 @@
+//! All limits of an operation at once: either all of them let a request pass and each has taken its
+//! cost, or none has.
+//!
+//! Rates are asked first, since a refusal there writes nothing, then concurrency, and quotas last:
+//! what was taken when a later one refuses is given back, and of a quota that is noticed the most.
+//! Nothing here allocates for a request. Deliberately not here: which limits an operation has, and
+//! what the instances of a cluster share (`distributed`).
+
+use std::{sync::Arc, time::Duration};
+
+use fortress_model::{
+    Mode,
+    clock::Timestamp,
+    config::{Factor, LimitFault, LimitHeaders, LimitMeasure, LimitRule, MOST_LIMITS, Network},
+};
+use jiff::tz::TimeZoneDatabase;
+use smallvec::SmallVec;
+
+use crate::{
+    Decision, Key,
+    concurrency::{Concurrency, Crowded, Permit},
+    cost::{self, Number},
+    gcra::{Gcra, Rate, RateError},
+    key::{KeySpec, NoKey, Part, Prefixes, Secret, Stage, Subject},
+    quota::{Quota, Quotas},
+};
+
+/// The counts of all limits. They outlive a reload of the configuration.
+#[derive(Debug)]
+pub struct Limiter {
+    /// Rates.
+    pub rates: Gcra,
+    /// Quotas.
+    pub quotas: Quotas,
+    /// Requests in flight.
+    pub concurrency: Arc<Concurrency>,
+}
+
+/// For how many keys each table is made; with more of them it begins to forget.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Keys {
+    /// Of rates: 64 bytes each.
+    pub rates: usize,
+    /// Of quotas: 160 bytes each.
+    pub quotas: usize,
+    /// Of requests in flight: 64 bytes each.
+    pub concurrent: usize,
+}
+
+impl Default for Keys {
+    /// 16 MiB, 10 MiB and 1 MiB.
+    fn default() -> Self {
+        Self {
+            rates: 1 << 18,
+            quotas: 1 << 16,
+            concurrent: 1 << 14,
+        }
+    }
+}
+
+/// The time on both clocks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Now {
+    /// Nanoseconds of a clock that does not go back, since the process's start: for rates.
+    pub elapsed: u64,
+    /// The calendar: for quotas.
+    pub wall: Timestamp,
+}
+
+/// One limit, ready to be asked.
+#[derive(Debug)]
+pub struct Limit {
+    name: Arc<str>,
+    key: KeySpec,
+    measure: Measure,
+    cost: fortress_model::config::Cost,
+    mode: Mode,
+    stage: Stage,
+    on_fault: LimitFault,
+    headers: LimitHeaders,
+    exempt_networks: Box<[Network]>,
+    exempt_principals: Box<[String]>,
+}
+
+/// How many.
+#[derive(Debug)]
+pub enum Measure {
+    /// Evenly, with bursts.
+    Rate(Rate),
+    /// In a window of the calendar.
+    Quota(Quota),
+    /// At once.
+    Concurrent(u64),
+}
+
+/// Why a limit cannot be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum LimitError {
+    /// The rate.
+    #[error(transparent)]
+    Rate(#[from] RateError),
+    /// The time zone.
+    #[error("the built-in database has no such time zone; write one such as `Europe/Berlin`")]
+    Zone,
+}
+
+impl Limit {
+    /// From the configuration. `place` says where the limit was written (an API, a tag, an
+    /// operation): limits with one name at two places count apart. `mode` is that of the operation;
+    /// the limit's own can only weaken it.
+    pub fn new(
+        rule: &LimitRule,
+        place: &str,
+        mode: Mode,
+        secret: &Secret,
+    ) -> Result<Self, LimitError> {
+        let measure = match &rule.measure {
+            LimitMeasure::Rate {
+                count,
+                period,
+                burst,
+            } => Measure::Rate(Rate::new(*count, *period, *burst)?),
+            LimitMeasure::Quota {
+                limit,
+                unit,
+                zone,
+                edge,
+            } => {
+                let zone = TimeZoneDatabase::bundled().get(zone);
+                let zone = zone.map_err(|_| LimitError::Zone)?;
+                Measure::Quota(Quota::new(*limit, *unit, zone, *edge))
+            }
+            LimitMeasure::Concurrent(count) => Measure::Concurrent(*count),
+        };
+        let mut parts = rule.per.clone();
+        if !rule.shared && !parts.contains(&Part::Operation) {
+            parts.push(Part::Operation);
+        }
+        let key = KeySpec::new(
+            secret,
+            &format!("{place}#{}", rule.name),
+            parts,
+            rule.missing,
+            Prefixes::new(rule.client_v4, rule.client_v6),
+        );
+        let needs = if cost::needs_body(&rule.cost) {
+            Stage::Body
+        } else if rule.exempt_principals.is_empty() {
+            Stage::Head
+        } else {
+            Stage::Identity
+        };
+        Ok(Self {
+            name: rule.name.as_str().into(),
+            stage: key.stage().max(needs),
+            key,
+            measure,
+            cost: rule.cost.clone(),
+            mode: mode.weaker(rule.mode),
+            on_fault: rule.on_fault,
+            headers: rule.headers,
+            exempt_networks: rule.exempt_networks.as_slice().into(),
+            exempt_principals: rule.exempt_principals.as_slice().into(),
+        })
+    }
+
+    /// What headers and the journal call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// What of the request its cost is made from, if part of the cost is known from the answer alone:
+    /// [`Held::settle`] asks for it again.
+    pub fn settled_by(&self) -> Option<impl Iterator<Item = &Factor>> {
+        cost::needs_answer(&self.cost).then(|| self.cost.factors())
+    }
+
+    /// How many.
+    pub fn measure(&self) -> &Measure {
+        &self.measure
+    }
+
+    /// Enforce, monitor or off.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// When everything is known that it asks for.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// When the store that instances share is away.
+    pub fn on_fault(&self) -> LimitFault {
+        self.on_fault
+    }
+
+    /// How clients are told.
+    pub fn headers(&self) -> LimitHeaders {
+        self.headers
+    }
+
+    /// The most units that a request could take: the `q` of the headers.
+    pub fn most(&self) -> u64 {
+        match &self.measure {
+            Measure::Rate(rate) => rate.burst(),
+            Measure::Quota(quota) => quota.limit(),
+            Measure::Concurrent(count) => *count,
+        }
+    }
+
+    /// The time in which that many are there again: the `w` of the headers.
+    pub fn window(&self) -> Option<Duration> {
+        match &self.measure {
+            Measure::Rate(rate) => Some(rate.window()),
+            Measure::Quota(quota) => Some(Duration::from_secs(quota.windows().unit().seconds())),
+            Measure::Concurrent(_) => None,
+        }
+    }
+
+    /// The request's key, or why it has none.
+    pub fn key(&self, subject: &(impl Subject + ?Sized)) -> Result<Key, NoKey> {
+        let client = subject.client();
+        let of_network = |network: &Network| network.contains(client);
+        let is_exempt = self.exempt_networks.iter().any(of_network)
+            || subject
+                .principal()
+                .is_some_and(|name| self.exempt_principals.iter().any(|exempt| exempt == name));
+        if is_exempt {
+            return Err(NoKey::Skip);
+        }
+        self.key.key(subject)
+    }
+
+    /// The request's cost as far as it is known before the answer.
+    pub fn cost(&self, subject: &(impl Subject + ?Sized)) -> u64 {
+        cost::evaluate(&self.cost, self.most(), |factor| subject.number(factor))
+    }
+
+    fn order(&self) -> u8 {
+        match self.measure {
+            Measure::Rate(_) => 0,
+            Measure::Concurrent(_) => 1,
+            Measure::Quota(_) => 2,
+        }
+    }
+}
+
+/// The limits of an operation.
+#[derive(Debug, Default)]
+pub struct Limits(Box<[Limit]>);
+
+impl Limits {
+    /// In the order in which they are asked. Those that are off, and those beyond [`MOST_LIMITS`],
+    /// which the configuration refuses, are left out.
+    pub fn new(limits: impl IntoIterator<Item = Limit>) -> Self {
+        let on = limits.into_iter().filter(|limit| limit.mode != Mode::Off);
+        let mut limits: Vec<_> = on.take(MOST_LIMITS).collect();
+        limits.sort_by_key(Limit::order);
+        Self(limits.into())
+    }
+
+    /// Each limit; its place here is the `index` of a [`Report`].
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Limit> {
+        self.0.iter()
+    }
+
+    /// A limit by its index.
+    pub fn get(&self, index: usize) -> Option<&Limit> {
+        self.0.get(index)
+    }
+
+    /// Whether any limit is asked at a stage.
+    pub fn any_at(&self, stage: Stage) -> bool {
+        self.0.iter().any(|limit| limit.stage == stage)
+    }
+}
+
+/// What one limit said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// Which limit.
+    pub index: usize,
+    /// What it said.
+    pub decision: Decision,
+    /// Why it refused, if it did.
+    pub refused: Option<Refusal>,
+}
+
+/// Why a limit refuses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// There is nothing left, or less than the cost.
+    Spent,
+    /// The request lacks a part of the key, and the limit refuses such.
+    Unkeyed,
+    /// The table of requests in flight has no room for another key.
+    Crowded,
+}
+
+/// What all limits of a stage said.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What each limit that holds for the request said.
+    pub reports: SmallVec<[Report; MOST_LIMITS]>,
+    /// The index of the limit because of which the request is refused. Limits under `monitor` are
+    /// in `reports` alone.
+    pub refused: Option<usize>,
+    /// What was taken.
+    pub held: Held,
+}
+
+/// What a request has taken: costs that can be settled, and permits that are given back when this is
+/// dropped. Keep it as long as the request.
+#[derive(Debug, Default)]
+pub struct Held {
+    taken: SmallVec<[Taken; MOST_LIMITS]>,
+    permits: SmallVec<[Permit; 2]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    index: usize,
+    key: Key,
+    cost: u64,
+    at: Timestamp,
+}
+
+impl Limiter {
+    /// Tables for so many keys.
+    pub fn new(keys: Keys) -> Self {
+        Self {
+            rates: Gcra::new(keys.rates),
+            quotas: Quotas::new(keys.quotas),
+            concurrency: Concurrency::new(keys.concurrent),
+        }
+    }
+
+    /// Asks all limits that are due at `stage`, and takes from all of them or from none.
+    pub fn take(
+        &self,
+        limits: &Limits,
+        stage: Stage,
+        subject: &(impl Subject + ?Sized),
+        now: Now,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let due = limits.0.iter().enumerate();
+        for (index, limit) in due.filter(|(_, limit)| limit.stage == stage) {
+            let key = match limit.key(subject) {
+                Ok(key) => Some(key),
+                Err(NoKey::Skip) => continue,
+                Err(NoKey::Refuse) => None,
+            };
+            let (decision, refused) = match key {
+                None => (nothing(), Some(Refusal::Unkeyed)),
+                Some(key) if outcome.refused.is_some() => {
+                    (self.peek(limit, key, limit.cost(subject), now), None)
+                }
+                Some(key) => self.ask(index, limit, key, subject, now, &mut outcome.held),
+            };
+            outcome.reports.push(Report {
+                index,
+                decision,
+                refused,
+            });
+            if refused.is_some() && limit.mode == Mode::Enforce && outcome.refused.is_none() {
+                outcome.refused = Some(index);
+            }
+        }
+        if outcome.refused.is_some() {
+            std::mem::take(&mut outcome.held).give_back(self, limits);
+        }
+        outcome
+    }
+
+    /// What a limit would say to a request.
+    pub fn peek(&self, limit: &Limit, key: Key, cost: u64, now: Now) -> Decision {
+        match &limit.measure {
+            Measure::Rate(rate) => self.rates.peek(key, rate, cost, now.elapsed),
+            Measure::Quota(quota) => self.quotas.peek(key, quota, cost, now.wall),
+            Measure::Concurrent(most) => {
+                let left = most.saturating_sub(self.concurrency.in_flight(key));
+                Decision {
+                    allowed: left > 0,
+                    remaining: left,
+                    retry_after: (left > 0).then_some(Duration::ZERO),
+                    reset_after: Duration::ZERO,
+                }
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        index: usize,
+        limit: &Limit,
+        key: Key,
+        subject: &(impl Subject + ?Sized),
+        now: Now,
+        held: &mut Held,
+    ) -> (Decision, Option<Refusal>) {
+        if let Measure::Concurrent(most) = limit.measure {
+            return match self.concurrency.enter(key, most) {
+                Ok(permit) => {
+                    let decision = Decision {
+                        allowed: true,
+                        remaining: permit.remaining(),
+                        ..nothing()
+                    };
+                    held.permits.push(permit);
+                    (decision, None)
+                }
+                Err(Crowded::Limit) => (nothing(), Some(Refusal::Spent)),
+                Err(Crowded::Table) => (nothing(), Some(Refusal::Crowded)),
+            };
+        }
+        let cost = limit.cost(subject);
+        let decision = match &limit.measure {
+            Measure::Rate(rate) => self.rates.take(key, rate, cost, now.elapsed),
+            Measure::Quota(quota) => self.quotas.take(key, quota, cost, now.wall),
+            Measure::Concurrent(_) => nothing(),
+        };
+        if !decision.allowed {
+            return (decision, Some(Refusal::Spent));
+        }
+        held.taken.push(Taken {
+            index,
+            key,
+            cost,
+            at: now.wall,
+        });
+        (decision, None)
+    }
+}
+
+impl Held {
+    /// Takes what the answer says that the request has cost beyond what was taken before. Where the
+    /// answer says something that is no number, the limit's all is taken.
+    pub fn settle<'a>(
+        &self,
+        limiter: &Limiter,
+        limits: &Limits,
+        number: impl Fn(&Factor) -> Number<'a>,
+        now: Now,
+    ) {
+        for taken in &self.taken {
+            let Some(limit) = limits.get(taken.index) else {
+                continue;
+            };
+            if !cost::needs_answer(&limit.cost) {
+                continue;
+            }
+            let whole = cost::evaluate(&limit.cost, limit.most(), &number);
+            let extra = whole.saturating_sub(taken.cost);
+            match &limit.measure {
+                Measure::Rate(rate) => limiter.rates.charge(taken.key, rate, extra, now.elapsed),
+                Measure::Quota(quota) => limiter.quotas.charge(taken.key, quota, extra, now.wall),
+                Measure::Concurrent(_) => {}
+            }
+        }
+    }
+
+    /// Gives everything back, as if the request had never come.
+    pub fn give_back(self, limiter: &Limiter, limits: &Limits) {
+        for taken in &self.taken {
+            let Some(limit) = limits.get(taken.index) else {
+                continue;
+            };
+            match &limit.measure {
+                Measure::Rate(rate) => limiter.rates.refund(taken.key, rate, taken.cost),
+                Measure::Quota(quota) => {
+                    limiter
+                        .quotas
+                        .refund(taken.key, quota, taken.cost, taken.at);
+                }
+                Measure::Concurrent(_) => {}
+            }
+        }
+    }
+
+    /// Goes on with what another stage of the same request took.
+    pub fn join(&mut self, other: Self) {
+        self.taken.extend(other.taken);
+        self.permits.extend(other.permits);
+    }
+}
+
+/// Nothing left, and no one knows until when.
+fn nothing() -> Decision {
+    Decision {
+        allowed: false,
+        remaining: 0,
+        retry_after: None,
+        reset_after: Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! Limits as they are written in a configuration, asked by requests.
+
+use std::{borrow::Cow, net::IpAddr, thread};
+
+use fortress_model::config::{LimitRule, Spanned, settings};
+use fortress_model::document::{Format, Sources, read};
+
+use super::*;
+
+const S: u64 = 1_000_000_000;
+
+#[derive(Clone, Default)]
+struct Request {
+    client: &'static str,
+    principal: Option<&'static str>,
+    operation: &'static str,
+    page_size: Option<&'static str>,
+    answer: Option<&'static str>,
+}
+
+impl Subject for Request {
+    fn client(&self) -> IpAddr {
+        self.client.parse().unwrap()
+    }
+
+    fn part(&self, part: &Part) -> Option<Cow<'_, [u8]>> {
+        let value = if *part == Part::Principal {
+            self.principal
+        } else {
+            (*part == Part::Operation).then_some(self.operation)
+        };
+        value.map(|value| Cow::Borrowed(value.as_bytes()))
+    }
+
+    fn number(&self, factor: &Factor) -> Number<'_> {
+        let value = if matches!(factor, Factor::Query(_)) {
+            self.page_size
+        } else {
+            self.answer
+                .filter(|_| matches!(factor, Factor::ResponseHeader(_)))
+        };
+        value.map_or(Number::Absent, |value| {
+            Number::Text(Cow::Borrowed(value.as_bytes()))
+        })
+    }
+
+    fn principal(&self) -> Option<&str> {
+        self.principal
+    }
+}
+
+fn from(client: &'static str) -> Request {
+    Request {
+        client,
+        operation: "listOrders",
+        ..Request::default()
+    }
+}
+
+fn rules(text: &str) -> Vec<Spanned<LimitRule>> {
+    let mut sources = Sources::default();
+    let id = sources.add("a.yaml", format!("limits: [{text}]"));
+    let (settings, diagnostics) = settings(&read(id, &sources, Format::Yaml).unwrap());
+    assert_eq!(diagnostics, []);
+    settings.limits.unwrap()
+}
+
+fn limits(text: &str) -> Limits {
+    let secret = Secret::new([1; 16]);
+    Limits::new(
+        rules(text)
+            .iter()
+            .map(|rule| Limit::new(&rule.value, "orders", Mode::Enforce, &secret).unwrap()),
+    )
+}
+
+fn limiter() -> Limiter {
+    Limiter::new(Keys {
+        rates: 100,
+        quotas: 100,
+        concurrent: 100,
+    })
+}
+
+fn at(second: u64) -> Now {
+    Now {
+        elapsed: second * S,
+        wall: Timestamp((1_795_910_400 + second) * S),
+    }
+}
+
+#[test]
+fn all_limits_pass_or_none_is_taken() {
+    let limiter = limiter();
+    let limits = limits(
+        "{ per: client, quota: 3/day }, { per: client, rate: 10/s }, { per: client, concurrent: 2 }",
+    );
+    let take = || limiter.take(&limits, Stage::Head, &from("192.0.2.1"), at(0));
+    let first = take();
+    assert_eq!((first.refused, first.reports.len()), (None, 3));
+    let second = take();
+    let third = take();
+    // The third has no room, and has taken neither of the rate nor of the quota.
+    let index = third.refused.unwrap();
+    assert_eq!(limits.get(index).unwrap().name(), "client-2-at-once");
+    assert!(third.held.taken.is_empty());
+    drop(second);
+    let fourth = take();
+    assert_eq!(fourth.refused, None);
+    let left: Vec<_> = fourth
+        .reports
+        .iter()
+        .map(|report| report.decision.remaining)
+        .collect();
+    assert_eq!(left, [7, 0, 0]);
+    drop(fourth);
+    let fifth = take();
+    let refused = fifth.reports[fifth.refused.unwrap()];
+    assert_eq!(limits.get(refused.index).unwrap().name(), "client-3-day");
+    assert_eq!(refused.refused, Some(Refusal::Spent));
+    assert_eq!(
+        refused.decision.retry_after,
+        Some(Duration::from_secs(86_400))
+    );
+    // The permit came back, and the rate still has its seven.
+    drop(first);
+    let key = limits.get(0).unwrap().key(&from("192.0.2.1")).unwrap();
+    let rate = limiter.peek(limits.get(0).unwrap(), key, 1, at(0));
+    assert_eq!(rate.remaining, 6);
+    assert_eq!(take().reports[1].decision.remaining, 1);
+}
+
+#[test]
+fn every_limit_is_reported_even_after_a_refusal() {
+    let limiter = limiter();
+    let limits = limits("{ per: client, rate: 1/s }, { per: client, quota: 5/day }");
+    let take = || limiter.take(&limits, Stage::Head, &from("192.0.2.1"), at(0));
+    assert_eq!(take().refused, None);
+    let second = take();
+    assert_eq!(second.refused, Some(0));
+    assert_eq!(second.reports.len(), 2);
+    assert!(second.reports[1].decision.allowed);
+    // Peeked, not taken: what would be left after one more.
+    assert_eq!(second.reports[1].decision.remaining, 3);
+    assert_eq!(take().reports[1].decision.remaining, 3);
+}
+
+#[test]
+fn monitored_limits_are_reported_and_refuse_nothing() {
+    let limiter = limiter();
+    let limits =
+        limits("{ per: client, rate: 1/s, mode: monitor }, { per: client, rate: 3/s, mode: off }");
+    assert_eq!(limits.iter().len(), 1);
+    let take = || limiter.take(&limits, Stage::Head, &from("192.0.2.1"), at(0));
+    assert_eq!(take().reports[0].refused, None);
+    let second = take();
+    assert_eq!(second.refused, None);
+    assert_eq!(second.reports[0].refused, Some(Refusal::Spent));
+    // An operation under `monitor` weakens a limit that enforces.
+    let rule = &rules("{ per: client, rate: 1/s }")[0].value;
+    let weak = Limit::new(rule, "orders", Mode::Monitor, &Secret::new([1; 16])).unwrap();
+    assert_eq!(weak.mode(), Mode::Monitor);
+}
+
+#[test]
+fn limits_are_asked_when_what_they_need_is_known() {
+    let limits = limits(
+        "{ per: client, rate: 1/s }, { per: principal, rate: 2/s }, { per: body.name, rate: 3/s }, { per: client, rate: 4/s, cost: body.n }, { per: client, rate: 5/s, exempt: { principals: [a] } }",
+    );
+    let stages: Vec<_> = limits.iter().map(Limit::stage).collect();
+    let expect = [
+        Stage::Head,
+        Stage::Identity,
+        Stage::Body,
+        Stage::Body,
+        Stage::Identity,
+    ];
+    assert_eq!(stages, expect);
+    let found = limiter().take(&limits, Stage::Identity, &from("192.0.2.1"), at(0));
+    let asked: Vec<_> = found.reports.iter().map(|report| report.index).collect();
+    assert_eq!(asked, [1, 4]);
+    assert!(limits.any_at(Stage::Body) && !Limits::default().any_at(Stage::Head));
+}
+
+#[test]
+fn exemptions() {
+    let limiter = limiter();
+    let limits = limits(
+        "{ per: client, rate: 1/s, exempt: { networks: [10.0.0.0/8, \"2001:db8::/32\"], principals: [monitoring] } }",
+    );
+    let reports = |request: &Request| {
+        limiter
+            .take(&limits, Stage::Identity, request, at(0))
+            .reports
+            .len()
+    };
+    assert_eq!(reports(&from("10.1.2.3")), 0);
+    assert_eq!(reports(&from("::ffff:10.1.2.3")), 0);
+    assert_eq!(reports(&from("2001:db8:1::1")), 0);
+    assert_eq!(reports(&from("11.1.2.3")), 1);
+    assert_eq!(reports(&from("2001:db9::1")), 1);
+    let named = |principal| Request {
+        principal: Some(principal),
+        ..from("192.0.2.1")
+    };
+    assert_eq!(reports(&named("monitoring")), 0);
+    assert_eq!(reports(&named("Monitoring")), 1);
+}
+
+#[test]
+fn shared_or_each_operation_by_itself() {
+    let limiter = limiter();
+    let other = Request {
+        operation: "getOrder",
+        ..from("192.0.2.1")
+    };
+    for (text, expect) in [
+        ("{ per: client, rate: 1/s }", Some(0)),
+        (
+            "{ per: client, rate: 1/s, shared: false, name: each }",
+            None,
+        ),
+    ] {
+        let limits = limits(text);
+        assert_eq!(
+            limiter
+                .take(&limits, Stage::Head, &from("192.0.2.1"), at(0))
+                .refused,
+            None
+        );
+        assert_eq!(
+            limiter.take(&limits, Stage::Head, &other, at(0)).refused,
+            expect,
+            "{text}"
+        );
+    }
+    // The same words at another place are another limit.
+    let rule = &rules("{ per: client, rate: 1/s }")[0].value;
+    let elsewhere = Limit::new(rule, "billing", Mode::Enforce, &Secret::new([1; 16])).unwrap();
+    let elsewhere = Limits::new([elsewhere]);
+    assert_eq!(
+        limiter.take(&elsewhere, Stage::Head, &other, at(0)).refused,
+        None
+    );
+}
+
+#[test]
+fn a_request_without_a_key() {
+    let limiter = limiter();
+    let limits = limits(
+        "{ per: header.X-Team, rate: 9/s, missing: refuse }, { per: header.X-Team, rate: 8/s, missing: skip }",
+    );
+    let found = limiter.take(&limits, Stage::Head, &from("192.0.2.1"), at(0));
+    assert_eq!(found.refused, Some(0));
+    assert_eq!(found.reports.len(), 1);
+    assert_eq!(found.reports[0].refused, Some(Refusal::Unkeyed));
+}
+
+#[test]
+fn costs_of_the_request() {
+    let limiter = limiter();
+    let limits = limits("{ per: client, rate: 10/s, burst: 20, cost: query.page_size / 100 }");
+    let with = |page_size| Request {
+        page_size: Some(page_size),
+        ..from("192.0.2.1")
+    };
+    let take = |request: &Request| limiter.take(&limits, Stage::Head, request, at(0));
+    assert_eq!(take(&with("150")).reports[0].decision.remaining, 18);
+    assert_eq!(take(&from("192.0.2.1")).reports[0].decision.remaining, 17);
+    let large = take(&with("5000"));
+    assert_eq!(large.reports[0].decision.retry_after, None);
+    assert_eq!(large.refused, Some(0));
+    // No number: all that there is.
+    assert_eq!(take(&with("many")).refused, Some(0));
+    let fresh = Request {
+        client: "192.0.2.9",
+        ..with("many")
+    };
+    let found = take(&fresh);
+    assert_eq!(
+        (found.refused, found.reports[0].decision.remaining),
+        (None, 0)
+    );
+}
+
+#[test]
+fn costs_of_the_answer() {
+    let limiter = limiter();
+    let limits = limits(
+        "{ per: client, rate: 10/s, burst: 20, cost: response.header.X-Cost }, { per: client, quota: 100/day, cost: response.header.X-Cost }",
+    );
+    let request = from("192.0.2.1");
+    let answered = |answer| {
+        let found = limiter.take(&limits, Stage::Head, &request, at(0));
+        assert_eq!(found.refused, None);
+        let answer = Request {
+            answer,
+            ..request.clone()
+        };
+        found
+            .held
+            .settle(&limiter, &limits, |factor| answer.number(factor), at(0));
+        let left = |index: usize| {
+            let limit = limits.get(index).unwrap();
+            limiter
+                .peek(limit, limit.key(&request).unwrap(), 0, at(0))
+                .remaining
+        };
+        (left(0), left(1))
+    };
+    assert_eq!(answered(Some("5")), (15, 95));
+    assert_eq!(answered(Some("0")), (14, 94));
+    assert_eq!(answered(None), (13, 93));
+    // Nonsense costs all of it.
+    assert_eq!(answered(Some("5 units")), (0, 0));
+}
+
+#[test]
+fn threads_share_a_quota_whatever_else_refuses() {
+    let limiter = limiter();
+    let limits = limits(
+        "{ per: operation, rate: 1000000/s }, { per: operation, concurrent: 3 }, { per: operation, quota: 2000/day }",
+    );
+    let total: usize = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let tries = (0..10_000).filter(|_| {
+                        limiter
+                            .take(&limits, Stage::Head, &from("192.0.2.1"), at(0))
+                            .refused
+                            .is_none()
+                    });
+                    tries.count()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert_eq!(total, 2_000);
+}

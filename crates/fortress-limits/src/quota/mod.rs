@@ -1,0 +1,360 @@
+//! Quotas: so many units in each second, minute, hour, day or month of the calendar.
+//!
+//! A *calendar* quota is there anew at the window's edge, as a contract says it ("1000 a day"); two
+//! quotas can be spent around an edge within moments. A *sliding* quota also counts the window
+//! before, by the share of it that a window ending now would still cover, so that no window of that
+//! length holds more than the quota if the one before was spent evenly.
+//!
+//! The table is bounded: eight slots a set, 40 bytes a slot, in shards with a lock each. A newcomer
+//! to a full set takes a slot whose count no longer means anything, or else the smallest count's:
+//! the least is forgotten. Quotas are for keys that someone vouches for (principals, tenants); where
+//! anybody can make new keys, a rate forgets less (see `gcra`).
+//!
+//! Deliberately not here: storing. [`Quotas::export`] and [`Quotas::import`] are for whoever does.
+
+mod window;
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use fortress_model::clock::Timestamp;
+pub use fortress_model::config::QuotaEdge as Edge;
+use jiff::tz::TimeZone;
+
+pub use window::{Span, Unit, Windows};
+
+use crate::{Decision, Key, shards::Shards};
+
+/// So many units in each window.
+#[derive(Debug)]
+pub struct Quota {
+    limit: u64,
+    windows: Windows,
+    edge: Edge,
+}
+
+impl Quota {
+    /// `limit` units in each `unit` of `zone`'s calendar.
+    pub fn new(limit: u64, unit: Unit, zone: TimeZone, edge: Edge) -> Self {
+        Self {
+            limit,
+            windows: Windows::new(unit, zone),
+            edge,
+        }
+    }
+
+    /// Units of a window.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// The windows.
+    pub fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    /// What happens at a window's edge.
+    pub fn edge(&self) -> Edge {
+        self.edge
+    }
+}
+
+/// A key's count, to be stored. It holds nothing of what the key was made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Record {
+    /// The key's halves ([`Key::to_halves`]).
+    pub key: (u64, u64),
+    /// The window that was counted last.
+    pub window: Span,
+    /// Units taken in it.
+    pub used: u64,
+    /// Units taken in the window before it.
+    pub before: u64,
+}
+
+/// The counts of all keys.
+pub struct Quotas {
+    slots: Shards<Slot>,
+    evicted: AtomicU64,
+}
+
+impl fmt::Debug for Quotas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quotas").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    key: (u64, u64),
+    /// A packed [`Span`]; zero is an empty slot.
+    window: u64,
+    used: u64,
+    before: u64,
+}
+
+/// What of a slot counts in a window.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    used: u64,
+    before: u64,
+}
+
+impl Quotas {
+    /// A table that is a quarter full with `keys` keys. It takes 160 bytes a key, at once and for
+    /// good.
+    pub fn new(keys: usize) -> Self {
+        Self {
+            slots: Shards::new(keys),
+            evicted: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes `cost` units if they are there.
+    pub fn take(&self, key: Key, quota: &Quota, cost: u64, now: Timestamp) -> Decision {
+        let span = quota.windows.at(now);
+        self.slots.with_set(key, |set| {
+            let slot = place(set, key);
+            let held = slot.as_deref().copied();
+            let span = held.map_or(span, |slot| slot.current(span));
+            let count = held.map_or_else(Count::default, |slot| slot.count(span, quota));
+            let decision = quota.judge(count, span, cost, now);
+            if decision.allowed && cost > 0 {
+                let count = Count {
+                    used: count.used.saturating_add(cost),
+                    ..count
+                };
+                self.put(set, key, span, count);
+            }
+            decision
+        })
+    }
+
+    /// What [`Quotas::take`] would say, without taking.
+    pub fn peek(&self, key: Key, quota: &Quota, cost: u64, now: Timestamp) -> Decision {
+        let span = quota.windows.at(now);
+        let held = self.slots.with_set(key, |set| place(set, key).copied());
+        let span = held.map_or(span, |slot| slot.current(span));
+        let count = held.map_or_else(Count::default, |slot| slot.count(span, quota));
+        quota.judge(count, span, cost, now)
+    }
+
+    /// Takes `cost` units whether or not they are there: a cost that is known only afterwards.
+    pub fn charge(&self, key: Key, quota: &Quota, cost: u64, now: Timestamp) {
+        let span = quota.windows.at(now);
+        self.slots.with_set(key, |set| {
+            let held = place(set, key).copied();
+            let span = held.map_or(span, |slot| slot.current(span));
+            let count = held.map_or_else(Count::default, |slot| slot.count(span, quota));
+            let used = count.used.saturating_add(cost);
+            self.put(set, key, span, Count { used, ..count });
+        });
+    }
+
+    /// Gives back `cost` units that were taken at `taken`. If that window is no longer counted,
+    /// there is nothing to give back.
+    pub fn refund(&self, key: Key, quota: &Quota, cost: u64, taken: Timestamp) {
+        let window = quota.windows.at(taken);
+        self.slots.with_set(key, |set| {
+            let Some(slot) = place(set, key) else {
+                return;
+            };
+            let current = Span::unpack(slot.window);
+            if current == window {
+                slot.used = slot.used.saturating_sub(cost);
+            } else if window.end == current.start {
+                slot.before = slot.before.saturating_sub(cost);
+            }
+        });
+    }
+
+    /// Shows every count that is worth storing: those of windows that are not over at `now`, or
+    /// only just. It locks one shard at a time.
+    pub fn export(&self, now: Timestamp, mut show: impl FnMut(Record)) {
+        self.slots.each(|slot| {
+            let window = Span::unpack(slot.window);
+            let matters = now.0
+                < window
+                    .end
+                    .saturating_mul(1_000_000_000)
+                    .saturating_add(window.length());
+            if slot.window != 0 && matters {
+                show(Record {
+                    key: slot.key,
+                    window,
+                    used: slot.used,
+                    before: slot.before,
+                });
+            }
+        });
+    }
+
+    /// Takes back what was stored. What was counted here meanwhile is added to it, so that a store
+    /// that answers late loses nothing.
+    pub fn import(&self, record: Record) {
+        let key = Key::from_halves(record.key.0, record.key.1);
+        if record.window.end <= record.window.start {
+            return;
+        }
+        self.slots.with_set(key, |set| {
+            let stored = Count {
+                used: record.used,
+                before: record.before,
+            };
+            let Some(slot) = place(set, key) else {
+                self.put(set, key, record.window, stored);
+                return;
+            };
+            let held = Span::unpack(slot.window);
+            if held == record.window {
+                slot.used = slot.used.saturating_add(stored.used);
+                slot.before = slot.before.saturating_add(stored.before);
+            } else if record.window.end == held.start {
+                slot.before = slot.before.saturating_add(stored.used);
+            } else if held.end <= record.window.start {
+                self.put(set, key, record.window, stored);
+            }
+        });
+    }
+
+    /// Keys that lost a count which still meant something, because their set was full.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the table.
+    pub fn bytes(&self) -> usize {
+        self.slots.bytes()
+    }
+
+    fn put(&self, set: &mut [Slot], key: Key, span: Span, count: Count) {
+        let next = Slot {
+            key: key.to_halves(),
+            window: span.pack(),
+            used: count.used,
+            before: count.before,
+        };
+        if let Some(slot) = place(set, key) {
+            *slot = next;
+            return;
+        }
+        // What is over goes first, then what had counted the least.
+        let over = |slot: &Slot| Span::unpack(slot.window).end <= span.start;
+        let victim = set
+            .iter_mut()
+            .min_by_key(|slot| (!over(slot), slot.used.saturating_add(slot.before)));
+        if let Some(slot) = victim {
+            if !over(slot) {
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            }
+            *slot = next;
+        }
+    }
+}
+
+impl Slot {
+    /// The window to count in: a clock that went back over an edge does not give a new quota.
+    fn current(&self, now: Span) -> Span {
+        let held = Span::unpack(self.window);
+        if held.start > now.start { held } else { now }
+    }
+
+    fn count(&self, span: Span, quota: &Quota) -> Count {
+        let held = Span::unpack(self.window);
+        if held == span {
+            Count {
+                used: self.used,
+                before: self.before,
+            }
+        } else if held.end == span.start && quota.edge == Edge::Sliding {
+            Count {
+                used: 0,
+                before: self.used,
+            }
+        } else if held.end > span.start {
+            // The zone or unit was changed, and the windows overlap: nothing is forgiven.
+            Count {
+                used: self.used,
+                before: self.before,
+            }
+        } else {
+            Count::default()
+        }
+    }
+}
+
+impl Quota {
+    fn judge(&self, count: Count, span: Span, cost: u64, now: Timestamp) -> Decision {
+        let used = count
+            .used
+            .saturating_add(self.faded(count.before, span, now));
+        let left = self.limit.saturating_sub(used);
+        let allowed = cost <= left;
+        let taken = if allowed { cost } else { 0 };
+        let retry_after = if allowed {
+            Some(0)
+        } else {
+            self.wait(count, span, cost, now)
+        };
+        Decision {
+            allowed,
+            remaining: left - taken,
+            retry_after: retry_after.map(Duration::from_nanos),
+            reset_after: Duration::from_nanos(self.reset(count, taken, span, now)),
+        }
+    }
+
+    /// What the window before still counts for, rounded up.
+    fn faded(&self, before: u64, span: Span, now: Timestamp) -> u64 {
+        let length = u128::from(span.length().max(1));
+        let left = u128::from(span.left(now)).min(length);
+        let faded = (u128::from(before) * left).div_ceil(length);
+        match self.edge {
+            Edge::Sliding => u64::try_from(faded).unwrap_or(u64::MAX),
+            Edge::Calendar => 0,
+        }
+    }
+
+    /// Nanoseconds until `cost` units are there, if nobody takes any.
+    fn wait(&self, count: Count, span: Span, cost: u64, now: Timestamp) -> Option<u64> {
+        let room = self.limit.checked_sub(cost)?;
+        let left = span.left(now);
+        if self.edge == Edge::Calendar {
+            return Some(left);
+        }
+        // `amount` fades to `room` when this much of its window is left.
+        let until = |amount: u64, room: u64| {
+            let share = u128::from(room) * u128::from(span.length()) / u128::from(amount.max(1));
+            u64::try_from(share).unwrap_or(u64::MAX)
+        };
+        match room.checked_sub(count.used) {
+            Some(room) => Some(left.saturating_sub(until(count.before, room))),
+            None => {
+                let next = span.length().saturating_sub(until(count.used, room));
+                Some(left.saturating_add(next))
+            }
+        }
+    }
+
+    /// Nanoseconds until all of it is there again.
+    fn reset(&self, count: Count, taken: u64, span: Span, now: Timestamp) -> u64 {
+        let used = count.used.saturating_add(taken);
+        match self.edge {
+            Edge::Calendar => span.left(now),
+            Edge::Sliding if used > 0 => span.left(now).saturating_add(span.length()),
+            Edge::Sliding if count.before > 0 => span.left(now),
+            Edge::Sliding => 0,
+        }
+    }
+}
+
+fn place(set: &mut [Slot], key: Key) -> Option<&mut Slot> {
+    set.iter_mut()
+        .find(|slot| slot.window != 0 && slot.key == key.to_halves())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,486 @@
+//! The script on real servers: Redis, and Valkey where it is installed.
+#![expect(
+    clippy::print_stdout,
+    reason = "says what was skipped, and the figures"
+)]
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fortress_limits::{
+    Key,
+    distributed::{
+        Answer, Call, CommandError, Leases, Parsed, Reply, SCRIPT, Shared, Spend, command_eval,
+        command_evalsha, command_load, parse_reply, script_sha,
+    },
+    gcra::Rate,
+    quota::{Edge, Quota, Unit},
+};
+use fortress_model::clock::{Clock, SystemClock, Timestamp};
+use jiff::tz::TimeZone;
+
+/// A server of this test's own, ended with it.
+struct Server {
+    child: Child,
+    port: u16,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+impl Server {
+    fn start(program: &str, more: &[&str]) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = Command::new(program)
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(more)
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let server = Self {
+            child,
+            port,
+            _directory: directory,
+        };
+        let began = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "{program} does not listen"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Some(server)
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        Client {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+}
+
+/// Every server that is installed; Redis must be.
+fn servers() -> Vec<Server> {
+    let mut servers = Vec::new();
+    for program in ["redis-server", "valkey-server"] {
+        match Server::start(program, &[]) {
+            Some(server) => servers.push(server),
+            None => println!("skipped: no {program}"),
+        }
+    }
+    let required = std::env::var("FORTRESS_REQUIRE_ALL").as_deref() == Ok("1");
+    assert!(!servers.is_empty() || !required, "install redis-server");
+    servers
+}
+
+struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    fn send(&mut self, command: &[u8]) -> Parsed {
+        self.stream.write_all(command).unwrap();
+        loop {
+            let (Parsed::Numbers(_, used) | Parsed::Text(_, used) | Parsed::Refused(_, used)) =
+                parse_reply(&self.buffer)
+            else {
+                assert_ne!(
+                    parse_reply(&self.buffer),
+                    Parsed::Broken,
+                    "{:?}",
+                    String::from_utf8_lossy(&self.buffer)
+                );
+                let mut more = [0; 4_096];
+                let count = self.stream.read(&mut more).unwrap();
+                assert!(count > 0, "the server closed");
+                self.buffer.extend_from_slice(&more[..count]);
+                continue;
+            };
+            let found = parse_reply(&self.buffer);
+            self.buffer.drain(..used);
+            return found;
+        }
+    }
+
+    fn load(&mut self) {
+        let mut command = Vec::new();
+        command_load(SCRIPT, &mut command);
+        match self.send(&command) {
+            Parsed::Text(sha, _) => assert_eq!(sha, script_sha()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn call(&mut self, call: &Call<'_>, now: Timestamp) -> Reply {
+        let mut command = Vec::new();
+        command_evalsha(
+            &script_sha(),
+            &call.name(),
+            &call.arguments(now),
+            &mut command,
+        );
+        match self.send(&command) {
+            Parsed::Numbers(numbers, _) => Reply::parse(&numbers, call).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Units granted, left, and microseconds to wait.
+    fn take(&mut self, call: &Call<'_>) -> (u64, u64, Option<u128>) {
+        match self.call(call, SystemClock.now()) {
+            Reply::Granted {
+                units,
+                remaining,
+                wait,
+                ..
+            } => (units, remaining, wait.map(|wait| wait.as_micros())),
+            Reply::OtherWindow { now } => panic!("{now:?}"),
+        }
+    }
+
+    /// A number that the server gives for a command of words.
+    fn number(&mut self, words: &str) -> i64 {
+        self.stream
+            .write_all(format!("{words}\r\n").as_bytes())
+            .unwrap();
+        let mut line = [0; 64];
+        let count = self.stream.read(&mut line).unwrap();
+        let text = String::from_utf8_lossy(&line[..count]).into_owned();
+        text.trim().trim_start_matches(':').parse().unwrap()
+    }
+}
+
+fn key(number: u64) -> Key {
+    Key::from_halves(number + 1, number)
+}
+
+fn call<'a>(shared: Shared<'a>, least: u64, want: u64) -> Call<'a> {
+    Call {
+        key: key(1),
+        shared,
+        least,
+        want,
+        returns: false,
+    }
+}
+
+#[test]
+fn a_rate_grants_its_burst_and_no_more() {
+    for server in servers() {
+        let mut client = server.connect();
+        client.load();
+        let rate = Rate::new(1, Duration::from_secs(3_600), 10).unwrap();
+        let shared = Shared::Rate(&rate);
+        assert_eq!(client.take(&call(shared, 1, 1)), (1, 9, Some(0)));
+        assert_eq!(client.take(&call(shared, 2, 4)), (4, 5, Some(0)));
+        // As much as there is, if that is enough.
+        assert_eq!(client.take(&call(shared, 1, 9)), (5, 0, Some(0)));
+        let (units, left, wait) = client.take(&call(shared, 1, 9));
+        assert_eq!((units, left), (0, 0));
+        assert!(
+            (3_590_000_000..=3_600_000_000).contains(&wait.unwrap()),
+            "{wait:?}"
+        );
+        assert_eq!(client.take(&call(shared, 11, 11)), (0, 0, None));
+        let back = Call {
+            returns: true,
+            ..call(shared, 0, 3)
+        };
+        assert_eq!(client.take(&back), (0, 3, Some(0)));
+        assert_eq!(client.take(&call(shared, 1, 9)), (3, 0, Some(0)));
+        // More than was ever taken gives no larger burst.
+        assert_eq!(
+            client.take(&Call {
+                want: 1_000,
+                ..back
+            }),
+            (0, 10, Some(0))
+        );
+        assert_eq!(client.take(&call(shared, 1, 50)).0, 10);
+        // It does not stay for good.
+        let time = client.number(&format!("PTTL {}", call(shared, 1, 1).name()));
+        assert!((35_990_000..=36_001_000).contains(&time), "{time}");
+    }
+}
+
+#[test]
+fn a_rate_is_earned_back_by_the_servers_clock() {
+    for server in servers() {
+        let mut client = server.connect();
+        client.load();
+        // One in 200 ms.
+        let rate = Rate::new(5, Duration::from_secs(1), 1).unwrap();
+        let shared = Shared::Rate(&rate);
+        let began = Instant::now();
+        let mut granted = 0;
+        while granted < 5 {
+            let (units, _, wait) = client.take(&call(shared, 1, 1));
+            granted += units;
+            thread::sleep(Duration::from_micros(u64::try_from(wait.unwrap()).unwrap()));
+        }
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(800), "{took:?}");
+    }
+}
+
+#[test]
+fn a_quota_of_the_calendar() {
+    for server in servers() {
+        let mut client = server.connect();
+        client.load();
+        let quota = Quota::new(100, Unit::Month, TimeZone::UTC, Edge::Calendar);
+        let shared = Shared::Quota(&quota);
+        assert_eq!(client.take(&call(shared, 1, 30)), (30, 70, Some(0)));
+        assert_eq!(client.take(&call(shared, 71, 80)).0, 0);
+        assert_eq!(client.take(&call(shared, 101, 101)), (0, 70, None));
+        let back = Call {
+            returns: true,
+            ..call(shared, 0, 10)
+        };
+        assert_eq!(client.take(&back), (0, 80, Some(0)));
+        assert_eq!(client.take(&call(shared, 80, 80)), (80, 0, Some(0)));
+        let (units, _, wait) = client.take(&call(shared, 1, 1));
+        assert_eq!(units, 0);
+        let window = quota.windows().at(SystemClock.now());
+        let left = u128::from(window.end) * 1_000_000 - u128::from(SystemClock.now().0 / 1_000);
+        assert!(wait.unwrap().abs_diff(left) < 2_000_000, "{wait:?} {left}");
+    }
+}
+
+#[test]
+fn windows_change_and_fade() {
+    for server in servers() {
+        let mut client = server.connect();
+        client.load();
+        for (edge, number) in [(Edge::Calendar, 1), (Edge::Sliding, 2)] {
+            let quota = Quota::new(1_000, Unit::Second, TimeZone::UTC, edge);
+            let of = |least, want| Call {
+                key: key(number),
+                ..call(Shared::Quota(&quota), least, want)
+            };
+            // Wait for a second's beginning, spend it, and look into the next.
+            let begin = SystemClock.now().seconds() + 1;
+            while SystemClock.now().seconds() < begin {}
+            assert_eq!(client.take(&of(1_000, 1_000)).0, 1_000, "{edge:?}");
+            assert_eq!(client.take(&of(1, 1)).0, 0);
+            while SystemClock.now().seconds() < begin + 1 {}
+            let (_, left, _) = client.take(&of(0, 0));
+            match edge {
+                Edge::Calendar => assert_eq!(left, 1_000),
+                Edge::Sliding => assert!(left < 500, "{left}"),
+            }
+            while SystemClock.now().0 < (begin + 1) * 1_000_000_000 + 800_000_000 {}
+            let (_, left, _) = client.take(&of(0, 0));
+            assert!(left >= 790, "{edge:?} {left}");
+        }
+    }
+}
+
+#[test]
+fn clocks_that_are_apart() {
+    for server in servers() {
+        let mut client = server.connect();
+        client.load();
+        let quota = Quota::new(1_000, Unit::Minute, TimeZone::UTC, Edge::Calendar);
+        let asked = call(Shared::Quota(&quota), 1, 1);
+        let now = SystemClock.now();
+        let before = client.take(&asked).1;
+        // Seconds apart: the same count, by the server's clock.
+        for apart in [-5_i64, 5, -59, 59] {
+            let skewed = Timestamp(now.0.saturating_add_signed(apart * 1_000_000_000));
+            let reply = client.call(&asked, skewed);
+            assert!(
+                matches!(reply, Reply::Granted { units: 1, .. }),
+                "{apart} {reply:?}"
+            );
+        }
+        let after = client.take(&asked).1;
+        assert!(after == before - 5 || after > before, "{before} {after}");
+        // An hour apart: the server says its time, and with that it works.
+        let skewed = Timestamp(now.0 - 3_600_000_000_000);
+        let Reply::OtherWindow { now: theirs } = client.call(&asked, skewed) else {
+            panic!("granted by a window that is over");
+        };
+        assert!(theirs.0.abs_diff(now.0) < 10_000_000_000);
+        assert!(matches!(
+            client.call(&asked, theirs),
+            Reply::Granted { units: 1, .. }
+        ));
+    }
+}
+
+/// One request on one instance: asks where it must, and counts calls.
+fn request(
+    leases: &Leases,
+    client: &mut Client,
+    shared: Shared<'_>,
+    calls: &AtomicU64,
+    began: Instant,
+) -> bool {
+    let elapsed = || u64::try_from(began.elapsed().as_nanos()).unwrap() + 1;
+    let mut ask = |least, want| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        client.call(&call(shared, least, want), SystemClock.now())
+    };
+    match leases.spend(key(1), shared, 1, elapsed()) {
+        Spend::Refuse(_) => false,
+        Spend::Pass { refill, .. } => {
+            if let Some(units) = refill {
+                let reply = ask(1, units);
+                leases.refilled(key(1), &reply, elapsed());
+            }
+            true
+        }
+        Spend::Ask { want } => {
+            let reply = ask(1, want);
+            matches!(
+                leases.answered(key(1), 1, &reply, elapsed()),
+                Answer::Pass(_)
+            )
+        }
+    }
+}
+
+#[test]
+fn four_instances_share_one_quota_exactly() {
+    const LIMIT: u64 = 20_000;
+    for server in servers() {
+        server.connect().load();
+        let quota = Quota::new(LIMIT, Unit::Month, TimeZone::UTC, Edge::Calendar);
+        let (passed, calls) = (AtomicU64::new(0), AtomicU64::new(0));
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let leases = Leases::new(100);
+                    let mut client = server.connect();
+                    for _ in 0..LIMIT {
+                        if request(&leases, &mut client, Shared::Quota(&quota), &calls, began) {
+                            passed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    // Stopping, it gives back what it holds.
+                    leases.sweep(u64::MAX, true, |key, units| {
+                        let back = Call {
+                            key,
+                            shared: Shared::Quota(&quota),
+                            least: 0,
+                            want: units,
+                            returns: true,
+                        };
+                        client.call(&back, SystemClock.now());
+                    });
+                });
+            }
+        });
+        let mut client = server.connect();
+        let (rest, ..) = client.take(&call(Shared::Quota(&quota), 0, LIMIT));
+        let (passed, calls) = (
+            passed.load(Ordering::Relaxed),
+            calls.load(Ordering::Relaxed),
+        );
+        println!(
+            "{passed} passed and {rest} left of {LIMIT}, with {calls} calls for 80,000 requests"
+        );
+        assert_eq!(passed + rest, LIMIT);
+        assert!(rest <= 40, "{rest}");
+        assert!(calls < 4_000, "{calls}");
+    }
+}
+
+#[test]
+fn what_servers_refuse() {
+    for server in servers() {
+        let mut client = server.connect();
+        let rate = Rate::new(1, Duration::from_secs(1), 10).unwrap();
+        let asked = call(Shared::Rate(&rate), 1, 1);
+        let mut command = Vec::new();
+        command_evalsha(
+            &script_sha(),
+            &asked.name(),
+            &asked.arguments(Timestamp(0)),
+            &mut command,
+        );
+        assert!(matches!(
+            client.send(&command),
+            Parsed::Refused(CommandError::NoScript, _)
+        ));
+        let mut whole = Vec::new();
+        command_eval(
+            SCRIPT,
+            &asked.name(),
+            &asked.arguments(Timestamp(0)),
+            &mut whole,
+        );
+        assert!(matches!(
+            client.send(&whole),
+            Parsed::Numbers([1, 9, ..], _)
+        ));
+        assert!(matches!(
+            client.send(&command),
+            Parsed::Numbers([1, 8, ..], _)
+        ));
+    }
+    let Some(master) = Server::start("redis-server", &[]) else {
+        return;
+    };
+    let replica = Server::start(
+        "redis-server",
+        &["--replicaof", "127.0.0.1", &master.port.to_string()],
+    )
+    .unwrap();
+    let mut client = replica.connect();
+    let rate = Rate::new(1, Duration::from_secs(1), 10).unwrap();
+    let asked = call(Shared::Rate(&rate), 1, 1);
+    let mut whole = Vec::new();
+    command_eval(
+        SCRIPT,
+        &asked.name(),
+        &asked.arguments(Timestamp(0)),
+        &mut whole,
+    );
+    let found = client.send(&whole);
+    let is_refused = matches!(
+        found,
+        Parsed::Refused(
+            CommandError::ReadOnly | CommandError::Unable(_) | CommandError::Other(_),
+            _
+        )
+    );
+    assert!(is_refused, "{found:?}");
+}
