@@ -204,15 +204,7 @@ fn token(
     ring: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CredentialKind> {
-    if issuer.login.is_some() {
-        let message = format!(
-            "`identity.{}.login` is not available in this version",
-            identity.name.value
-        );
-        let help = "remove it: a page can get tokens by itself and send them";
-        diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
-        return None;
-    }
+    no_login(identity, issuer, diagnostics)?;
     let mut algorithms: Vec<Algorithm> = issuer
         .algorithms
         .iter()
@@ -277,6 +269,18 @@ fn token(
         certificate_bound: issuer.certificate_bound == Demand::Required,
         introspection,
     })))
+}
+
+/// What is not there yet must not be believed to protect anything.
+fn no_login(identity: &Identity, issuer: &Issuer, diagnostics: &mut Vec<Diagnostic>) -> Option<()> {
+    if issuer.login.is_none() {
+        return Some(());
+    }
+    let name = &identity.name.value;
+    let message = format!("`identity.{name}.login` is not available in this version");
+    let help = "remove it: a page can get tokens by itself and send them";
+    diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
+    None
 }
 
 /// A shared key, for each algorithm that may be meant.

@@ -1,4 +1,8 @@
 //! Against OpenBao, which speaks Vault's API.
+#![expect(
+    clippy::print_stderr,
+    reason = "whoever runs the tests is told what is skipped"
+)]
 
 use std::{
     env,
