@@ -1,5 +1,6 @@
 //! Nanoseconds of a decision, beside `governor`: one key, a million keys, and all limits of an
 //! operation at once. The allocator counts: a decision allocates nothing.
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::{
     borrow::Cow,

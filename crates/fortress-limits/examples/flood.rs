@@ -1,6 +1,10 @@
 //! A flood of keys, each seen once, into the table of rates and into `governor`: what a decision
 //! takes, and what memory. `cargo run --release -p fortress-limits --example flood -- 10000000`.
-#![expect(clippy::print_stdout, reason = "it is there to print figures")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "it is there to print figures"
+)]
 
 use std::{fs, num::NonZeroU32, time::Duration, time::Instant};
 

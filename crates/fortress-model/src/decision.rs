@@ -27,6 +27,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Records, and refuses nothing: for whatever is only to be reported.
+    pub const REPORTING: Self = Self::Monitor;
+
     /// The one of two that refuses less: both must enforce for a refusal.
     pub fn weaker(self, other: Self) -> Self {
         match (self, other) {

@@ -31,11 +31,10 @@ fn main() {
         }
         None => {
             let written = kill_while_writing();
-            writeln!(
-                std::io::stdout(),
-                "crash: {ROUNDS} rounds, {written} acknowledged changes, none lost"
-            )
-            .unwrap();
+            let mut out = std::io::stdout();
+            let told =
+                format!("crash: {ROUNDS} rounds, {written} acknowledged changes, none lost\n");
+            out.write_all(told.as_bytes()).unwrap();
         }
     }
 }
@@ -81,9 +80,7 @@ fn write(directory: &Path, number: &str) {
         if number == "0" && turn % 3 == 0 {
             let keys = MasterKeys::from_file(&directory.join("store.key")).unwrap();
             let new = Arc::new(keys.add_key().unwrap());
-            store
-                .rotate_key(Arc::clone(&new) as Arc<dyn fortress_store::Seal>)
-                .unwrap();
+            store.rotate_key(new.clone()).unwrap();
             new.keep_first().unwrap();
             writeln!(out, "sealed").unwrap();
         }

@@ -776,17 +776,13 @@ fn keys_come_from_a_jwk_set() {
 
 #[test]
 fn a_p384_signature_is_verified() {
-    use aws_lc_rs::{
-        rand::SystemRandom,
-        signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
-    };
+    use aws_lc_rs::{rand::SystemRandom, signature::*};
     let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
-    let algorithm = SignatureAlgorithm::EcdsaP384Sha384;
-    let key = Key::public("p384", algorithm, pair.public_key().as_ref()).unwrap();
+    let public = pair.public_key().as_ref();
+    let key = Key::public("p384", SignatureAlgorithm::EcdsaP384Sha384, public).unwrap();
     let input = format!(r#"("@path");created={CREATED};keyid="p384";alg="ecdsa-p384-sha384""#);
     let base = format!("\"@path\": /foo\n\"@signature-params\": {input}");
-    let signature = pair.sign(&SystemRandom::new(), base.as_bytes()).unwrap();
-    let signature = STANDARD.encode(signature.as_ref());
+    let signature = STANDARD.encode(pair.sign(&SystemRandom::new(), base.as_bytes()).unwrap());
     let fields = fields(&[
         ("signature-input", &format!("a={input}")),
         ("signature", &format!("a=:{signature}:")),

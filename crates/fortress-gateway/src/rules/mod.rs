@@ -322,7 +322,7 @@ impl Run {
         match verdict {
             Verdict::Pass => match self.transaction.too_large() {
                 // Their own mode (`SecRuleEngine DetectionOnly`) is to tell.
-                Some(body) => too_large(decision, Mode::Monitor, body),
+                Some(body) => too_large(decision, Mode::REPORTING, body),
                 None => Ok(()),
             },
             Verdict::TooLarge(body) => too_large(decision, self.rules.mode, body),

@@ -4,7 +4,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use fortress_model::config;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};

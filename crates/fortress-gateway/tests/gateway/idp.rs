@@ -211,7 +211,10 @@ fn a_discovered_provider_vouches_for_opaque_and_bound_tokens_too() {
     assert!(!opaque.contains('.'), "{opaque}");
     assert_eq!(get(&gateway, "/a", &opaque), ok);
     assert_eq!(get(&gateway, "/write", &opaque).1, "scope.insufficient");
-    assert_eq!(get(&gateway, "/a", &opaque[1..]).1, "credential.invalid");
+    assert_eq!(
+        get(&gateway, "/a", &opaque.replacen(|_: char| true, "", 1)).1,
+        "credential.invalid"
+    );
 
     let holder = Holder::new();
     for audience in ["es256", "opaque"] {

@@ -507,7 +507,7 @@ fn cost_of_an_internal_token() {
     let issuer =
         InternalIssuer::new("fortress", "orders", Duration::from_secs(60), vec![]).unwrap();
     let cache = InternalCache::new();
-    let scopes = ["orders.read".into(), "orders.write".into()];
+    let scopes = ["orders.read", "orders.write"];
     let token = |subject: &str| {
         let statement = issuer
             .statement(&InternalSubject {

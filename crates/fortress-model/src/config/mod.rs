@@ -12,6 +12,8 @@ mod caller;
 mod cost;
 mod identity;
 mod identity_keys;
+#[cfg(test)]
+mod identity_tests;
 mod json_schema;
 mod keys;
 mod limit_keys;

@@ -5,10 +5,8 @@ use std::{fs, path::PathBuf, time::Duration};
 use proptest::prelude::*;
 
 use super::{
-    Config, Cookies, Demand, Dpop, Forward, Http2, IdentityKind, JournalSink, JwksSource,
-    KeySource, PrincipalField, References, RequestUndeclared, ResponseUndeclared, SecretSource,
-    Serve, StorePlace, TlsVersion, VaultAuth, VaultReference, VaultSettings, WebhookPreset,
-    WhichTokens, json_schema, load, load_partly, load_with, settings,
+    Config, Cookies, Http2, References, RequestUndeclared, ResponseUndeclared, Serve, TlsVersion,
+    VaultAuth, VaultReference, VaultSettings, json_schema, load, load_partly, load_with, settings,
 };
 use crate::{
     bounds::Bounds,
@@ -23,12 +21,12 @@ use crate::{
 };
 
 /// Every key once.
-const WHOLE: &str = include_str!("whole.yaml");
+pub(super) const WHOLE: &str = include_str!("whole.yaml");
 
 const LISTEN: &str = "listen: [{ address: 127.0.0.1:0 }]";
 const APIS: &str = "apis: { orders: { spec: none, upstream: http://127.0.0.1:1 } }";
 
-fn root(fragment: &str) -> String {
+pub(super) fn root(fragment: &str) -> String {
     format!("version: 1\n{LISTEN}\n{APIS}\n{fragment}\n")
 }
 
@@ -100,7 +98,7 @@ fn try_load(text: &[u8]) -> (Option<Config>, Sources, Vec<Diagnostic>) {
 }
 
 #[track_caller]
-fn fine(text: &str) -> Config {
+pub(super) fn fine(text: &str) -> Config {
     let (config, _, diagnostics) = try_load(text.as_bytes());
     assert_eq!(diagnostics, [], "{text}");
     config.unwrap()
@@ -266,96 +264,6 @@ fn the_nearest_list_of_limits_replaces() {
     assert_eq!(names(&[&config.defaults, &api.settings, health]).len(), 4);
     assert!(names(&[&config.defaults, &api.settings, admin]).is_empty());
     assert!(names(&[]).is_empty());
-}
-
-#[test]
-fn every_key_of_an_identity_is_understood() {
-    let config = fine(WHOLE);
-    let issuer = |index: usize| config.identity[index].issuer().unwrap();
-    let idp = issuer(0);
-    assert_eq!(idp.issuer.value, "https://from.file");
-    let KeySource::Jwks(jwks) = &idp.keys else {
-        panic!()
-    };
-    assert_eq!(
-        jwks.value,
-        JwksSource::Url("https://idp.example.com/keys?v=1".into())
-    );
-    assert_eq!(
-        (idp.leeway, issuer(1).leeway),
-        (Duration::ZERO, Duration::from_secs(30))
-    );
-    assert_eq!(idp.claims.scope.as_deref(), Some("realm.scopes"));
-    assert_eq!(idp.claims.tenant.as_deref(), Some("org_id"));
-    assert_eq!(idp.certificate_bound, Demand::Required);
-    assert_eq!(idp.dpop.mode, Demand::Required);
-    assert_eq!(issuer(1).dpop, Dpop::default());
-    let introspection = idp.introspection.as_ref().unwrap();
-    assert_eq!(introspection.tokens, WhichTokens::All);
-    assert_eq!(introspection.client_secret.expose(), "from env");
-    let other = issuer(2);
-    assert!(matches!(other.keys, KeySource::Discovery));
-    assert_eq!(
-        (other.dpop.mode, other.dpop.window, other.dpop.nonce),
-        (Demand::Accepted, Duration::from_secs(30), true)
-    );
-    let login = other.login.as_ref().unwrap();
-    assert_eq!((login.path.as_str(), login.scopes.len()), ("/account", 2));
-    assert!(matches!(issuer(3).keys, KeySource::Secret(_)));
-    let kinds: Vec<_> = config.identity.iter().skip(4).collect();
-    assert!(matches!(&kinds[0].kind, IdentityKind::ApiKey(keys)
-        if keys.header.as_ref().unwrap().value == "x-api-key"));
-    assert!(matches!(&kinds[1].kind, IdentityKind::Certificate(of) if of.san.len() == 2));
-    assert!(matches!(&kinds[2].kind, IdentityKind::Basic(basic)
-        if basic.cache == Duration::from_secs(30)));
-    assert!(matches!(&kinds[3].kind, IdentityKind::Signature(of)
-        if of.replay && of.components.len() == 2));
-    assert!(matches!(&kinds[4].kind, IdentityKind::Webhook(hook)
-        if hook.preset == Some(WebhookPreset::Github) && hook.secrets.len() == 1));
-    assert!(matches!(config.journal[0], JournalSink::File(_)));
-    assert!(matches!(config.journal[1], JournalSink::Stdout));
-}
-
-#[test]
-fn both_kinds_of_store_are_understood() {
-    let store = fine(WHOLE).store.unwrap();
-    let StorePlace::Postgres { url, ca } = &store.place.value else {
-        panic!()
-    };
-    assert!(url.expose().ends_with("@db.example.com/fortress"));
-    assert!(ca.as_ref().unwrap().ends_with("ca.pem"));
-    assert!(matches!(&store.key.value, SecretSource::File(path) if path.ends_with("store.key")));
-    assert!(matches!(store.pepper.value, SecretSource::Value(_)));
-    assert!(!format!("{store:?}").contains("hunter2"));
-
-    let config = fine(&root(
-        "store: { embedded: a.db, key: file:b.key, pepper: file:c.key }",
-    ));
-    let place = config.store.unwrap().place.value;
-    assert!(matches!(place, StorePlace::Embedded(path) if path.ends_with("a.db")));
-    // What is written to, and what may not be there yet, is not watched.
-    assert_eq!(config.files.len(), 1);
-}
-
-#[test]
-fn every_key_of_what_upstreams_are_told_is_understood() {
-    let config = fine(WHOLE);
-    let told = &config.apis[0].upstream.identity;
-    assert_eq!(told.forward, Forward::InternalJwt);
-    assert_eq!(told.headers[0].0.value, "x-user-id");
-    assert_eq!(told.headers[1].1, PrincipalField::Claim("org.name".into()));
-    assert_eq!(told.lifetime, Some(Duration::from_secs(30)));
-    assert_eq!(config.apis[1].upstream.identity.forward, Forward::Token);
-    let exchanged = &config.apis[2].upstream.identity;
-    assert_eq!(exchanged.forward, Forward::Exchange);
-    assert_eq!(exchanged.exchange.as_ref().unwrap().scopes, ["a"]);
-    assert_eq!(config.internal_tokens.issuer, "edge");
-    let Serve::Apis { tls: Some(tls), .. } = &config.listen[0].serve else {
-        panic!()
-    };
-    let clients = tls.clients.as_ref().unwrap();
-    assert_eq!((clients.ca.len(), clients.crl.len()), (2, 1));
-    assert!(clients.required);
 }
 
 #[test]

@@ -19,7 +19,10 @@ use crate::{
 /// Makes an empty place.
 type Make<'m> = &'m dyn Fn() -> Home;
 
-const CASES: &[(&str, fn(Make<'_>))] = &[
+/// A case, and its name.
+type Case = (&'static str, fn(Make<'_>));
+
+const CASES: &[Case] = &[
     ("keys come back", keys_come_back),
     ("an id is taken once", an_id_is_taken_once),
     ("changes", changes),
@@ -84,7 +87,7 @@ fn an_id_is_taken_once(make: Make<'_>) {
     let mut again = key("b").0;
     again.id = first.id;
     let (third, _) = key("c");
-    store.insert_keys(&[first.clone()]).unwrap();
+    store.insert_keys(std::slice::from_ref(&first)).unwrap();
     let error = store.insert_keys(&[third, again]).unwrap_err();
     assert!(
         matches!(error, StoreError::Exists(id) if id == first.id),
@@ -149,7 +152,9 @@ fn changes(make: Make<'_>) {
 fn no_update_is_lost(make: Make<'_>) {
     let home = make();
     let (record, _) = key("a");
-    home.open().insert_keys(&[record.clone()]).unwrap();
+    home.open()
+        .insert_keys(std::slice::from_ref(&record))
+        .unwrap();
     let stores = [home.open(), home.open()];
     thread::scope(|scope| {
         for (number, store) in stores.iter().enumerate() {
@@ -172,7 +177,7 @@ fn no_update_is_lost(make: Make<'_>) {
 fn use_is_noted(make: Make<'_>) {
     let store = make().open();
     let (record, _) = key("a");
-    store.insert_keys(&[record.clone()]).unwrap();
+    store.insert_keys(std::slice::from_ref(&record)).unwrap();
     let used = || store.key(record.id).unwrap().unwrap().last_used;
     assert_eq!(used(), None);
     store
@@ -282,7 +287,7 @@ fn a_wrong_key(make: Make<'_>) {
     let home = make();
     let store = home.open();
     let (record, _) = key("Example Ltd");
-    store.insert_keys(&[record.clone()]).unwrap();
+    store.insert_keys(std::slice::from_ref(&record)).unwrap();
     let other = home.beside("other.key");
     let other = Arc::new(MasterKeys::create(&other).unwrap());
     for presence in [Presence::Demanded, Presence::Made] {
@@ -315,12 +320,12 @@ fn a_new_key(make: Make<'_>) {
     let (ours, theirs) = (home.open(), home.open());
     let old_file = std::fs::read(&home.key).unwrap();
     let (before, after) = (key("before").0, key("after").0);
-    ours.insert_keys(&[before.clone()]).unwrap();
+    ours.insert_keys(std::slice::from_ref(&before)).unwrap();
     let position = theirs.load(&mut |_| {}, &mut |_| {}).unwrap();
     let new = Arc::new(home.seal().add_key().unwrap());
     ours.rotate_key(new.clone()).unwrap();
     new.keep_first().unwrap();
-    ours.insert_keys(&[after.clone()]).unwrap();
+    ours.insert_keys(std::slice::from_ref(&after)).unwrap();
     // Who has it open reads what is sealed with the new key, and writes with it.
     let Changes::Some { keys, .. } = theirs.changes_since(position).unwrap() else {
         panic!()
@@ -456,7 +461,7 @@ fn tls(server: &Server) {
 fn rotation_gives_a_second_secret_that_is_kept() {
     let store = Home::embedded().open();
     let (record, _) = key("a");
-    store.insert_keys(&[record.clone()]).unwrap();
+    store.insert_keys(std::slice::from_ref(&record)).unwrap();
     let rotated = store.update_key(record.id, |key| {
         let done = key.rotate(Digest([1; 32]), NOW, Duration::from_secs(60));
         done.map_err(|error| error.to_string())

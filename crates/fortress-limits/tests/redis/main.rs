@@ -1,0 +1,4 @@
+//! The script of distributed limits on real servers.
+
+#[cfg(test)]
+mod servers;
