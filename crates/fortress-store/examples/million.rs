@@ -71,7 +71,7 @@ fn main() {
     say(format!(
         "loaded in {:.2} s ({:.2} µs a key); {} bytes of memory a key",
         took.as_secs_f64(),
-        took.as_secs_f64() * 1e6 / count as f64,
+        took.as_secs_f64() * 1e6 / f64::from(u32::try_from(count).unwrap_or(u32::MAX)),
         (resident().saturating_sub(before)) / count
     ));
 
@@ -102,7 +102,10 @@ fn main() {
 }
 
 fn each(took: Duration) -> String {
-    format!("{:.0} ns", took.as_secs_f64() * 1e9 / LOOK_UPS as f64)
+    format!(
+        "{:.0} ns",
+        took.as_secs_f64() * 1e9 / f64::from(u32::try_from(LOOK_UPS).unwrap_or(u32::MAX))
+    )
 }
 
 /// Bytes of memory that this process has (Linux; elsewhere zero).

@@ -378,10 +378,8 @@ fn backups(make: Make<'_>) {
         Changes::Everything
     ));
     let mut found = store.keys().unwrap();
-    (
-        found.sort_by_key(|key| key.id),
-        all.sort_by_key(|key| key.id),
-    );
+    found.sort_by_key(|key| key.id);
+    all.sort_by_key(|key| key.id);
     assert_eq!(found, all);
     assert_eq!(found[0].state(NOW), KeyState::Active);
     assert_eq!(store.check().unwrap(), Vec::<String>::new());

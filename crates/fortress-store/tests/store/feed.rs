@@ -82,10 +82,7 @@ fn follows(home: &Home) {
     feed.verify(&b, now()).unwrap();
     drop(feed);
     assert!(theirs.key(second.id).unwrap().unwrap().last_used.is_some());
-    assert_eq!(
-        theirs.key(first.id).unwrap().unwrap().last_used.is_some(),
-        true
-    );
+    assert!(theirs.key(first.id).unwrap().unwrap().last_used.is_some());
 }
 
 #[test]
