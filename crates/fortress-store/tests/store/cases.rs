@@ -330,7 +330,7 @@ fn a_new_key(make: Make<'_>) {
     let Changes::Some { keys, .. } = theirs.changes_since(position).unwrap() else {
         panic!()
     };
-    assert_eq!(keys, [after.clone()]);
+    assert_eq!(keys, std::slice::from_ref(&after));
     theirs.put_state("a", b"b", b"c", NOW).unwrap();
     theirs
         .update_key(before.id, |key| {

@@ -25,13 +25,13 @@ fn now() -> fortress_model::Timestamp {
 fn follows(home: &Home) {
     let theirs = home.open();
     let (first, a) = key("first");
-    theirs.insert_keys(&[first.clone()]).unwrap();
+    theirs.insert_keys(std::slice::from_ref(&first)).unwrap();
     let feed = start(home);
     assert_eq!(&*feed.verify(&a, now()).unwrap().owner, "first");
 
     let (second, b) = key("second");
     assert_eq!(feed.verify(&b, now()).unwrap_err(), KeyError::Unknown);
-    theirs.insert_keys(&[second.clone()]).unwrap();
+    theirs.insert_keys(std::slice::from_ref(&second)).unwrap();
     until("a new key", || feed.verify(&b, now()).is_ok());
 
     theirs

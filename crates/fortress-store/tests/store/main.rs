@@ -1,7 +1,7 @@
 //! The store from outside: the same cases on both databases, faults, and the feed.
 #![expect(
     clippy::panic,
-    clippy::expect_used,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
