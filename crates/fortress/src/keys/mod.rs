@@ -6,6 +6,7 @@
 
 mod check;
 mod import;
+mod password;
 mod shown;
 
 use std::{path::PathBuf, time::Duration};
@@ -32,7 +33,8 @@ pub(crate) const EXAMPLES: &str = "Examples:
   fortress keys rotate 4bQ7xUo1Zd --overlap 7d
   fortress keys revoke 4bQ7xUo1Zd
   fortress keys check --revoke < leaked.txt
-  fortress keys import keys.csv";
+  fortress keys import keys.csv
+  fortress keys hash-password alice < password.txt >> users";
 
 const IMPORT: &str = "Each record has an `owner`, and of the key one of
   key     the key itself: of Fortress, or 20 to 256 visible ASCII characters
@@ -87,6 +89,12 @@ enum Action {
     Import(import::Flags),
     /// Says whose a leaked key is, and revokes it
     Check(check::Flags),
+    /// Makes the hash of a password on standard input, for a line of `basic.users`
+    HashPassword {
+        /// The user's name; the whole line is written then
+        #[arg(value_parser = label)]
+        name: Option<Label>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,6 +150,10 @@ struct Rotate {
 
 /// Does it.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
+    // It needs neither a configuration nor a store.
+    if let Action::HashPassword { name } = &flags.action {
+        return password::run(name.as_deref(), screen);
+    }
     let settings = store::settings(&flags.config)?;
     let presence = match flags.action {
         Action::Create(_) | Action::Import(_) => Presence::Made,
@@ -149,6 +161,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
         | Action::Show { .. }
         | Action::Rotate(_)
         | Action::Revoke { .. }
+        | Action::HashPassword { .. }
         | Action::Check(_) => Presence::Demanded,
     };
     let pepper = fortress_store::pepper(&settings.pepper.value)?;
@@ -167,6 +180,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
         Action::Revoke { ids, yes } => keys.revoke(ids, *yes, screen),
         Action::Import(flags) => import::run(&keys, flags, screen),
         Action::Check(flags) => check::run(&keys, flags, screen),
+        Action::HashPassword { name } => password::run(name.as_deref(), screen),
     }
 }
 

@@ -442,3 +442,20 @@ fn tokens_are_revoked_listed_and_accepted_again() {
         place.run(wrong).expect(2);
     }
 }
+
+#[test]
+fn a_password_becomes_a_line_of_users() {
+    let place = Place::new();
+    let made = typed(&place, &["keys", "hash-password", "alice"], "open sesame\n").expect(0);
+    assert!(
+        made.out
+            .starts_with("alice:$argon2id$v=19$m=19456,t=2,p=1$"),
+        "{}",
+        made.out
+    );
+    assert!(!made.out.contains("sesame"), "{}", made.out);
+    let again = typed(&place, &["keys", "hash-password", "alice"], "open sesame\n").expect(0);
+    assert_ne!(made.out, again.out, "each has a salt of its own");
+    typed(&place, &["keys", "hash-password"], "\n").expect(2);
+    typed(&place, &["keys", "hash-password", "a:b"], "x\n").expect(2);
+}
