@@ -18,12 +18,12 @@ use crate::{
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
-  fortress tokens revoke --issuer https://idp.example.com --id 7f3c0f1e
-  fortress tokens revoke --issuer https://idp.example.com --subject alice --for 24h
-  fortress tokens revoke --issuer https://idp.example.com --issued-before 2027-01-31T12:00:00Z
+  fortress tokens revoke --issuer https://idp.test --id 7f3c0f1e
+  fortress tokens revoke --issuer https://idp.test --subject alice --for 24h
+  fortress tokens revoke --issuer https://idp.test --issued-before 2027-01-31
   fortress tokens revoke --everything --issued-before now
   fortress tokens list
-  fortress tokens revoke --issuer https://idp.example.com --subject alice --undo";
+  fortress tokens revoke --issuer https://idp.test --subject alice --undo";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {

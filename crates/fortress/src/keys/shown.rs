@@ -45,7 +45,9 @@ pub(super) fn table(keys: &[KeyRecord], now: Timestamp, width: usize) -> String 
     // Id, environment, state and two days take 10 + 10 + 9 + 12 + 12 columns with their gaps.
     let left = width.saturating_sub(58).max(20);
     let owner = keys.iter().map(|key| key.owner.chars().count()).max();
-    let owner = owner.unwrap_or(0).clamp(5, left / 2 + 4);
+    // Scopes get 12 columns at least.
+    let most = (left / 2 + 4).min(left.saturating_sub(12));
+    let owner = owner.unwrap_or(0).clamp(5, most);
     let mut text = format!(
         "{HEAD}{:10}  {:owner$}  {:8}  {:7}  {:10}  {:10}  SCOPES{HEAD:#}\n",
         "ID", "OWNER", "ENV", "STATE", "EXPIRES", "LAST USED"

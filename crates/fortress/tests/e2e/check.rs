@@ -116,8 +116,8 @@ apis: { small: { spec: openapi.yaml, upstream: http://127.0.0.1:1 } }
         (String::new(), 1, "has no complete entry"),
         (
             "identity: { idp: { issuer: https://idp.example.com } }\n".into(),
-            3,
-            "jwks",
+            2,
+            "audience",
         ),
         (
             format!("identity: {{ idp: {{ {entry} }} }}\n"),
