@@ -45,8 +45,10 @@ pub(super) fn table(keys: &[KeyRecord], now: Timestamp, width: usize) -> String 
     // Id, environment, state and two days take 10 + 10 + 9 + 12 + 12 columns with their gaps.
     let left = width.saturating_sub(58).max(20);
     let owner = keys.iter().map(|key| key.owner.chars().count()).max();
-    // Scopes get 12 columns at least.
-    let most = (left / 2 + 4).min(left.saturating_sub(12));
+    let scopes = |key: &KeyRecord| key.access.scopes.iter().map(|scope| scope.len() + 1).sum();
+    // Scopes get 12 columns at least, if they need them.
+    let least = keys.iter().map(scopes).max().unwrap_or(0).clamp(6, 12);
+    let most = (left / 2 + 4).min(left.saturating_sub(least));
     let owner = owner.unwrap_or(0).clamp(5, most);
     let mut text = format!(
         "{HEAD}{:10}  {:owner$}  {:8}  {:7}  {:10}  {:10}  SCOPES{HEAD:#}\n",
@@ -65,7 +67,7 @@ pub(super) fn table(keys: &[KeyRecord], now: Timestamp, width: usize) -> String 
             " ".repeat(7 - state.word().len().min(7)),
             key.expires.map_or_else(dash, times::day),
             key.last_used.map_or_else(dash, times::day),
-            cut(&scopes.join(" "), left.saturating_sub(owner).max(12)),
+            cut(&scopes.join(" "), left.saturating_sub(owner).max(least)),
         );
         text.push_str(&line);
     }
