@@ -4,6 +4,9 @@
 //! grow the number of series. A shard outlives a reload: its slots are found by name. Deliberately
 //! not here: anything about single requests, which is the journal's.
 
+mod journal;
+mod shared_counts;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -27,7 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::journal::Counters;
+use crate::{journal::Counters, keys::KeyRing};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,6 +55,7 @@ pub struct Metrics {
     /// Seconds since the epoch.
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
+    keys: OnceLock<KeyRing>,
 }
 
 impl Metrics {
@@ -65,6 +69,7 @@ impl Metrics {
             failed_reloads: AtomicU64::new(0),
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
+            keys: OnceLock::new(),
         })
     }
 
@@ -78,6 +83,11 @@ impl Metrics {
     /// Also encodes the journal's totals; the first call counts.
     pub fn attach_journal(&self, counters: Arc<Counters>) {
         self.journal.get_or_init(|| counters);
+    }
+
+    /// Also encodes what is told of the counts that instances share; the first call counts.
+    pub(crate) fn attach_keys(&self, keys: KeyRing) {
+        self.keys.get_or_init(|| keys);
     }
 
     /// A new configuration is in force.
@@ -494,7 +504,12 @@ impl Collector for Metrics {
         bytes(&mut encoder, &totals)?;
         connections(&mut encoder, &totals)?;
         if let Some(counters) = self.journal.get() {
-            journal(&mut encoder, counters)?;
+            journal::encode(&mut encoder, counters)?;
+        }
+        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts)
+            && let Some(shared) = &counts.shared
+        {
+            shared_counts::encode(&mut encoder, shared)?;
         }
         self.process(&mut encoder)
     }
@@ -760,40 +775,6 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Res
             let labels = [("listener", &**name), ("result", result)];
             count(&mut handshakes, &labels, value)?;
         }
-    }
-    Ok(())
-}
-
-fn journal(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Result {
-    let mut written = encoder.encode_descriptor(
-        "fortress_journal_written",
-        "Records written whole, by sink.",
-        None,
-        MetricType::Counter,
-    )?;
-    for sink in counters.sinks() {
-        count(&mut written, &[("sink", sink.name())], sink.written())?;
-    }
-    let mut dropped = encoder.encode_descriptor(
-        "fortress_journal_dropped",
-        "Records lost: to every sink because a worker's queue was full, or to one that failed.",
-        None,
-        MetricType::Counter,
-    )?;
-    let overflowed = [("sink", ""), ("cause", "queue")];
-    count(&mut dropped, &overflowed, counters.overflowed())?;
-    for sink in counters.sinks() {
-        let labels = [("sink", sink.name()), ("cause", "sink")];
-        count(&mut dropped, &labels, sink.dropped())?;
-    }
-    let mut bytes = encoder.encode_descriptor(
-        "fortress_journal",
-        "Bytes written, by sink.",
-        Some(&Unit::Bytes),
-        MetricType::Counter,
-    )?;
-    for sink in counters.sinks() {
-        count(&mut bytes, &[("sink", sink.name())], sink.bytes())?;
     }
     Ok(())
 }

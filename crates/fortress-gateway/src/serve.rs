@@ -303,7 +303,7 @@ async fn guard(
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Throttle);
-    let throttled = tally.throttle(decision, &routed, &request)?;
+    let throttled = tally.throttle(decision, &routed, &request).await?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
@@ -322,7 +322,7 @@ async fn guard(
     let mut body = LateBody::new(body);
     let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
     stopwatch.enter(decision, Stage::Quota);
-    let counted = tally.quota(decision, &routed, &request, &principal)?;
+    let counted = tally.quota(decision, &routed, &request, &principal).await?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     let certificate = certificate.good().map(|certificate| certificate.der());

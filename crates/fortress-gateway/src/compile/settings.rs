@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, LimitRule, RequestUndeclared, Require, ResponseUndeclared,
-        Settings, Spanned, WafSettings,
+        self, Api, Config, Cookies, LimitFault, LimitRule, RequestUndeclared, Require,
+        ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -22,6 +22,7 @@ pub(crate) struct Effective {
     pub(crate) require: Require,
     pub(crate) waf: WafSettings,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
+    pub(crate) limits_fault: LimitFault,
     /// The place in `layers` of what the limits stand in.
     limits_layer: usize,
     /// Where they were written. Limits of one name count together where this is the same.
@@ -41,6 +42,7 @@ impl Effective {
             require: Require::default(),
             waf: WafSettings::default(),
             limits: Vec::new(),
+            limits_fault: LimitFault::default(),
             limits_layer: 0,
             limits_place: String::new(),
         };
@@ -70,6 +72,7 @@ impl Effective {
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);
         self.responses = layer.responses_undeclared.unwrap_or(self.responses);
+        self.limits_fault = layer.limits_fault.unwrap_or(self.limits_fault);
         if let Some(limits) = &layer.limits {
             self.limits.clone_from(limits);
         }

@@ -180,7 +180,10 @@ impl Reader<'_> {
         let internal_tokens = fields
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
-        let store = fields.get("store").and_then(|entry| self.store(&entry));
+        let (store, redis) = fields
+            .get("store")
+            .map(|entry| self.store(&entry))
+            .unwrap_or_default();
         let defaults = self.defaults(&fields);
         let journal = fields
             .get("journal")
@@ -193,6 +196,7 @@ impl Reader<'_> {
             identity,
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
             store,
+            redis,
             defaults,
             journal,
             directory: self.directory.clone(),

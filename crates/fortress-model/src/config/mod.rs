@@ -21,6 +21,7 @@ mod limits;
 mod listen;
 mod load;
 mod reader;
+mod redis;
 mod references;
 mod scalar;
 mod secrets;
@@ -46,6 +47,7 @@ pub use limits::{
     QuotaEdge, QuotaUnit, nearest_limits,
 };
 pub use load::{load, load_partly, load_partly_with, load_with};
+pub use redis::{RedisAddress, RedisServers, RedisSettings, RedisTls};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
@@ -78,6 +80,8 @@ pub struct Config {
     pub internal_tokens: InternalTokens,
     /// Where API keys are kept.
     pub store: Option<StoreSettings>,
+    /// Where instances share their counts.
+    pub redis: Option<Spanned<RedisSettings>>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// Where requests are recorded; empty means nowhere.
@@ -325,6 +329,8 @@ pub struct Settings {
     pub waf: WafPatch,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
     pub limits: Option<Vec<Spanned<LimitRule>>>,
+    /// What limits do when the store that instances share is away (`on_fault.limits`).
+    pub limits_fault: Option<LimitFault>,
 }
 
 /// `requests.undeclared`.
