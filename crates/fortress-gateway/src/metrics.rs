@@ -30,7 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{journal::Counters, keys::KeyRing};
+use crate::{journal::Counters, keys::KeyRing, shared_counts::SharedCounts};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -88,6 +88,13 @@ impl Metrics {
     /// Also encodes what is told of the counts that instances share; the first call counts.
     pub(crate) fn attach_keys(&self, keys: KeyRing) {
         self.keys.get_or_init(|| keys);
+    }
+
+    /// Whether the counts that instances share cannot be had.
+    pub(crate) fn shared_counts_are_away(&self) -> bool {
+        let counts = self.keys.get().and_then(KeyRing::known_counts);
+        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
+        shared.is_some_and(SharedCounts::is_away)
     }
 
     /// A new configuration is in force.

@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::atomic::Ordering::Relaxed};
 
-use fortress_limits::distributed::BreakerState;
 use prometheus_client::{
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
@@ -20,7 +19,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, shared: &SharedCounts)
             None,
             MetricType::Gauge,
         )?
-        .encode_gauge(&u64::from(shared.state() != BreakerState::Open))?;
+        .encode_gauge(&u64::from(!shared.is_away()))?;
     encoder
         .encode_descriptor(
             "fortress_redis_instances",

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use fortress_limits::distributed::{Answer, BreakerState, Call, Reply, SCRIPT, script_sha};
+use fortress_limits::distributed::{Answer, Call, Reply, SCRIPT, script_sha};
 use fortress_model::{Clock as _, SystemClock, Timestamp, config::RedisSettings};
 use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
 use tokio::{
@@ -69,7 +69,7 @@ pub(super) fn start(
         });
     })?;
     // An error means a time-out or the thread's end: requests fall back either way.
-    if is_ready.recv_timeout(FIRST).is_err() {
+    if is_ready.recv_timeout(FIRST) != Ok(true) {
         tracing::warn!(
             "Redis did not answer at the start; `on_fault` of limits holds until it does"
         );
@@ -153,7 +153,7 @@ impl Keeper {
         self: &Rc<Self>,
         mut jobs: mpsc::Receiver<Job>,
         mut stop: watch::Receiver<bool>,
-        ready: std::sync::mpsc::SyncSender<()>,
+        ready: std::sync::mpsc::SyncSender<bool>,
     ) {
         tokio::task::spawn_local(Rc::clone(self).stay_connected(ready));
         let mut look = tokio::time::interval(LOOK);
@@ -193,12 +193,14 @@ impl Keeper {
     fn look_after(self: &Rc<Self>, beaten: &mut Option<Instant>) {
         // While Redis is given up the heartbeat is what tries whether it is there again: no request
         // has to wait for that.
-        let is_open = self.common.breaker.state(self.common.now()) == BreakerState::Open;
+        let is_open = self.common.is_open();
         let is_due = beaten.is_none_or(|last: Instant| last.elapsed() >= HEARTBEAT);
         if (is_due || is_open) && self.common.admits() {
             *beaten = Some(Instant::now());
             let keeper = Rc::clone(self);
-            tokio::task::spawn_local(async move { keeper.beat().await });
+            tokio::task::spawn_local(async move {
+                keeper.beat().await;
+            });
         }
         self.sweep(false);
     }
@@ -338,7 +340,8 @@ impl Keeper {
         }
     }
 
-    async fn beat(&self) {
+    /// Says that this instance lives, and tells whether it was heard.
+    async fn beat(&self) -> bool {
         let gone = GONE.as_millis().to_string();
         let arguments = [self.name.clone(), gone, "0".into()];
         let sent = Instant::now();
@@ -351,7 +354,7 @@ impl Keeper {
         });
         self.judge(sent, beaten.as_ref().err());
         let Ok((same, other)) = beaten else {
-            return;
+            return false;
         };
         let same = u32::try_from(same).unwrap_or(1).max(1);
         self.common.known.store(same, Relaxed);
@@ -363,6 +366,7 @@ impl Keeper {
         if other == 0 {
             self.warned.set(false);
         }
+        true
     }
 
     /// Runs a script with one key, by its name where the server knows it.
@@ -393,7 +397,7 @@ impl Keeper {
         match said {
             Ok(value) => numbers(value),
             Err(error) => {
-                let is_open = self.common.breaker.state(self.common.now()) == BreakerState::Open;
+                let is_open = self.common.is_open();
                 // A probe that failed: the server may be another one by now.
                 if is_open || connect::is_elsewhere(&error) {
                     self.disconnect(generation);
@@ -410,7 +414,7 @@ impl Keeper {
     }
 
     /// Connects whenever there is no connection, for ever.
-    async fn stay_connected(self: Rc<Self>, ready: std::sync::mpsc::SyncSender<()>) {
+    async fn stay_connected(self: Rc<Self>, ready: std::sync::mpsc::SyncSender<bool>) {
         let Some(mut connector) = self.connector.take() else {
             return;
         };
@@ -425,10 +429,8 @@ impl Keeper {
                     let keeper = Rc::clone(&self);
                     let ready = ready.clone();
                     tokio::task::spawn_local(async move {
-                        keeper.beat().await;
-                        if ready.try_send(()).is_err() {
-                            tracing::debug!("nobody waits for the first answer any more");
-                        }
+                        let answers = keeper.beat().await;
+                        tell(&ready, answers);
                     });
                     let connected = Instant::now();
                     self.wanted.notified().await;
@@ -437,13 +439,23 @@ impl Keeper {
                         wait = RETRY;
                     }
                 }
-                Err(why) => self.common.failed(&why),
+                Err(why) => {
+                    self.common.failed(&why);
+                    tell(&ready, false);
+                }
             }
             let half = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) / 2;
             let more = self.common.random() % half.max(1);
             tokio::time::sleep(Duration::from_millis(half + more)).await;
             wait = (2 * wait).min(LONGEST_RETRY);
         }
+    }
+}
+
+/// Tells the start how the first try went.
+fn tell(ready: &std::sync::mpsc::SyncSender<bool>, answers: bool) {
+    if ready.try_send(answers).is_err() {
+        tracing::debug!("the start waits no longer");
     }
 }
 

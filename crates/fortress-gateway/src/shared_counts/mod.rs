@@ -194,9 +194,9 @@ impl SharedCounts {
         &self.common.totals
     }
 
-    /// Whether Redis answers.
-    pub(crate) fn state(&self) -> BreakerState {
-        self.common.breaker.state(self.common.now())
+    /// Whether Redis is left alone for a while.
+    pub(crate) fn is_away(&self) -> bool {
+        self.common.is_open()
     }
 
     /// How many instances there are believed to be; at least 1.
@@ -365,6 +365,10 @@ impl Common {
         self.random.hash_one(self.drawn.fetch_add(1, Relaxed))
     }
 
+    fn is_open(&self) -> bool {
+        self.breaker.state(self.now()) == BreakerState::Open
+    }
+
     /// Whether Redis may be asked now.
     fn admits(&self) -> bool {
         match self.breaker.admit(self.now(), self.random()) {
@@ -431,3 +435,6 @@ fn fingerprint(settings: &RedisSettings) -> [u8; 32] {
     found.copy_from_slice(whole.as_ref());
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -372,7 +372,7 @@ fn given(limits: &Limits, request: &Request, verdict: Verdict) -> Vec<Given> {
 #[test]
 fn what_is_shared_was_decided_before() {
     let limits = limits(
-        "limits: [{ name: a, per: client, rate: 2/h }, { name: b, per: client, quota: 9/day }, { name: c, per: client, concurrent: 1 }]",
+        "{ name: a, per: client, rate: 2/h }, { name: b, per: client, quota: 9/day }, { name: c, per: client, concurrent: 1 }",
     );
     let (limiter, request) = (limiter(), from("192.0.2.1"));
     let says = |allowed| {
@@ -410,7 +410,7 @@ fn what_is_shared_was_decided_before() {
 #[test]
 fn alone_an_instance_has_its_part() {
     let limits = limits(
-        "limits: [{ name: a, per: client, rate: 8/h }, { name: b, per: client, quota: 100/day, cost: query.page_size / 10 }]",
+        "{ name: a, per: client, rate: 8/h }, { name: b, per: client, quota: 100/day, cost: query.page_size / 10 }",
     );
     let limiter = limiter();
     let passed = |client: &'static str, page_size: Option<&'static str>, times: usize| {
@@ -434,9 +434,8 @@ fn alone_an_instance_has_its_part() {
 #[test]
 fn what_another_limit_refuses_goes_back_to_the_lease() {
     use crate::distributed::{Reply, Spend};
-    let limits = limits(
-        "limits: [{ name: a, per: client, concurrent: 1 }, { name: b, per: client, quota: 9/day }]",
-    );
+    let limits =
+        limits("{ name: a, per: client, concurrent: 1 }, { name: b, per: client, quota: 9/day }");
     let leases = Arc::new(Leases::new(100));
     let limiter = limiter().sharing(Arc::clone(&leases));
     let request = from("192.0.2.1");
