@@ -295,10 +295,10 @@ impl Keeper {
                 if !answer.is_closed() {
                     self.judge(sent, counted.as_ref().err());
                 }
-                if let Ok(count) = counted {
-                    if answer.send(count).is_err() {
-                        tracing::debug!("nobody waits for a count any more");
-                    }
+                if let Ok(count) = counted
+                    && answer.send(count).is_err()
+                {
+                    tracing::debug!("nobody waits for a count any more");
                 }
             }
         }

@@ -180,10 +180,7 @@ impl Reader<'_> {
         let internal_tokens = fields
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
-        let (store, redis) = fields
-            .get("store")
-            .map(|entry| self.store(&entry))
-            .unwrap_or_default();
+        let (store, redis) = self.stores(&fields);
         let defaults = self.defaults(&fields);
         let journal = fields
             .get("journal")

@@ -196,29 +196,7 @@ impl Reader<'_> {
         let Some(fields) = fields else {
             return Some(settings);
         };
-        let said = settings.user.is_some() || settings.password.is_some();
-        for name in ["user", "password"] {
-            if let Some(twice) = fields.get(name).filter(|_| said) {
-                let message = format!("`{}`: the address says it already", twice.path);
-                self.error(twice.place, message, "keep one of the two");
-            }
-        }
-        if let Some(entry) = fields.get("user") {
-            settings.user = Some(self.text(&entry)?.value);
-        }
-        if let Some(entry) = fields.get("password") {
-            settings.password = Some(self.secret(&entry)?.value);
-        }
-        if settings.user.is_some() && settings.password.is_none() {
-            let place = fields
-                .get("user")
-                .map_or(entry_place(fields)?, |user| user.place);
-            self.error(
-                place,
-                "a user of Redis has a password",
-                "add `password: env:NAME`",
-            );
-        }
+        self.redis_user(fields, &mut settings)?;
         if let Some(entry) = fields.get("database") {
             let number = self.number(&entry)?;
             if database.is_some() {
@@ -247,6 +225,27 @@ impl Reader<'_> {
             settings.instances = u32::try_from(count).ok();
         }
         Some(settings)
+    }
+
+    fn redis_user(&mut self, fields: &Fields<'_>, settings: &mut RedisSettings) -> Option<()> {
+        let said = settings.user.is_some() || settings.password.is_some();
+        for name in ["user", "password"] {
+            if let Some(twice) = fields.get(name).filter(|_| said) {
+                let message = format!("`{}`: the address says it already", twice.path);
+                self.error(twice.place, message, "keep one of the two");
+            }
+        }
+        if let Some(entry) = fields.get("user") {
+            settings.user = Some(self.text(&entry)?.value);
+        }
+        if let Some(entry) = fields.get("password") {
+            settings.password = Some(self.secret(&entry)?.value);
+        }
+        if let Some(user) = fields.get("user").filter(|_| settings.password.is_none()) {
+            let message = "a user of Redis has a password";
+            self.error(user.place, message, "add `password: env:NAME`");
+        }
+        Some(())
     }
 
     fn redis_servers(&mut self, entry: &Entry<'_>, fields: &Fields<'_>) -> Option<Found> {
@@ -359,10 +358,6 @@ impl Reader<'_> {
         }
         Some(url)
     }
-}
-
-fn entry_place(fields: &Fields<'_>) -> Option<crate::document::Span> {
-    fields.members().next().map(|member| member.key_span)
 }
 
 /// What the addresses say.

@@ -87,10 +87,13 @@ pub(super) static STORE: Block = Block {
 };
 
 impl Reader<'_> {
-    pub(super) fn store(
+    pub(super) fn stores(
         &mut self,
-        entry: &Entry<'_>,
+        root: &Fields<'_>,
     ) -> (Option<StoreSettings>, Option<Spanned<RedisSettings>>) {
+        let Some(entry) = &root.get("store") else {
+            return (None, None);
+        };
         let Some(fields) = self.fields(entry) else {
             return (None, None);
         };

@@ -1,4 +1,5 @@
 //! Limits over several instances of the real program, through a real Redis, also while it is hurt.
+#![expect(clippy::print_stdout, reason = "says the figures")]
 
 use std::{
     io::{Read, Write},
