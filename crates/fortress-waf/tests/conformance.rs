@@ -93,13 +93,19 @@ impl Crs {
         ruleset.unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
     }
 
-    fn observe(&self, ruleset: &Ruleset, screening: Screening) -> Vec<Vec<Observed>> {
+    /// What comes of each test when it is sent for the last time of so many.
+    fn observe(&self, ruleset: &Ruleset, screening: Screening, times: usize) -> Vec<Vec<Observed>> {
         let engine = Engine::compile(ruleset, screening);
         let engine = Arc::new(engine.unwrap_or_else(|mistakes| panic!("{mistakes:#?}")));
         let threads = thread::available_parallelism().unwrap().get();
         in_parallel(&self.suite.tests, threads, || {
             let mut process = Process::new(Arc::clone(&engine));
-            move |test: &Test| process.observe(test)
+            move |test: &Test| {
+                for _ in 1..times {
+                    process.observe(test);
+                }
+                process.observe(test)
+            }
         })
     }
 }
@@ -126,7 +132,7 @@ fn told(suite: &Suite, report: &Report, observed: &[Vec<Observed>]) -> String {
 fn every_test_of_crs_passes() {
     let Some(crs) = &*CRS else { return };
     let ruleset = crs.ruleset(Setup::default());
-    let observed = crs.observe(&ruleset, Screening::Prefiltered);
+    let observed = crs.observe(&ruleset, Screening::Prefiltered, 1);
     let report = crs.suite.judge(&observed);
     let tally = Tally::of(&report.outcomes);
     println!(
@@ -192,7 +198,7 @@ fn attacks_are_refused_and_other_requests_are_not() {
         mode: Mode::Refuse,
     };
     let ruleset = crs.ruleset(setup);
-    let observed = crs.observe(&ruleset, Screening::Prefiltered);
+    let observed = crs.observe(&ruleset, Screening::Prefiltered, 1);
     let levels = Levels::new(&ruleset);
     let sum = refusing(&crs.suite.tests, &observed, &levels, setup.paranoia);
     println!(
@@ -227,8 +233,9 @@ fn rules_that_are_not_asked_would_not_have_matched() {
             mode: Mode::Detect,
         };
         let ruleset = crs.ruleset(setup);
-        let one = crs.observe(&ruleset, Screening::Prefiltered);
-        let other = crs.observe(&ruleset, Screening::Exhaustive);
+        // The third time every value is known, without the hits that the second one refuted.
+        let one = crs.observe(&ruleset, Screening::Prefiltered, 3);
+        let other = crs.observe(&ruleset, Screening::Exhaustive, 1);
         let differences = compare(&crs.suite.tests, &one, &other);
         assert!(differences.is_empty(), "level {paranoia}: {differences:#?}");
     }
