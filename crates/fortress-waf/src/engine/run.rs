@@ -14,7 +14,7 @@ use super::{
         ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, RxPlan, Skip, Step,
         TemplatePlan, Val,
     },
-    screen::{Screener, Tools, hits_of},
+    screen::{LARGE, Screener, Tools, hits_of},
     values::{Bucket, Item, State},
     verdict::{Finding, Refusal, Verdict},
 };
@@ -327,13 +327,21 @@ impl<'a> Runner<'a> {
         let mut any = false;
         let mut last = None;
         for node in &link.nodes {
+            let mark = self.state.store.used();
             let value = self.transformed(item.value, *node);
             // Only what a transformation changed is asked about again.
             if last.is_some_and(|last| self.is_same(last, value)) {
                 continue;
             }
             last = Some(value);
-            any |= self.ask(link, index, Item { value, ..item }, *node);
+            let matches = self.ask(link, index, Item { value, ..item }, *node);
+            any |= matches;
+            // Of a large value one result at a time is in memory.
+            if !matches && self.state.store.used() - mark > LARGE {
+                self.state.store.truncate(mark);
+                self.run.memo.forget();
+                last = None;
+            }
         }
         any
     }

@@ -219,9 +219,6 @@ impl Screener {
         if self.hits.capacity() > LARGE {
             self.hits = Vec::new();
         }
-        if self.made.capacity() > LARGE {
-            self.made = Vec::new();
-        }
         self.proven = 0;
         let tests = plan.prefilter.tests();
         if self.ready.length() == tests {
@@ -248,8 +245,11 @@ impl Screener {
         self.hits = hits;
     }
 
-    /// Puts hits in the order in which rules ask for them.
+    /// Puts hits in the order in which rules ask for them, now that all were found.
     pub(super) fn sort(&mut self) {
+        if self.made.capacity() > LARGE {
+            self.made = Vec::new();
+        }
         self.hits.sort_unstable();
         // Of two hits that differ in the change alone, the one that tells of it stays.
         self.hits.dedup_by(|next, kept| {
