@@ -240,3 +240,51 @@ fn rules_that_are_not_asked_would_not_have_matched() {
         assert!(differences.is_empty(), "level {paranoia}: {differences:#?}");
     }
 }
+
+/// A form with one value: the words that push it beyond 64 KiB, and what a test sends in its query.
+fn padded(test: &Test) -> Option<Vec<u8>> {
+    const WORDS: &str = "please+leave+it+with+the+neighbours+";
+    let request = test.stages.first()?.input.bytes();
+    let line = request.split(|byte| *byte == b'\r').next()?;
+    let line = std::str::from_utf8(line).ok()?;
+    let (_, query) = line.split(' ').nth(1)?.split_once('?')?;
+    let (_, value) = query.split('&').next()?.split_once('=')?;
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let padding = WORDS.repeat((64 << 10) / WORDS.len() + 1);
+    let body = format!("note={padding}{value}");
+    let length = body.len();
+    let head = format!(
+        "POST /notes HTTP/1.1\r\nHost: api.example.com\r\nUser-Agent: x/1\r\nAccept: */*\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n"
+    );
+    Some([head, body].concat().into_bytes())
+}
+
+/// Values of more than 64 KiB are transformed one result at a time.
+#[test]
+fn attacks_in_large_values_are_found_as_by_every_rule() {
+    const EVERY: usize = 20;
+    let Some(crs) = &*CRS else { return };
+    let setup = Setup {
+        paranoia: 2,
+        mode: Mode::Detect,
+    };
+    let ruleset = crs.ruleset(setup);
+    let padded = crs.suite.tests.iter().filter_map(padded);
+    let requests: Vec<Vec<u8>> = padded.step_by(EVERY).collect();
+    let [one, other] = [Screening::Prefiltered, Screening::Exhaustive].map(|screening| {
+        let engine = Arc::new(Engine::compile(&ruleset, screening).unwrap());
+        in_parallel(&requests, 2, || {
+            let mut process = Process::new(Arc::clone(&engine));
+            move |request: &Vec<u8>| process.exchange(request).rules
+        })
+    });
+    assert!(one.len() >= 50, "{}", one.len());
+    for ((request, one), other) in requests.iter().zip(&one).zip(&other) {
+        let sent = String::from_utf8_lossy(request.get(64 << 10..).unwrap());
+        assert!(!one.is_empty(), "{sent}");
+        assert_eq!(one, other, "{sent}");
+    }
+}

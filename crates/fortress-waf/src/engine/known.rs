@@ -78,18 +78,16 @@ impl Known {
         if text.len() > LONGEST || key.program == 0 {
             return None;
         }
-        let (chunks, rest) = text.as_chunks::<8>();
-        let mut last = [0; 8];
-        if let Some(last) = last.get_mut(..rest.len()) {
-            last.copy_from_slice(rest);
-        }
         let length = u64::try_from(text.len()).unwrap_or_default();
         let start = key.program ^ key.place << 32 ^ length << 24;
-        let words = chunks.iter().chain([&last]);
-        let mixed = words.fold(start, |mixed, word| {
-            let mixed = (mixed ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            mixed ^ mixed >> 29
+        let (pairs, rest) = text.as_chunks::<16>();
+        let mixed = pairs.iter().fold(start, |mixed, pair| {
+            let (first, second) = ends(pair);
+            fold(mixed ^ first, second)
         });
+        // What is left, or of a longer text its end.
+        let (first, second) = ends(text.last_chunk::<16>().map_or(rest, |last| last));
+        let mixed = fold(mixed ^ first, second);
         Some(Slot(
             usize::try_from(mixed >> 32).unwrap_or_default() % ENTRIES,
         ))
@@ -154,6 +152,30 @@ impl Known {
             entry.hits += 1;
         }
     }
+}
+
+/// The first and the last eight bytes, or what there is of them.
+#[inline]
+fn ends(text: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
+        return (first, last);
+    }
+    let bytes = text.iter();
+    let number = bytes.fold(0, |number, byte| number << 8 | u64::from(*byte));
+    (number, 0)
+}
+
+/// Mixes two numbers.
+#[inline]
+fn fold(one: u64, other: u64) -> u64 {
+    let one = one ^ 0x9E37_79B9_7F4A_7C15;
+    let product = u128::from(one) * u128::from(other ^ 0xD1B5_4A32_D192_ED03);
+    let half = |half: u128| u64::try_from(half & u128::from(u64::MAX)).unwrap_or_default();
+    half(product) ^ half(product >> 64)
 }
 
 impl Entry {
