@@ -148,7 +148,7 @@ fn configuration(listener: SocketAddr, upstream: SocketAddr, issuer: &str) -> St
         "version: 1\nlisten: [{{ address: \"{listener}\" }}]\napis:\n  orders:\n    \
          spec: openapi.yaml\n    upstream: \"http://{upstream}\"\n    operations:\n      \
          getOrder: {{ require: {{ role: clerk }} }}\nidentity:\n  keycloak:\n    \
-         issuer: \"{issuer}\"\n    audience: orders-api\n    claims: {{ roles: realm_access.roles }}\n"
+         issuer: \"{issuer}\"\n    audience: orders-api\n    claims: {{ roles: realm_access.roles }}\njournal: [{{ file: journal.ndjson }}]\n"
     )
 }
 
@@ -253,7 +253,7 @@ fn client(name: &str, audience: &str) -> Value {
     json!({
         "clientId": name, "secret": SECRET, "serviceAccountsEnabled": true,
         "standardFlowEnabled": false, "publicClient": false,
-        "optionalClientScopes": ["orders"],
+        "defaultClientScopes": ["basic", "roles"], "optionalClientScopes": ["orders"],
         "protocolMappers": [{
             "name": "audience", "protocol": "openid-connect",
             "protocolMapper": "oidc-audience-mapper",
