@@ -4,7 +4,7 @@
 //! grow the number of series. A shard outlives a reload: its slots are found by name. Deliberately
 //! not here: anything about single requests, which is the journal's.
 
-mod journal;
+mod process;
 mod shared_counts;
 
 use std::{
@@ -30,7 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{journal::Counters, keys::KeyRing, shared_counts::SharedCounts};
+use crate::{journal::Counters, keys::KeyRing, networks::Feeds, shared_counts::SharedCounts};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +56,7 @@ pub struct Metrics {
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
     keys: OnceLock<KeyRing>,
+    feeds: OnceLock<Feeds>,
 }
 
 impl Metrics {
@@ -70,6 +71,7 @@ impl Metrics {
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
             keys: OnceLock::new(),
+            feeds: OnceLock::new(),
         })
     }
 
@@ -95,6 +97,11 @@ impl Metrics {
         let counts = self.keys.get().and_then(KeyRing::known_counts);
         let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
         shared.is_some_and(SharedCounts::is_away)
+    }
+
+    /// Also encodes what lists of networks hold; the first call counts.
+    pub(crate) fn attach_feeds(&self, feeds: Feeds) {
+        self.feeds.get_or_init(|| feeds);
     }
 
     /// A new configuration is in force.
@@ -509,9 +516,12 @@ impl Collector for Metrics {
         rules(&mut encoder, &totals)?;
         histograms(&mut encoder, &totals)?;
         bytes(&mut encoder, &totals)?;
-        connections(&mut encoder, &totals)?;
+        process::connections(&mut encoder, &totals)?;
         if let Some(counters) = self.journal.get() {
-            journal::encode(&mut encoder, counters)?;
+            process::journal(&mut encoder, counters)?;
+        }
+        if let Some(feeds) = self.feeds.get() {
+            process::networks(&mut encoder, feeds)?;
         }
         if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts)
             && let Some(shared) = &counts.shared
@@ -731,56 +741,6 @@ fn bytes(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
             encoder.encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Counter)?;
         for (api, of_api) in totals.apis.iter().filter(|(_, api)| of(api) > 0) {
             count(&mut metric, &[("api", &**api)], of(of_api))?;
-        }
-    }
-    Ok(())
-}
-
-fn connections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
-    let mut open = encoder.encode_descriptor(
-        "fortress_connections",
-        "Connections open now.",
-        None,
-        MetricType::Gauge,
-    )?;
-    for (name, listener) in &totals.listeners {
-        open.encode_family(&[("listener", &**name)])?
-            .encode_gauge(&listener.accepted.saturating_sub(listener.closed))?;
-    }
-    let mut accepted = encoder.encode_descriptor(
-        "fortress_connections_accepted",
-        "Connections accepted.",
-        None,
-        MetricType::Counter,
-    )?;
-    for (name, listener) in &totals.listeners {
-        count(&mut accepted, &[("listener", &**name)], listener.accepted)?;
-    }
-    let mut refused = encoder.encode_descriptor(
-        "fortress_connections_refused",
-        "Connections closed at once, by reason.",
-        None,
-        MetricType::Counter,
-    )?;
-    for (name, listener) in &totals.listeners {
-        for (reason, value) in listener.refused.nonzero() {
-            let labels = [("listener", &**name), ("reason", reason.code())];
-            count(&mut refused, &labels, value)?;
-        }
-    }
-    let mut handshakes = encoder.encode_descriptor(
-        "fortress_tls_handshakes",
-        "TLS handshakes by result.",
-        None,
-        MetricType::Counter,
-    )?;
-    for (name, listener) in &totals.listeners {
-        for (result, value) in [
-            ("success", listener.handshakes),
-            ("failure", listener.failed_handshakes),
-        ] {
-            let labels = [("listener", &**name), ("result", result)];
-            count(&mut handshakes, &labels, value)?;
         }
     }
     Ok(())

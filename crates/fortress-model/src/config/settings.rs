@@ -108,6 +108,10 @@ impl Reader<'_> {
         {
             settings.limits_fault = self.word(&entry).and_then(limits::limit_fault);
         }
+        settings.networks = fields
+            .get("networks")
+            .map(|entry| self.network_rules(&entry))
+            .unwrap_or_default();
         settings.limits = fields.get("limits").map(|entry| self.limits(&entry));
         if level == Level::Operation {
             if let Some(entry) = fields.get("public") {
