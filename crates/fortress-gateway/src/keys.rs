@@ -29,6 +29,7 @@ use crate::{
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
+    logins::Logins,
 };
 
 /// How often a set is fetched anew.
@@ -49,6 +50,8 @@ const NONCE_PERIOD: Duration = Duration::from_secs(120);
 const METADATA_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Bytes of an issuer's metadata.
 const MAX_METADATA: usize = 64 << 10;
+/// How often the tables of logins are looked through.
+const TIDY_LOGINS: Duration = Duration::from_secs(30);
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -58,6 +61,7 @@ pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
     counts: Arc<Mutex<Option<Arc<Counts>>>>,
+    logins: Arc<Mutex<Option<Arc<Logins>>>>,
     store: StoreFeed,
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
@@ -285,6 +289,32 @@ impl KeyRing {
         let made = Counts::new()?;
         *counts = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// What is known of those who log in; made when the first configuration has a login.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn logins(&self) -> Result<Arc<Logins>, String> {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logins) = &*logins {
+            return Ok(Arc::clone(logins));
+        }
+        let made = Logins::new()?;
+        *logins = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// Empties what is over in the tables of logins, for ever, so that no hash outlives its use.
+    pub(crate) async fn keep_logins(&self) {
+        loop {
+            tokio::time::sleep(TIDY_LOGINS).await;
+            let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+            let logins = logins.clone();
+            if let Some(logins) = logins {
+                logins.tidy();
+            }
+        }
     }
 
     /// What the store tells, from when it is open.

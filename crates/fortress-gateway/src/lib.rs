@@ -17,6 +17,7 @@ pub mod journal;
 pub mod keys;
 mod limits;
 mod listen;
+mod logins;
 pub mod metrics;
 pub mod path;
 mod reply;

@@ -38,6 +38,7 @@ use crate::{
     keys::KeyRing,
     limits::LimitsPlan,
     listen::ListenerPlan,
+    logins::{LoginPlan, ObjectsPlan},
     request::OVERRIDES,
     route::{Conflict, Router},
     rules::Rules,
@@ -140,6 +141,10 @@ pub(crate) struct OperationPlan {
     pub(crate) rules: Option<Rules>,
     /// How much callers may do; `None` where no limit holds.
     pub(crate) limits: Option<LimitsPlan>,
+    /// It lets people in.
+    pub(crate) login: Option<LoginPlan>,
+    /// Its objects are not to be walked through.
+    pub(crate) objects: Option<ObjectsPlan>,
 }
 
 impl OperationPlan {
@@ -387,6 +392,8 @@ impl Compiler<'_> {
             self.certificates_can_come(api, &effective);
             let rules = self.rules_of(&effective);
             let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
+            let login = self.login_of(&effective, &api.name.value);
+            let objects = self.objects_of(&effective, operation);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -398,6 +405,8 @@ impl Compiler<'_> {
             operation_plan.credentials = credentials;
             operation_plan.rules = rules;
             operation_plan.limits = limits;
+            operation_plan.login = login;
+            operation_plan.objects = objects;
             operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
@@ -445,6 +454,21 @@ impl Compiler<'_> {
     fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
         let counts = || self.keys.counts();
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
+    }
+
+    fn login_of(&mut self, effective: &Effective, api: &str) -> Option<LoginPlan> {
+        let (keys, detect) = (self.keys, &self.config.detect);
+        LoginPlan::compile(keys, effective, (api, detect), &mut self.diagnostics)
+    }
+
+    /// An operation without a parameter in its path has one object, and nobody walks through it.
+    fn objects_of(&mut self, effective: &Effective, operation: &Operation) -> Option<ObjectsPlan> {
+        let mut parameters = operation.parameters.iter();
+        if !parameters.any(|parameter| parameter.location == Location::Path) {
+            return None;
+        }
+        let detect = &self.config.detect;
+        ObjectsPlan::compile(self.keys, effective, detect, &mut self.diagnostics)
     }
 
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
@@ -576,6 +600,8 @@ fn operation_plan(
         access,
         rules: None,
         limits: None,
+        login: None,
+        objects: None,
         step_up: step_up(&effective.require),
         require: effective.require,
         credentials: Vec::new(),

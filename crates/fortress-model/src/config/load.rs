@@ -182,6 +182,7 @@ impl Reader<'_> {
             .map(|entry| self.internal_tokens(&entry));
         let store = fields.get("store").and_then(|entry| self.store(&entry));
         let defaults = self.defaults(&fields);
+        let detect = fields.get("detect").map(|entry| self.detect(&entry));
         let journal = fields
             .get("journal")
             .map(|entry| self.journal(&entry))
@@ -194,6 +195,7 @@ impl Reader<'_> {
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
             store,
             defaults,
+            detect: detect.unwrap_or_default(),
             journal,
             directory: self.directory.clone(),
             asked: self.asked.finish(),

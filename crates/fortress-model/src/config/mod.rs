@@ -20,6 +20,10 @@ mod limit_keys;
 mod limits;
 mod listen;
 mod load;
+mod login;
+mod login_keys;
+#[cfg(test)]
+mod login_tests;
 mod reader;
 mod references;
 mod scalar;
@@ -46,6 +50,10 @@ pub use limits::{
     QuotaEdge, QuotaUnit, nearest_limits,
 };
 pub use load::{load, load_partly, load_partly_with, load_with};
+pub use login::{
+    AccountLock, BreachSource, Breached, Detect, Enumeration, LoginDefence, LoginKind, Sign,
+    Stuffing, StuffingAction,
+};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
@@ -80,6 +88,8 @@ pub struct Config {
     pub store: Option<StoreSettings>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
+    /// What is looked for over many requests.
+    pub detect: Detect,
     /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
@@ -325,6 +335,10 @@ pub struct Settings {
     pub waf: WafPatch,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
     pub limits: Option<Vec<Spanned<LimitRule>>>,
+    /// Lets people in. Only for operations and tags.
+    pub login: Option<Spanned<LoginDefence>>,
+    /// How many objects that are not there a caller may ask for.
+    pub enumeration: Option<Enumeration>,
 }
 
 /// `requests.undeclared`.
