@@ -26,10 +26,10 @@ use tokio::{
 
 use crate::{
     compile,
+    defence::Logins,
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
-    logins::Logins,
 };
 
 /// How often a set is fetched anew.
@@ -51,7 +51,7 @@ const METADATA_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Bytes of an issuer's metadata.
 const MAX_METADATA: usize = 64 << 10;
 /// How often the tables of logins are looked through.
-const TIDY_LOGINS: Duration = Duration::from_secs(30);
+const TIDY_DEFENCE: Duration = Duration::from_secs(30);
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -61,7 +61,7 @@ pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
     counts: Arc<Mutex<Option<Arc<Counts>>>>,
-    logins: Arc<Mutex<Option<Arc<Logins>>>>,
+    defence: Arc<Mutex<Option<Arc<Logins>>>>,
     store: StoreFeed,
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
@@ -295,8 +295,8 @@ impl KeyRing {
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn logins(&self) -> Result<Arc<Logins>, String> {
-        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn defence(&self) -> Result<Arc<Logins>, String> {
+        let mut logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(logins) = &*logins {
             return Ok(Arc::clone(logins));
         }
@@ -306,10 +306,10 @@ impl KeyRing {
     }
 
     /// Empties what is over in the tables of logins, for ever, so that no hash outlives its use.
-    pub(crate) async fn keep_logins(&self) {
+    pub(crate) async fn keep_defence(&self) {
         loop {
-            tokio::time::sleep(TIDY_LOGINS).await;
-            let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+            tokio::time::sleep(TIDY_DEFENCE).await;
+            let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
             let logins = logins.clone();
             if let Some(logins) = logins {
                 logins.tidy();

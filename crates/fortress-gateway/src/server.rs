@@ -251,7 +251,7 @@ impl Server {
                 tokio::select! {
                     () = keys.keep_fresh() => {}
                     () = keep_rotating(&gateway) => {}
-                    () = keys.keep_logins() => {}
+                    () = keys.keep_defence() => {}
                     () = worker::stop(stopping) => {}
                 }
             });

@@ -294,7 +294,7 @@ reasons! {
     BreachesUnavailable = "breaches.unavailable", SERVICE_UNAVAILABLE, Api2;
     /// The upstream did not let the account in. With `login.uniform` every failure gets this answer,
     /// whether the account exists or not.
-    LoginFailed = "login.failed", UNAUTHORIZED, Api2;
+    LoginRejected = "login.rejected", UNAUTHORIZED, Api2;
     /// The caller asked for more different objects that it may not see, or that do not exist, than
     /// `enumeration` allows: it walks through ids.
     ObjectEnumeration = "object.enumeration", TOO_MANY_REQUESTS, Api1;

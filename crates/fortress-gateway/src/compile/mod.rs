@@ -35,10 +35,10 @@ pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
     client_certificate::ClientTrust,
+    defence::{LoginPlan, ObjectsPlan},
     keys::KeyRing,
     limits::LimitsPlan,
     listen::ListenerPlan,
-    logins::{LoginPlan, ObjectsPlan},
     request::OVERRIDES,
     route::{Conflict, Router},
     rules::Rules,

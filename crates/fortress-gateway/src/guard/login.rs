@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{inspect::Inspected, limit::Asked, principal::Caller};
 use crate::{
     compile::OperationPlan,
-    logins::{Held, LoginPlan, Verdict},
+    defence::{Held, LoginPlan, Verdict},
     reply::{Reply, ReplyBody},
     route::Routed,
     serve::Refused,
@@ -126,7 +126,7 @@ impl Attempt {
     /// What the answer's head says. A failure gets the one answer that all failures get.
     ///
     /// # Errors
-    /// `login.failed`, `login.breached`.
+    /// `login.rejected`, `login.breached`.
     pub(crate) async fn judge_head(
         &mut self,
         decision: &mut Decision,
@@ -144,7 +144,7 @@ impl Attempt {
     /// What the whole answer says, where its head said nothing.
     ///
     /// # Errors
-    /// `login.failed`, `login.breached`.
+    /// `login.rejected`, `login.breached`.
     pub(crate) async fn judge_whole(
         &mut self,
         decision: &mut Decision,
@@ -203,7 +203,7 @@ impl Attempt {
                     Some(status) => format!("the upstream answered {status}"),
                     None => "the upstream did not let the account in".to_owned(),
                 };
-                let verdict = decision.refuse_under(login.mode, Reason::LoginFailed, detail);
+                let verdict = decision.refuse_under(login.mode, Reason::LoginRejected, detail);
                 if verdict.is_err() {
                     let hold = login.pace.hold(LONGEST_HOLD);
                     tokio::time::sleep_until(open.began + hold).await;

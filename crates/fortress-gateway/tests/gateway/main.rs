@@ -8,6 +8,8 @@ mod cases;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod defence;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod h2;
@@ -19,8 +21,6 @@ mod idp;
 mod keys;
 #[cfg(test)]
 mod limits;
-#[cfg(test)]
-mod logins;
 #[cfg(test)]
 mod signers;
 #[cfg(test)]

@@ -6,9 +6,9 @@
 
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
+    defence_keys::{DETECT, ENUMERATION_KEY, LOGIN_KEY, LOGIN_KEY_OF_DESCRIPTION},
     identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
-    login_keys::{DETECT, ENUMERATION_KEY, LOGIN_KEY, LOGIN_KEY_OF_DESCRIPTION},
     store::STORE,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };

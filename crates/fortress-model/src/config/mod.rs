@@ -10,6 +10,10 @@ mod api;
 mod bound_keys;
 mod caller;
 mod cost;
+mod defence;
+mod defence_keys;
+#[cfg(test)]
+mod defence_tests;
 mod identity;
 mod identity_keys;
 #[cfg(test)]
@@ -20,10 +24,6 @@ mod limit_keys;
 mod limits;
 mod listen;
 mod load;
-mod login;
-mod login_keys;
-#[cfg(test)]
-mod login_tests;
 mod reader;
 mod references;
 mod scalar;
@@ -44,16 +44,16 @@ pub use caller::{
     WebhookPreset, WhichTokens,
 };
 pub use cost::{Cost, Factor, Term};
+pub use defence::{
+    AccountLock, BreachSource, Breached, Detect, Enumeration, LoginDefence, LoginKind, Sign,
+    Stuffing, StuffingAction,
+};
 pub use json_schema::json_schema;
 pub use limits::{
     LimitFault, LimitHeaders, LimitMeasure, LimitPart, LimitRule, MOST_LIMITS, MissingPart,
     QuotaEdge, QuotaUnit, nearest_limits,
 };
 pub use load::{load, load_partly, load_partly_with, load_with};
-pub use login::{
-    AccountLock, BreachSource, Breached, Detect, Enumeration, LoginDefence, LoginKind, Sign,
-    Stuffing, StuffingAction,
-};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;

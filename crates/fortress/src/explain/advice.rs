@@ -92,7 +92,7 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "see that the list can be read or asked from here, or let passwords pass meanwhile",
             Some("OP.login.breached.on_fault: open"),
         ),
-        Reason::LoginFailed => (
+        Reason::LoginRejected => (
             "the person has to know the password; if clients need the upstream's own answer, say so",
             Some("OP.login.uniform: false"),
         ),

@@ -185,7 +185,7 @@ impl LoginPlan {
         if mode == Mode::Off {
             return None;
         }
-        let logins = match keys.logins() {
+        let logins = match keys.defence() {
             Ok(logins) => logins,
             Err(why) => {
                 diagnostics.push(Diagnostic::error(written.span, why));
@@ -318,7 +318,7 @@ impl ObjectsPlan {
         if mode == Mode::Off {
             return None;
         }
-        match keys.logins() {
+        match keys.defence() {
             Ok(logins) => Some(Self {
                 logins,
                 mode,

@@ -1,6 +1,6 @@
 //! The keys of `login`, `enumeration` and `detect`: who is kept from trying accounts and ids.
 //!
-//! Deliberately not here: how a value becomes a type and what keys mean together (`login.rs`).
+//! Deliberately not here: how a value becomes a type and what keys mean together (`defence.rs`).
 
 use super::keys::{Block, DAYS, Key, Kind, MILLIS, SECONDS};
 
@@ -120,7 +120,7 @@ const WITHOUT_FILES: &[Key] = &[
     Key::new(
         "uniform",
         Kind::Bool,
-        "All failures get the same answer, `login.failed`, and no sooner than slow ones (default: true for `login` and `otp`).",
+        "All failures get the same answer, `login.rejected`, and no sooner than slow ones (default: true for `login` and `otp`).",
     ),
     Key::new(
         "mode",

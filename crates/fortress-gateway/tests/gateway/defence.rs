@@ -174,7 +174,7 @@ fn many_at_once_do_not_pass_before_the_first_is_judged() {
             .filter(|known| known.as_deref() == Some(code))
             .count()
     };
-    assert_eq!((count("login.failed"), count("login.delayed")), (3, 57));
+    assert_eq!((count("login.rejected"), count("login.delayed")), (3, 57));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn an_unknown_account_takes_as_long_as_a_known_one() {
     let began = Instant::now();
     let unknown = attempt(&gateway, "192.0.2.2", "nobody", "guess");
     let took = began.elapsed();
-    assert_eq!(unknown.code().as_deref(), Some("login.failed"));
+    assert_eq!(unknown.code().as_deref(), Some("login.rejected"));
     assert!(took >= Duration::from_millis(150), "{took:?}");
     let known = attempt(&gateway, "192.0.2.3", "slow1", "guess");
     let plain = |response: &Response| {
