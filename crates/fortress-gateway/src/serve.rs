@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     client_certificate,
     compile::Gateway,
+    forwarded,
     guard::{
         authenticate,
         authorize::{self, Permit},
@@ -237,7 +238,7 @@ impl From<Denial> for Refused {
 
 fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> Decision {
     let client =
-        request::client_address(arrival.peer.ip(), &head.headers, gateway.trusted_proxies());
+        forwarded::client_address(arrival.peer.ip(), &head.headers, arrival.trusted(gateway));
     let mut decision = arrival.decision(worker, client);
     decision.version = head.version;
     head.method.as_str().clone_into(&mut decision.method);
@@ -315,11 +316,11 @@ async fn guard(
     (examination, tally, watch): (&mut Examination, &mut Tally, &mut Watch),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
-    let scheme = request::client_scheme(
+    let scheme = forwarded::client_scheme(
         arrival.tls,
         arrival.peer_address(),
         &head.headers,
-        gateway.trusted_proxies(),
+        arrival.trusted(gateway),
     );
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
@@ -337,7 +338,7 @@ async fn guard(
         query: request.query.as_deref(),
         target: &request.target,
         scheme,
-        proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
+        proxied: arrival.is_proxied(gateway),
         headers: &request.headers,
         certificate: &certificate,
         now: decision.received,

@@ -98,11 +98,10 @@ impl Attempt {
         };
         let charge = match charge(decision, login, &who) {
             Ok(charge) => charge,
-            Err((refused, wait)) => {
-                login
-                    .logins
-                    .tarpit(login.hold, wait.min(LONGEST_TARPIT))
-                    .await;
+            Err(refused) => {
+                let wait = decision.login.as_ref().and_then(|login| login.wait);
+                let wait = wait.unwrap_or_default().min(LONGEST_TARPIT);
+                login.logins.tarpit(login.hold, wait).await;
                 return Err(refused);
             }
         };
@@ -258,12 +257,8 @@ impl Drop for Open {
     }
 }
 
-/// Charges an attempt; the time is what whoever was refused is to wait.
-fn charge(
-    decision: &mut Decision,
-    login: &LoginPlan,
-    who: &Who<'_>,
-) -> Result<Charge, (Refused, Duration)> {
+/// Charges an attempt, and begins its record.
+fn charge(decision: &mut Decision, login: &LoginPlan, who: &Who<'_>) -> Result<Charge, Refused> {
     let account = who
         .account
         .map(|account| login.logins.account(who.scope, login.rules.kind, account));
@@ -281,7 +276,7 @@ fn charge(
         if let Err(refused) = refused {
             record.wait = Some(early.wait);
             decision.login = Some(Box::new(record));
-            return Err((refused, early.wait));
+            return Err(refused);
         }
         // What is only watched for delays nobody; the delays themselves hold on.
         verdict = login.ask(who, false);
@@ -292,7 +287,7 @@ fn charge(
             record.wait = Some(early.wait);
             if let Err(refused) = refuse(decision, login.mode, &early) {
                 decision.login = Some(Box::new(record));
-                return Err((refused, early.wait));
+                return Err(refused);
             }
             login.note(who)
         }
