@@ -30,6 +30,7 @@ use crate::{
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
+    networks::Feeds,
 };
 
 /// How often a set is fetched anew.
@@ -66,6 +67,7 @@ pub struct KeyRing {
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
     hashers: Hashers,
+    feeds: Feeds,
 }
 
 /// What the store tells of API keys and revocations, once it is open; living, like key sets.
@@ -352,6 +354,11 @@ impl KeyRing {
     /// What computes passwords' hashes, for all identities.
     pub(crate) fn hashers(&self) -> Hashers {
         self.hashers.clone()
+    }
+
+    /// Lists of networks that come from elsewhere.
+    pub(crate) fn feeds(&self) -> Feeds {
+        self.feeds.clone()
     }
 
     /// Fetches the sets that come from URLs, for ever. Runs outside the request path.

@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, Enumeration, LimitRule, LoginDefence, RequestUndeclared,
-        Require, ResponseUndeclared, Settings, Spanned, WafSettings,
+        self, Api, Config, Cookies, Enumeration, LimitRule, LoginDefence, NetworkRules,
+        RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -21,6 +21,7 @@ pub(crate) struct Effective {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) require: Require,
     pub(crate) waf: WafSettings,
+    pub(crate) networks: NetworkRules,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
     pub(crate) login: Option<Spanned<LoginDefence>>,
     pub(crate) enumeration: Option<Enumeration>,
@@ -42,6 +43,7 @@ impl Effective {
             responses: ResponseUndeclared::default(),
             require: Require::default(),
             waf: WafSettings::default(),
+            networks: NetworkRules::default(),
             limits: Vec::new(),
             login: None,
             enumeration: None,
@@ -70,6 +72,7 @@ impl Effective {
     fn apply(&mut self, layer: &Settings) {
         layer.bounds.apply(&mut self.bounds);
         self.waf.apply(&layer.waf);
+        self.networks.apply(&layer.networks);
         self.mode = layer.mode.unwrap_or(self.mode);
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);
