@@ -16,6 +16,7 @@ mod guard;
 pub mod h1;
 mod hashers;
 pub mod journal;
+mod kept_quotas;
 pub mod keys;
 mod limits;
 mod listen;
