@@ -97,7 +97,7 @@ fn in_tls_as_a_user_with_few_rights() {
     // A wrong password and an authority that is not trusted are said, and close what is closed.
     let wrong = start("wrong-password", &trusted);
     assert_eq!(passes(&wrong, "alice", 3), 0);
-    wrong.program.logged("WRONGPASS");
+    wrong.program.logged("authentication failed");
     let distrusted = start(PASSWORD, "");
     assert_eq!(passes(&distrusted, "alice", 3), 0);
     distrusted.program.logged("certificate");
