@@ -9,10 +9,11 @@ use std::{
 };
 
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::{
+    browser_login::{self, Page, send_away},
     client_certificate,
     compile::Gateway,
     guard::{
@@ -114,6 +115,8 @@ pub(crate) async fn serve(
     let mut examination = Examination::new(worker, arrival.own);
     // What limits gave is given back with the record, whatever becomes of the request.
     let mut tally = Tally::default();
+    // What the browser is to change of its session, whatever becomes of the request too.
+    let mut cookies = Vec::new();
     let ran = {
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
@@ -123,7 +126,7 @@ pub(crate) async fn serve(
             &mut stopwatch,
             (head, &id),
             body,
-            (&mut examination, &mut tally),
+            (&mut examination, &mut tally, &mut cookies),
         ));
         unwound(answering).await
     };
@@ -158,6 +161,9 @@ pub(crate) async fn serve(
         gateway.hsts(&arrival.listener),
     );
     tally.tell(decision, &mut reply.headers);
+    for cookie in cookies {
+        reply.headers.append(header::SET_COOKIE, cookie);
+    }
     decision.status = reply.status.as_u16();
     record.keep(tally);
     Answer { reply, record }
@@ -207,6 +213,8 @@ pub(crate) fn refuse_head(
 pub(crate) struct Refused {
     pub(crate) denial: Denial,
     pub(crate) headers: challenge::Fields,
+    /// Where a person's browser is sent instead of the problem.
+    pub(crate) redirect: Option<HeaderValue>,
 }
 
 impl From<Denial> for Refused {
@@ -214,6 +222,7 @@ impl From<Denial> for Refused {
         Self {
             denial,
             headers: challenge::Fields::new(),
+            redirect: None,
         }
     }
 }
@@ -242,12 +251,15 @@ async fn answer(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    (examination, tally): (&mut Examination, &mut Tally),
+    (examination, tally, cookies): (&mut Examination, &mut Tally, &mut Vec<HeaderValue>),
 ) -> Result<Reply, End> {
     let method = head.method.clone();
     if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
         decision.outcome = Outcome::Answered;
         return Ok(reply);
+    }
+    if let Some(answered) = gateway.logins.answer(gateway, decision, arrival, &head).await {
+        return Ok(answered?);
     }
     let cleared = guard(
         (gateway, arrival),
@@ -255,7 +267,7 @@ async fn answer(
         stopwatch,
         (head, id),
         &mut *body,
-        (examination, tally),
+        (examination, tally, cookies),
     )
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
@@ -289,7 +301,7 @@ async fn guard(
     stopwatch: &mut Stopwatch,
     (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    (examination, tally): (&mut Examination, &mut Tally),
+    (examination, tally, cookies): (&mut Examination, &mut Tally, &mut Vec<HeaderValue>),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let scheme = request::client_scheme(
@@ -306,6 +318,16 @@ async fn guard(
     let throttled = tally.throttle(decision, &routed, &request)?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
+    let page = Page {
+        method: &request.method,
+        host: &host,
+        target: &request.target,
+        headers: &request.headers,
+        scheme,
+        peer: arrival.peer_address(),
+        now: decision.received,
+    };
+    let sessions = browser_login::recognise(plan, &page, cookies).await;
     let shown = Shown {
         arrival,
         method: &request.method,
@@ -317,14 +339,23 @@ async fn guard(
         proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
         headers: &request.headers,
         certificate: &certificate,
+        sessions: &sessions,
         now: decision.received,
     };
     let mut body = LateBody::new(body);
-    let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
+    let away = (&sessions, cookies);
+    let principal = match authenticate::check(decision, plan, &shown, &mut body).await {
+        Ok(principal) => principal,
+        Err(refused) => return Err(send_away(decision, plan, &page, away, refused).await),
+    };
     stopwatch.enter(decision, Stage::Quota);
     let counted = tally.quota(decision, &routed, &request, &principal)?;
     stopwatch.enter(decision, Stage::Authorize);
-    let permit = authorize::check(decision, plan, &principal)?;
+    let permit = match authorize::check(decision, plan, &principal) {
+        Ok(permit) => permit,
+        Err(refused) => return Err(send_away(decision, plan, &page, away, refused).await),
+    };
+    gateway.logins.strip(&mut request.headers);
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
@@ -345,8 +376,16 @@ async fn guard(
 }
 
 fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
-    decision.outcome = Outcome::Denied(refused.denial.reason);
-    let mut reply = reply::problem(decision, refused.denial.reason);
+    let mut reply = match refused.redirect {
+        Some(location) => {
+            decision.outcome = Outcome::Answered;
+            browser_login::redirect(StatusCode::FOUND, location)
+        }
+        None => {
+            decision.outcome = Outcome::Denied(refused.denial.reason);
+            reply::problem(decision, refused.denial.reason)
+        }
+    };
     for (name, value) in refused.headers {
         reply.headers.append(name, value);
     }

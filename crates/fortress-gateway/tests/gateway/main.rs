@@ -20,6 +20,8 @@ mod keys;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod signers;
 #[cfg(test)]
 mod streaming;

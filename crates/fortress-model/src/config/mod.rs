@@ -20,6 +20,7 @@ mod limit_keys;
 mod limits;
 mod listen;
 mod load;
+mod login;
 mod reader;
 mod references;
 mod scalar;
@@ -36,7 +37,7 @@ mod waf_keys;
 pub use caller::{
     ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
     Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
-    KeySource, Login, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
+    KeySource, Login, LoginEndpoints, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
     WebhookPreset, WhichTokens,
 };
 pub use cost::{Cost, Factor, Term};
