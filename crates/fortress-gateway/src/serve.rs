@@ -258,7 +258,11 @@ async fn answer(
         decision.outcome = Outcome::Answered;
         return Ok(reply);
     }
-    if let Some(answered) = gateway.logins.answer(gateway, decision, arrival, &head).await {
+    if let Some(answered) = gateway
+        .logins
+        .answer(gateway, decision, arrival, &head)
+        .await
+    {
         return Ok(answered?);
     }
     let cleared = guard(

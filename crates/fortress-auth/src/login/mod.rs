@@ -108,7 +108,10 @@ impl Pending {
             ("nonce", Some(self.secrets.nonce.as_str())),
             ("code_challenge", Some(challenge.as_str())),
             ("code_challenge_method", Some("S256")),
-            ("acr_values", Some(acr.as_str()).filter(|acr| !acr.is_empty())),
+            (
+                "acr_values",
+                Some(acr.as_str()).filter(|acr| !acr.is_empty()),
+            ),
             ("max_age", max_age.as_deref()),
             ("prompt", wanted.prompt),
         ];

@@ -209,8 +209,16 @@ fn refreshed_tokens_are_of_the_same_person_and_login() {
     assert_eq!(error(&[("azp", "\"app\"")]), party);
     let foreign = ("at_hash", "\"77QmUPtjPfzWtF2AnpK9RR\"");
     assert_eq!(error(&[foreign]), IdTokenError::AccessToken);
-    for change in [("iss", "\"x\""), ("aud", "\"app\""), ("iat", ""), ("exp", "1")] {
+    for change in [
+        ("iss", "\"x\""),
+        ("aud", "\"app\""),
+        ("iat", ""),
+        ("exp", "1"),
+    ] {
         let error = error(&[change]);
-        assert!(matches!(error, IdTokenError::Token(_)), "{change:?}: {error}");
+        assert!(
+            matches!(error, IdTokenError::Token(_)),
+            "{change:?}: {error}"
+        );
     }
 }

@@ -95,13 +95,22 @@ fn the_answer_to_a_login_counts_and_no_other() {
 
     let refused = |query: &str, announces| code(query, announces, 1).expect_err("refused");
     let other = LoginSecrets::new(&[[9; 32]; 3]).state;
-    assert_eq!(refused(&format!("code=a&state={other}"), Nothing), LoginError::State);
+    assert_eq!(
+        refused(&format!("code=a&state={other}"), Nothing),
+        LoginError::State
+    );
     assert_eq!(refused("code=a&state=S", Nothing), LoginError::State);
-    assert_eq!(refused("code=a&state=STATE", Issuer), LoginError::IssuerMissing);
+    assert_eq!(
+        refused("code=a&state=STATE", Issuer),
+        LoginError::IssuerMissing
+    );
     let foreign = "code=a&state=STATE&iss=https%3A%2F%2Fevil.test";
     assert_eq!(refused(foreign, Issuer), LoginError::Issuer);
     assert_eq!(refused(foreign, Nothing), LoginError::Issuer);
-    let error = refused("error=access_denied&state=STATE&error_description=x", Nothing);
+    let error = refused(
+        "error=access_denied&state=STATE&error_description=x",
+        Nothing,
+    );
     assert_eq!(error.to_string(), "the issuer answers `access_denied`");
     // Whose error is it? That is asked first.
     let foreign = "error=access_denied&state=STATE&iss=https%3A%2F%2Fevil.test";
@@ -122,14 +131,23 @@ fn the_answer_to_a_login_counts_and_no_other() {
         &format!("code={}&state=STATE", "a".repeat(9_000)),
     ] {
         let error = refused(malformed, Nothing);
-        assert!(matches!(error, LoginError::Malformed(_)), "{malformed}: {error}");
+        assert!(
+            matches!(error, LoginError::Malformed(_)),
+            "{malformed}: {error}"
+        );
     }
 }
 
 #[test]
 fn the_state_names_its_cookie() {
     assert_eq!(cookie_suffix("abcd_-12rest"), Some("abcd_-12"));
-    for bad in ["", "short", "abcd;f=1x", "abc def1", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"] {
+    for bad in [
+        "",
+        "short",
+        "abcd;f=1x",
+        "abc def1",
+        "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
+    ] {
         assert_eq!(cookie_suffix(bad), None, "{bad}");
     }
 }
@@ -179,11 +197,20 @@ fn answers_with_tokens_and_answers_without() {
     let least = least.expect("tokens");
     assert!(least.id_token.is_none() && least.refresh_token.is_none() && least.lifetime.is_none());
     let text = read_tokens(br#"{"access_token":"a","token_type":"Bearer","expires_in":"60"}"#);
-    assert_eq!(text.expect("tokens").lifetime, Some(Duration::from_secs(60)));
+    assert_eq!(
+        text.expect("tokens").lifetime,
+        Some(Duration::from_secs(60))
+    );
 
     let error = |body: &str| read_tokens(body.as_bytes()).expect_err("none");
-    assert!(matches!(error(r#"{"error":"invalid_grant"}"#), TokensError::Refused(_)));
-    assert!(matches!(error(r#"{"error":"invalid_client"}"#), TokensError::Error(_)));
+    assert!(matches!(
+        error(r#"{"error":"invalid_grant"}"#),
+        TokensError::Refused(_)
+    ));
+    assert!(matches!(
+        error(r#"{"error":"invalid_client"}"#),
+        TokensError::Error(_)
+    ));
     for bad in [
         "",
         "[]",
@@ -291,7 +318,11 @@ fn pages_of_other_sites_change_nothing() {
             origin,
             ..Fetch::default()
         };
-        assert_eq!(is_same_origin(&fetch, "https://shop.test"), expect, "{fetch:?}");
+        assert_eq!(
+            is_same_origin(&fetch, "https://shop.test"),
+            expect,
+            "{fetch:?}"
+        );
     };
     check(Some("same-origin"), None, true);
     check(Some("none"), None, true);
@@ -300,7 +331,13 @@ fn pages_of_other_sites_change_nothing() {
     for site in ["same-site", "cross-site", "", "same-origin, none"] {
         check(Some(site), Some("https://shop.test"), false);
     }
-    for origin in ["null", "http://shop.test", "https://shop.test.evil", "https://shop.test:8443", ""] {
+    for origin in [
+        "null",
+        "http://shop.test",
+        "https://shop.test.evil",
+        "https://shop.test:8443",
+        "",
+    ] {
         check(None, Some(origin), false);
     }
     check(None, None, false);
@@ -319,7 +356,12 @@ fn only_a_person_is_sent_to_log_in() {
     };
     check(Some("navigate"), Some("document"), None, true);
     check(Some("navigate"), None, Some("*/*"), true);
-    check(None, None, Some("text/html,application/xhtml+xml;q=0.9"), true);
+    check(
+        None,
+        None,
+        Some("text/html,application/xhtml+xml;q=0.9"),
+        true,
+    );
     check(None, None, Some("application/json, Text/HTML;q=0.1"), true);
     check(Some("cors"), None, Some("text/html"), false);
     check(Some("no-cors"), Some("image"), None, false);
@@ -334,7 +376,12 @@ fn logout_tells_the_issuer_whose_session_ends() {
     let client = client(ClientSecret::None);
     let location = |token: &str| {
         let token = Secret::new(token.to_owned());
-        logout_location("https://idp.test/end", &client, &token, "https://shop.test/")
+        logout_location(
+            "https://idp.test/end",
+            &client,
+            &token,
+            "https://shop.test/",
+        )
     };
     assert_eq!(
         location("a.b.c"),

@@ -109,8 +109,16 @@ fn a_long_session_is_cut_into_cookies_and_put_together_again() {
         let stale = join(NAME, |name| find(name).or(Some("stale")));
         assert_eq!(stale.as_deref(), Some(joined.as_str()));
         assert_eq!(join(NAME, |_| None), None);
-        unreadable(&own, NAME, &join(NAME, |_| Some("9")).expect("a first piece"));
-        unreadable(&own, NAME, &join(NAME, |_| Some("")).expect("a first piece"));
+        unreadable(
+            &own,
+            NAME,
+            &join(NAME, |_| Some("9")).expect("a first piece"),
+        );
+        unreadable(
+            &own,
+            NAME,
+            &join(NAME, |_| Some("")).expect("a first piece"),
+        );
     }
     let large = own.seal(NAME, &Secret::new(vec![7; 11_700]), [0; 12], at(NOW));
     assert_eq!(large, Err(SessionError::TooLarge));

@@ -61,7 +61,9 @@ pub(crate) async fn send_away(
     };
     match begin(login, page, &wanted, page.target, cookies).await {
         Ok(location) => {
-            decision.notes.push(format!("sent to `{}` to log in", login.name));
+            decision
+                .notes
+                .push(format!("sent to `{}` to log in", login.name));
             // Nothing was wrong with a request that shows nothing.
             decision
                 .findings
@@ -99,7 +101,9 @@ pub(super) async fn page(
     let target = asked.as_deref().unwrap_or("/");
     let began = begin(login, page, &wanted, target, &mut cookies).await;
     let location = began.map_err(|failure| said(decision, failure))?;
-    decision.notes.push(format!("sent to `{}` to log in", login.name));
+    decision
+        .notes
+        .push(format!("sent to `{}` to log in", login.name));
     let mut reply = redirect(StatusCode::FOUND, location);
     add_cookies(&mut reply, cookies);
     Ok(reply)
@@ -178,11 +182,17 @@ fn make_room(login: &LoginPlan, page: &Page<'_>, cookies: &mut Vec<HeaderValue>)
     let names = login.login_cookies();
     let mut open: Vec<(Timestamp, &str)> = Vec::new();
     for (name, value) in cookie::all(page.headers) {
-        if !name.strip_prefix(&*names).is_some_and(|rest| rest.starts_with('.')) {
+        if !name
+            .strip_prefix(&*names)
+            .is_some_and(|rest| rest.starts_with('.'))
+        {
             continue;
         }
         let opened = login.sealer.open(&names, value, page.now);
-        match opened.ok().and_then(|opened| Pending::decode(opened.content.expose())) {
+        match opened
+            .ok()
+            .and_then(|opened| Pending::decode(opened.content.expose()))
+        {
             Some(pending) => open.push((pending.begun, name)),
             None => push(cookies, &session::remove_cookie(name)),
         }

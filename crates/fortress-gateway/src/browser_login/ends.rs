@@ -14,10 +14,8 @@ use fortress_model::{Decision, Reason, decision::PrincipalRecord};
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    Failure, LoginPlan, Page, add_cookies,
-    begin::said,
-    memory::later,
-    push, random, redirect, sessions,
+    Failure, LoginPlan, Page, add_cookies, begin::said, memory::later, push, random, redirect,
+    sessions,
 };
 use crate::{
     cookie,
@@ -52,7 +50,9 @@ pub(super) async fn callback(
         }
     };
     let Some(verified) = session.verified(login.scope_claim.as_deref()) else {
-        return Err(decision.fail(Reason::LoginFailed, "the ID token cannot be read").into());
+        return Err(decision
+            .fail(Reason::LoginFailed, "the ID token cannot be read")
+            .into());
     };
     decision.principal = Some(PrincipalRecord {
         id: Arc::clone(&verified.subject),
@@ -94,7 +94,10 @@ async fn end(
         .code(&answer, &login.issuer, endpoints.announces, page.now)
         .map_err(refused)?;
     let endpoint = endpoints.token.ok_or_else(|| {
-        Failure::Unavailable(format!("`{}` names no place to redeem codes at", login.issuer))
+        Failure::Unavailable(format!(
+            "`{}` names no place to redeem codes at",
+            login.issuer
+        ))
     })?;
     let tokens = redeem(login, &endpoint, &login.client.redeem(&code, &pending))
         .await
@@ -139,8 +142,7 @@ fn refused(error: LoginError) -> Failure {
 fn pending(login: &LoginPlan, page: &Page<'_>, answer: &Answer) -> Option<Pending> {
     let names = login.login_cookies();
     let suffix = cookie_suffix(&answer.state)?;
-    let cookie::Found::One(value) = cookie::find(page.headers, &format!("{names}.{suffix}"))
-    else {
+    let cookie::Found::One(value) = cookie::find(page.headers, &format!("{names}.{suffix}")) else {
         return None;
     };
     let opened = login.sealer.open(&names, value, page.now).ok()?;
@@ -218,7 +220,9 @@ pub(super) async fn logout(
     let mut location = login.paths.after_logout.clone();
     if let Some(opened) = session {
         let session = opened.session;
-        login.memory.end(&session, later(session.started, login.lifetimes.absolute));
+        login
+            .memory
+            .end(&session, later(session.started, login.lifetimes.absolute));
         if let Some(verified) = session.verified(None) {
             decision.principal = Some(PrincipalRecord {
                 id: verified.subject,
@@ -235,12 +239,13 @@ pub(super) async fn logout(
                 }
                 if let Some(endpoint) = endpoints.end_session.filter(|_| login.logout_at_issuer) {
                     let back = format!("{origin}{}", login.paths.after_logout);
-                    location =
-                        logout_location(&endpoint, &login.client, &session.id_token, &back);
+                    location = logout_location(&endpoint, &login.client, &session.id_token, &back);
                 }
             }
             // It is over here in any case.
-            Err(why) => decision.notes.push(format!("not logged out at the issuer: {why}")),
+            Err(why) => decision
+                .notes
+                .push(format!("not logged out at the issuer: {why}")),
         }
     }
     let location = HeaderValue::from_str(&location)
@@ -265,4 +270,3 @@ async fn revoke(decision: &mut Decision, login: &LoginPlan, endpoint: &str, sess
     };
     decision.notes.push(format!("tokens not revoked: {why}"));
 }
-

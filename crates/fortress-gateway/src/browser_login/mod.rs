@@ -196,9 +196,11 @@ impl LoginPlan {
     /// Where the issuer is asked: as configured, else as discovered, for which one may have to wait.
     async fn endpoints(&self) -> Result<Endpoints, String> {
         let discovered = if self.keys.is_discovered() {
-            Some(self.metadata().await.ok_or_else(|| {
-                format!("the metadata of `{}` could not be had", self.issuer)
-            })?)
+            Some(
+                self.metadata()
+                    .await
+                    .ok_or_else(|| format!("the metadata of `{}` could not be had", self.issuer))?,
+            )
         } else {
             None
         };
@@ -266,7 +268,8 @@ impl LoginPlan {
         let sealed = self.sealer.seal(&name, &session.encode(), nonce, expires);
         let sealed = sealed.map_err(|error| Failure::Refused(error.to_string()))?;
         let pieces = session::pieces(&name, &sealed);
-        let seconds = expires.since(page.now).as_secs();
+        // A browser forgets one of no seconds before it is over.
+        let seconds = expires.since(page.now).as_secs() + 1;
         for (index, piece) in pieces.iter().enumerate() {
             let piece_name = session::piece_name(&name, index);
             push(cookies, &session::set_cookie(&piece_name, piece, seconds));

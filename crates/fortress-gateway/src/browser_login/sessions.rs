@@ -125,7 +125,9 @@ async fn judge(
     cookies: &mut Vec<HeaderValue>,
 ) -> Known {
     let judged = match opened {
-        Err(error @ SessionError::Expired(_)) => Err((Reason::CredentialExpired, error.to_string())),
+        Err(error @ SessionError::Expired(_)) => {
+            Err((Reason::CredentialExpired, error.to_string()))
+        }
         Err(error) => Err((Reason::SessionForged, error.to_string())),
         Ok(opened) => live(login, page, opened, cookies).await,
     };
@@ -180,7 +182,10 @@ async fn live(
             Err(Unrenewed::Ended(why)) => {
                 let until = later(session.started, login.lifetimes.absolute);
                 login.memory.end(&session, until);
-                return Err((Reason::CredentialExpired, format!("the session ended: {why}")));
+                return Err((
+                    Reason::CredentialExpired,
+                    format!("the session ended: {why}"),
+                ));
             }
             Err(Unrenewed::Unavailable(why)) if session.is_over(now) => {
                 let why = format!("the session's tokens are over: {why}");
@@ -191,7 +196,9 @@ async fn live(
         }
     }
     if session.is_over(now) {
-        return Err(expired("the session's tokens are over, and there is no way to new ones"));
+        return Err(expired(
+            "the session's tokens are over, and there is no way to new ones",
+        ));
     }
     if is_changed {
         session.seen = now;

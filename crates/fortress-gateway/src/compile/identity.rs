@@ -15,7 +15,6 @@ use std::{
 pub(crate) use basic::BasicPlan;
 pub(crate) use certificate::CertificatePlan;
 pub(super) use certificate::{any_could_come, field as certificate_field};
-pub(super) use login::logins;
 use fortress_auth::{
     Algorithm, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, SymmetricKey,
     Verifier, client_authorization,
@@ -28,6 +27,7 @@ use fortress_model::{
     },
 };
 use http::HeaderName;
+pub(super) use login::logins;
 pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
 use tokio::sync::Semaphore;
 

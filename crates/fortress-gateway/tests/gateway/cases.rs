@@ -279,6 +279,17 @@ fn fault(
             let (name, value) = rest.split_once(": ").unwrap();
             (response.header(name) != Some(value)).then(|| format!("{:?}", response.header(name)))
         }
+        "header-has" => {
+            let (name, part) = rest.split_once(": ").unwrap();
+            let found = response.header(name);
+            let has = found.is_some_and(|value| value.starts_with(part));
+            (!has).then(|| format!("{found:?}"))
+        }
+        "location-has" => {
+            let found = response.header("location");
+            let has = found.is_some_and(|value| value.contains(rest));
+            (!has).then(|| format!("{found:?}"))
+        }
         "no-header" => response
             .header(rest)
             .map(|value| format!("it is `{value}`")),
@@ -337,8 +348,8 @@ fn fault(
     }
 }
 
-/// Lines become CRLF lines; `{{token …}}` becomes a token, `{{sign …}}`, `{{stripe …}}` and
-/// `{{certificate …}}` what `signers` makes; a body gets its length.
+/// Lines become CRLF lines; `{{token …}}` becomes a token, `{{sign …}}`, `{{stripe …}}`, `{{session …}}`
+/// and `{{certificate …}}` what `signers` makes; a body gets its length.
 fn request(text: &str) -> Vec<u8> {
     let text = tokens(text);
     let (head, body) = text
@@ -389,6 +400,7 @@ fn tokens(text: &str) -> String {
             }
             Some(("sign", wish)) => out.push_str(&signers::sign(wish.trim_end())),
             Some(("stripe", wish)) => out.push_str(&signers::stripe(wish.trim_end())),
+            Some(("session", wish)) => out.push_str(&signers::session(wish)),
             Some(("certificate", uri)) => out.push_str(&signers::certificate(uri)),
             _ => out.push_str(&Tokens::shared().make(wish.strip_prefix("token").unwrap())),
         }

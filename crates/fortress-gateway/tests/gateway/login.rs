@@ -173,7 +173,9 @@ impl Provider {
     /// Installs it, once for all tests.
     fn prepare() -> Option<PathBuf> {
         static INSTALLING: Mutex<()> = Mutex::new(());
-        let _one = INSTALLING.lock().unwrap_or_else(|broken| broken.into_inner());
+        let _one = INSTALLING
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner());
         let shared = std::env::var("FORTRESS_SHARED")
             .map_or_else(|_| PathBuf::from("../../../shared"), PathBuf::from);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("login-idp");
@@ -203,7 +205,10 @@ impl Provider {
 
     /// Sets how it behaves, and tells what it counted.
     fn control(&self, what: &str) -> serde_json::Value {
-        let request = format!("GET /control/{what} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        let request = format!(
+            "GET /control/{what} HTTP/1.1\r\nHost: {}\r\n\r\n",
+            self.address
+        );
         let response = send(self.address, request.as_bytes()).remove(0);
         serde_json::from_slice(&response.body).unwrap()
     }
@@ -273,7 +278,10 @@ fn a_person_logs_in_and_is_known_from_then_on() {
     assert_eq!(said("code_challenge_method"), "S256");
     assert_eq!(said("redirect_uri"), shop.url("/_session/callback"));
     let secrets = [said("state"), said("nonce"), said("code_challenge")];
-    assert!(secrets.iter().all(|secret| secret.len() == 43), "{secrets:?}");
+    assert!(
+        secrets.iter().all(|secret| secret.len() == 43),
+        "{secrets:?}"
+    );
     let event = shop.event(&sent);
     assert!(event.contains("sent to `web` to log in"), "{event}");
     assert!(!event.contains(&said("state")), "{event}");
@@ -281,22 +289,38 @@ fn a_person_logs_in_and_is_known_from_then_on() {
 
     let back = browser.until(&location, "alice", "/_session/callback");
     let began = browser.open(&back);
-    assert_eq!((began.status, began.header("location")), (303, Some("/page?x=1")));
+    assert_eq!(
+        (began.status, began.header("location")),
+        (303, Some("/page?x=1"))
+    );
     assert_eq!(browser.names("__Host-fortress-"), ["__Host-fortress-web"]);
     let event = shop.event(&began);
-    assert!(event.contains("logged in") && event.contains("alice"), "{event}");
-    assert!(!event.contains(&parameter(&back, "code").unwrap()), "{event}");
+    assert!(
+        event.contains("logged in") && event.contains("alice"),
+        "{event}"
+    );
+    assert!(
+        !event.contains(&parameter(&back, "code").unwrap()),
+        "{event}"
+    );
     assert!(shop.upstream.received().is_empty());
 
     let page = browser.open(&shop.url("/page?x=1"));
-    assert_eq!((page.status, page.body.as_slice()), (200, &PAGE[PAGE.len() - 55..]));
+    assert_eq!(
+        (page.status, page.body.as_slice()),
+        (200, &PAGE[PAGE.len() - 55..])
+    );
     let received = shop.received();
     assert_eq!(received.header("x-user"), Some("alice"));
     assert_eq!(received.header("x-tenant"), Some("acme"));
     assert_eq!(received.header("cookie"), None);
     let token = received.header("authorization").unwrap();
     assert!(token.starts_with("Bearer ") && token.len() > 20, "{token}");
-    assert!(received.head.starts_with("GET /page?x=1 "), "{}", received.head);
+    assert!(
+        received.head.starts_with("GET /page?x=1 "),
+        "{}",
+        received.head
+    );
 }
 
 #[test]
@@ -306,7 +330,10 @@ fn what_a_person_may_is_what_the_issuer_says() {
     let fine = (200, String::new());
     assert_eq!(shop.ask(&mut alice, "/orders"), fine);
     let refused = |code: &str| (403, code.to_owned());
-    assert_eq!(shop.ask(&mut alice, "/write"), refused("scope.insufficient"));
+    assert_eq!(
+        shop.ask(&mut alice, "/write"),
+        refused("scope.insufficient")
+    );
     assert_eq!(shop.ask(&mut alice, "/admin"), refused("role.insufficient"));
     assert_eq!(shop.ask(&mut shop.browser("root"), "/admin"), fine);
     // A page that is free for all gets none of it.
@@ -338,12 +365,19 @@ fn a_session_is_as_large_as_several_cookies_and_no_larger() {
     let Some(shop) = Shop::start() else { return };
     let mut browser = Browser::default();
     assert_eq!(browser.log_in(&shop.url("/page"), "large").status, 200);
-    let names = ["__Host-fortress-web", "__Host-fortress-web.1", "__Host-fortress-web.2"];
+    let names = [
+        "__Host-fortress-web",
+        "__Host-fortress-web.1",
+        "__Host-fortress-web.2",
+    ];
     assert_eq!(browser.names("__Host-fortress-"), names);
     assert_eq!(shop.ask(&mut browser, "/page").0, 200);
     // One that is shorter takes the place of all of them.
     let location = browser.open(&shop.url("/safe"));
-    assert_eq!(location.status, 401, "one who logged in just now is not sent again");
+    assert_eq!(
+        location.status, 401,
+        "one who logged in just now is not sent again"
+    );
     let link = shop.url("/_session/login?return=%2Forders");
     let mut other = browser.clone();
     // The provider forgot who it is, and asks.
@@ -392,7 +426,10 @@ fn a_stronger_login_is_asked_for_where_it_is_demanded() {
     let mut browser = Browser::default();
     let sent = browser.open(&shop.url("/safe"));
     let location = sent.header("location").unwrap();
-    assert_eq!(parameter(location, "acr_values").as_deref(), Some("urn:mfa"));
+    assert_eq!(
+        parameter(location, "acr_values").as_deref(),
+        Some("urn:mfa")
+    );
     assert_eq!(parameter(location, "max_age").as_deref(), Some("600"));
     assert_eq!(browser.log_in(&shop.url("/safe"), "alice").status, 200);
     // Who logged in weakly, just now, is told so rather than sent back and forth.
@@ -418,7 +455,11 @@ fn logout_ends_a_session_here_and_at_the_issuer() {
             assert_eq!(seen(&refused), (403, "session.cross_site".into()));
         }
     }
-    assert_eq!(browser.open(&logout).status, 403, "nobody says where it comes from");
+    assert_eq!(
+        browser.open(&logout).status,
+        403,
+        "nobody says where it comes from"
+    );
     assert_eq!(shop.ask(&mut browser, "/page").0, 200);
 
     let more = "Sec-Fetch-Site: same-origin\r\n";
@@ -432,7 +473,13 @@ fn logout_ends_a_session_here_and_at_the_issuer() {
         Some(shop.url("/"))
     );
     assert_eq!(parameter(&location, "client_id").as_deref(), Some("web"));
-    assert_eq!(parameter(&location, "id_token_hint").unwrap().split('.').count(), 3);
+    assert_eq!(
+        parameter(&location, "id_token_hint")
+            .unwrap()
+            .split('.')
+            .count(),
+        3
+    );
     assert_eq!(shop.provider.control("state")["revocations"], 1);
     // The provider knows the hint, and asks.
     let asked = browser.open(&location);
@@ -446,10 +493,18 @@ fn logout_ends_a_session_here_and_at_the_issuer() {
 
     // A copy of the cookie is worth nothing, and whoever comes again is asked for a name.
     let mut copy = copy;
-    assert_eq!(shop.ask(&mut copy, "/page"), (401, "credential.revoked".into()));
+    assert_eq!(
+        shop.ask(&mut copy, "/page"),
+        (401, "credential.revoked".into())
+    );
     let sent = browser.open(&shop.url("/page"));
     let asked = browser.open(sent.header("location").unwrap());
-    assert!(asked.header("location").unwrap().starts_with("/interaction/"));
+    assert!(
+        asked
+            .header("location")
+            .unwrap()
+            .starts_with("/interaction/")
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Hash,
-    Identity, IdentityKind, Introspection, Issuer, JwksSource, KeySource, Signatures,
-    Spanned, Webhook, WebhookPreset, WhichTokens,
+    Identity, IdentityKind, Introspection, Issuer, JwksSource, KeySource, Signatures, Spanned,
+    Webhook, WebhookPreset, WhichTokens,
     identity_keys::{KINDS, OF_ISSUER},
     reader::{Entry, Fields, Literal, PathUse, Reader},
     scalar::{self, BadUrl},

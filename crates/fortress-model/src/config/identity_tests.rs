@@ -48,7 +48,10 @@ fn every_key_of_an_identity_is_understood() {
     );
     assert_eq!(login.origin.as_deref(), Some("https://shop.example.com"));
     assert!(login.secret_in_form && !login.logout_at_issuer);
-    assert_eq!((login.prompt, login.after_logout.as_str()), (Some("login"), "/"));
+    assert_eq!(
+        (login.prompt, login.after_logout.as_str()),
+        (Some("login"), "/")
+    );
     let (hour, minutes) = (Duration::from_secs(3600), Duration::from_secs(600));
     assert_eq!((login.absolute, login.idle), (hour, minutes));
     let endpoint = login.endpoints.authorization.as_deref();
@@ -124,7 +127,10 @@ fn a_login_says_what_is_wrong_with_it() {
     assert!(issuer.audience.is_empty() && login.client_secret.is_none());
     assert_eq!(login.scopes, ["openid"]);
     assert_eq!(login.callback.value, "/_session/callback");
-    assert_eq!((login.absolute.as_secs(), login.idle.as_secs()), (43_200, 1_800));
+    assert_eq!(
+        (login.absolute.as_secs(), login.idle.as_secs()),
+        (43_200, 1_800)
+    );
     let short = fine(&identity("client_id: web, key: env:SECRET, session: 10min"));
     let login = short.identity[0].issuer().unwrap().login.as_ref().unwrap();
     assert_eq!((login.absolute.as_secs(), login.idle.as_secs()), (600, 600));
@@ -133,9 +139,18 @@ fn a_login_says_what_is_wrong_with_it() {
         ("client_id: web", "has no `key`"),
         ("client_id: web, key: literal", "takes a reference"),
         ("client_id: web, key: env:ABSENT", "ABSENT"),
-        ("client_id: web, key: env:SECRET, client_secret: env:ABSENT", "ABSENT"),
-        ("client_id: web, key: env:SECRET, origin: \"https://a/b\"", "origin"),
-        ("client_id: web, key: env:SECRET, callback: auth", "callback"),
+        (
+            "client_id: web, key: env:SECRET, client_secret: env:ABSENT",
+            "ABSENT",
+        ),
+        (
+            "client_id: web, key: env:SECRET, origin: \"https://a/b\"",
+            "origin",
+        ),
+        (
+            "client_id: web, key: env:SECRET, callback: auth",
+            "callback",
+        ),
         ("client_id: web, key: env:SECRET, idle: 10min", "idle"),
         ("client_id: web, key: env:SECRET, prompt: none", "prompt"),
     ] {

@@ -34,7 +34,9 @@ impl Reader<'_> {
         let after_logout = self.path_or(&fields, "after_logout", "/", entry);
         let logout_at = fields.get("logout_at").map(|entry| self.word(&entry));
         let lasting = fields.get("session").map(|entry| self.lasting(&entry));
-        let endpoints = fields.get("endpoints").map(|entry| self.login_endpoints(&entry));
+        let endpoints = fields
+            .get("endpoints")
+            .map(|entry| self.login_endpoints(&entry));
         let below = below?;
         let (absolute, idle) = match lasting {
             Some(lasting) => lasting?,

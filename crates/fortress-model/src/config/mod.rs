@@ -37,8 +37,8 @@ mod waf_keys;
 pub use caller::{
     ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
     Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
-    KeySource, Login, LoginEndpoints, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
-    WebhookPreset, WhichTokens,
+    KeySource, Login, LoginEndpoints, PrincipalField, Require, Signatures, UpstreamIdentity,
+    Webhook, WebhookPreset, WhichTokens,
 };
 pub use cost::{Cost, Factor, Term};
 pub use json_schema::json_schema;

@@ -176,7 +176,8 @@ fn kept(config: &Config, identity: &Identity, login: &Login, diagnostics: &mut V
         let message = format!(
             "`identity.{name}.login` does not work at `{address}`: browsers keep a session over TLS alone"
         );
-        let help = "add `tls`; behind a proxy that speaks it, add `trusted_proxies` or `login.origin`";
+        let help =
+            "add `tls`; behind a proxy that speaks it, add `trusted_proxies` or `login.origin`";
         diagnostics.push(Diagnostic::error(listener.address.span, message).help(help));
     }
 }
@@ -198,7 +199,8 @@ fn apart(config: &Config, identity: &Identity, login: &Login, diagnostics: &mut 
         let name = &identity.name.value;
         if path.is_empty() || path == login.after_logout {
             let message = format!("`identity.{name}.login` has a page at `{}/`", path);
-            let help = "that is a page of the API's: give `callback` and `logout` paths of their own";
+            let help =
+                "that is a page of the API's: give `callback` and `logout` paths of their own";
             diagnostics.push(Diagnostic::error(login.callback.span, message).help(help));
         } else if known.contains(&path) {
             let message = format!("`identity.{name}.login` has two pages at `{path}`");

@@ -86,7 +86,9 @@ impl Browser {
         let (address, target) = split(url);
         let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n");
         head.push_str(match by {
-            As::Page => "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n",
+            As::Page => {
+                "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\n"
+            }
             As::Script => "Sec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\nAccept: */*\r\n",
         });
         let cookies = self.sent(&address.to_string(), target);

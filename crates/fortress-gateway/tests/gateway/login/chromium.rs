@@ -32,7 +32,11 @@ impl Drop for Driver {
 impl Driver {
     /// `None`, said aloud, where there is no Chromium.
     fn start() -> Option<Self> {
-        if Command::new("chromedriver").arg("--version").output().is_err() {
+        if Command::new("chromedriver")
+            .arg("--version")
+            .output()
+            .is_err()
+        {
             skipped("there is no Chromium");
             return None;
         }
@@ -75,7 +79,9 @@ impl Driver {
 
     fn try_call(&self, method: &str, path: &str, body: Option<Value>) -> Option<Value> {
         let mut stream = TcpStream::connect(self.address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .ok()?;
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         write!(
             stream,
@@ -132,18 +138,30 @@ impl Driver {
     }
 
     fn click(&self, css: &str) {
-        self.call("POST", &format!("{}/click", self.element(css)), Some(json!({})));
+        self.call(
+            "POST",
+            &format!("{}/click", self.element(css)),
+            Some(json!({})),
+        );
     }
 
     fn run(&self, script: &str) -> Value {
-        self.call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] })))
+        self.call(
+            "POST",
+            "/execute/sync",
+            Some(json!({ "script": script, "args": [] })),
+        )
     }
 
     /// Waits until the address begins so.
     fn arrive(&self, beginning: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !self.url().starts_with(beginning) {
-            assert!(Instant::now() < deadline, "{} is not {beginning}", self.url());
+            assert!(
+                Instant::now() < deadline,
+                "{} is not {beginning}",
+                self.url()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -152,7 +170,9 @@ impl Driver {
 #[test]
 fn a_real_browser_logs_in_reads_a_page_and_logs_out() {
     let Some(shop) = Shop::start() else { return };
-    let Some(driver) = Driver::start() else { return };
+    let Some(driver) = Driver::start() else {
+        return;
+    };
     let provider = format!("http://{}", shop.provider.address);
     driver.open(&shop.url("/page?x=1"));
     driver.arrive(&format!("{provider}/interaction/"));
@@ -162,7 +182,9 @@ fn a_real_browser_logs_in_reads_a_page_and_logs_out() {
     driver.arrive(&shop.url("/page?x=1"));
     assert_eq!(driver.text("#who"), "welcome");
     let received = shop.upstream.received();
-    let page = received.iter().find(|request| request.head.contains("/page?x=1"));
+    let page = received
+        .iter()
+        .find(|request| request.head.contains("/page?x=1"));
     assert_eq!(page.unwrap().header("x-user"), Some("alice"));
     // The provider's are of the same host, and stay.
     let cookies = page.unwrap().header("cookie").unwrap_or_default();

@@ -11,7 +11,12 @@ fn fails(shop: &Shop, browser: &Browser, response: &Response, why: &str) {
     assert_eq!(seen(response), (400, "login.failed".into()), "{response:?}");
     let event = shop.event(response);
     assert!(event.contains(why), "{why}: {event}");
-    assert!(browser.names("__Host-fortress-web").iter().all(|name| name.contains(".login.")));
+    assert!(
+        browser
+            .names("__Host-fortress-web")
+            .iter()
+            .all(|name| name.contains(".login."))
+    );
 }
 
 /// The address that the issuer sends a browser back to.
@@ -27,7 +32,10 @@ fn with(url: &str, name: &str, value: &str) -> String {
         let (key, rest) = part.split_once('=').unwrap();
         let bare = key.rsplit('?').next().unwrap();
         let kept = if bare == name { value } else { rest };
-        encoded.push_str(&format!("{}{key}={kept}", if encoded.is_empty() { "" } else { "&" }));
+        encoded.push_str(&format!(
+            "{}{key}={kept}",
+            if encoded.is_empty() { "" } else { "&" }
+        ));
     }
     assert!(!old.is_empty());
     encoded
@@ -41,15 +49,29 @@ fn answers_that_belong_to_no_login_of_this_browser() {
     // Somebody else's browser, or one that lost its cookies.
     let mut other = Browser::default();
     let elsewhere = other.open(&url);
-    fails(&shop, &other, &elsewhere, "belongs to no login of this browser");
+    fails(
+        &shop,
+        &other,
+        &elsewhere,
+        "belongs to no login of this browser",
+    );
     let mut other = Browser::default();
     other.open(&shop.url("/page"));
     let foreign = other.open(&url);
-    fails(&shop, &other, &foreign, "belongs to no login of this browser");
+    fails(
+        &shop,
+        &other,
+        &foreign,
+        "belongs to no login of this browser",
+    );
     // Another state, or none.
     for state in ["A".repeat(43), "x".into(), String::new()] {
         let response = browser.open(&with(&url, "state", &state));
-        let why = if state.is_empty() { "no `state`" } else { "belongs to no login" };
+        let why = if state.is_empty() {
+            "no `state`"
+        } else {
+            "belongs to no login"
+        };
         fails(&shop, &browser, &response, why);
     }
     let bare = browser.open(&shop.url("/_session/callback"));
@@ -64,12 +86,18 @@ fn answers_that_belong_to_no_login_of_this_browser() {
 #[test]
 fn answers_in_another_name_or_without_one() {
     let Some(shop) = Shop::start() else { return };
-    for (value, why) in [("http%3A%2F%2Fevil.test", "from another issuer"), ("", "another issuer")] {
+    for (value, why) in [
+        ("http%3A%2F%2Fevil.test", "from another issuer"),
+        ("", "another issuer"),
+    ] {
         let mut browser = Browser::default();
         let url = back(&shop, &mut browser);
         let mixed = browser.open(&with(&url, "iss", value));
         fails(&shop, &browser, &mixed, why);
-        assert!(browser.names("__Host-fortress-").is_empty(), "it was the only answer");
+        assert!(
+            browser.names("__Host-fortress-").is_empty(),
+            "it was the only answer"
+        );
     }
     let mut browser = Browser::default();
     let url = back(&shop, &mut browser);
@@ -85,7 +113,12 @@ fn what_the_issuer_refuses() {
     let url = browser.until(&shop.url("/page"), "nobody", "/_session/callback");
     assert_eq!(parameter(&url, "error").as_deref(), Some("access_denied"));
     let denied = browser.open(&url);
-    fails(&shop, &browser, &denied, "the issuer answers `access_denied`");
+    fails(
+        &shop,
+        &browser,
+        &denied,
+        "the issuer answers `access_denied`",
+    );
 
     // A code of somebody else's login, and a login begun by somebody else (PKCE).
     let mut browser = Browser::default();
@@ -97,7 +130,11 @@ fn what_the_issuer_refuses() {
     let mut browser = Browser::default();
     let sent = browser.open(&shop.url("/page"));
     let location = sent.header("location").unwrap();
-    let stolen = with(location, "code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    let stolen = with(
+        location,
+        "code_challenge",
+        "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+    );
     let url = browser.until(&stolen, "alice", "/_session/callback");
     let response = browser.open(&url);
     fails(&shop, &browser, &response, "`invalid_grant`");
@@ -111,12 +148,19 @@ fn an_id_token_that_answers_another_login() {
     let other = with(sent.header("location").unwrap(), "nonce", "another");
     let url = browser.until(&other, "alice", "/_session/callback");
     let response = browser.open(&url);
-    fails(&shop, &browser, &response, "the ID token answers another login");
+    fails(
+        &shop,
+        &browser,
+        &response,
+        "the ID token answers another login",
+    );
 }
 
 #[test]
 fn an_issuer_that_is_away() {
-    let Some(mut shop) = Shop::start() else { return };
+    let Some(mut shop) = Shop::start() else {
+        return;
+    };
     let unavailable = (503, "login.unavailable".to_owned());
     for mood in ["500", "garbage", "401:invalid_client", "429"] {
         let mut browser = Browser::default();
@@ -140,7 +184,9 @@ fn an_issuer_that_is_away() {
 
 #[test]
 fn an_issuer_that_was_never_there_lets_nobody_in() {
-    let Some(mut shop) = Shop::start() else { return };
+    let Some(mut shop) = Shop::start() else {
+        return;
+    };
     shop.provider.child.kill().unwrap();
     shop.provider.child.wait().unwrap();
     let files = std::fs::read_to_string(shop.gateway.directory.path().join("fortress.yaml"));
@@ -188,7 +234,11 @@ fn scripts_are_told_and_not_sent() {
     let mut browser = Browser::default();
     let told = browser.request("GET", &shop.url("/page"), As::Script, "", "");
     assert_eq!(seen(&told), (401, "credential.missing".into()));
-    assert!(told.header("www-authenticate").unwrap().starts_with("Bearer "));
+    assert!(
+        told.header("www-authenticate")
+            .unwrap()
+            .starts_with("Bearer ")
+    );
     assert!(browser.names("").is_empty());
     let posted = browser.post(&shop.url("/page"), "a=b", "Sec-Fetch-Site: same-origin\r\n");
     assert_eq!(seen(&posted), (401, "credential.missing".into()));
@@ -213,8 +263,14 @@ fn pages_of_other_sites_change_nothing() {
     let refused = ((403, "session.cross_site".into()), 0);
     assert_eq!(post("Sec-Fetch-Site: cross-site\r\n"), refused);
     assert_eq!(post("Sec-Fetch-Site: same-site\r\n"), refused);
-    assert_eq!(post(&format!("Sec-Fetch-Site: cross-site\r\nOrigin: {own}\r\n")), refused);
-    assert_eq!(post("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n"), refused);
+    assert_eq!(
+        post(&format!("Sec-Fetch-Site: cross-site\r\nOrigin: {own}\r\n")),
+        refused
+    );
+    assert_eq!(
+        post("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n"),
+        refused
+    );
     assert_eq!(post("Origin: https://evil.test\r\n"), refused);
     assert_eq!(post("Origin: null\r\n"), refused);
     assert_eq!(post(""), refused);
@@ -244,7 +300,11 @@ fn cookies_that_were_not_written_here() {
     assert!(shop.event(&sent).contains("session.forged"));
     let mut free = browser.clone();
     free.change(name, |value| value.insert(3, 'x'));
-    assert_eq!(shop.ask(&mut free, "/free").0, 200, "where nobody need be known");
+    assert_eq!(
+        shop.ask(&mut free, "/free").0,
+        200,
+        "where nobody need be known"
+    );
 }
 
 #[test]
@@ -256,7 +316,9 @@ fn a_session_ends_by_itself() {
             (login.idle, login.absolute) = (Duration::from_secs(3), Duration::from_secs(6));
         }
     };
-    let Some(shop) = Shop::start_with("", "", short) else { return };
+    let Some(shop) = Shop::start_with("", "", short) else {
+        return;
+    };
     let began = Instant::now();
     let mut browser = shop.browser("alice");
     let mut unused = browser.clone();
@@ -268,12 +330,18 @@ fn a_session_ends_by_itself() {
             (200, _) => lived = asked,
             told => break told,
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "no use prolongs it for ever");
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "no use prolongs it for ever"
+        );
     };
     let expired = (401, "credential.expired".to_owned());
     assert_eq!(end, expired);
     assert!(lived > Duration::from_secs(3), "it was used: {lived:?}");
-    assert!(began.elapsed() >= Duration::from_secs(6), "it may last so long");
+    assert!(
+        began.elapsed() >= Duration::from_secs(6),
+        "it may last so long"
+    );
     assert_eq!(shop.ask(&mut unused, "/page"), expired);
     assert_eq!(browser.open(&shop.url("/page")).status, 302);
 }

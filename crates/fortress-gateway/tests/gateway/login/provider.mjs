@@ -32,7 +32,7 @@ const people = {
   // What does not fit one cookie.
   large: { roles: ['reader'], org_id: 'a'.repeat(4000) },
   // Nor several.
-  huge: { roles: ['reader'], org_id: 'a'.repeat(14000) },
+  huge: { roles: ['reader'], org_id: 'a'.repeat(9000) },
 };
 
 const policy = interactionPolicy.base();

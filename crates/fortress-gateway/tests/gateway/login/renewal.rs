@@ -65,7 +65,12 @@ fn a_session_goes_on_without_its_issuer_as_long_as_its_tokens_hold() {
     let began = Instant::now();
     shop.provider.control("token/500");
     wait(4.2);
-    assert_eq!(shop.ask(&mut browser, "/page").0, 200, "{:?}", began.elapsed());
+    assert_eq!(
+        shop.ask(&mut browser, "/page").0,
+        200,
+        "{:?}",
+        began.elapsed()
+    );
     wait(1.2);
     let unavailable = (503, "login.unavailable".to_owned());
     assert_eq!(shop.ask(&mut browser, "/page"), unavailable);
@@ -89,7 +94,11 @@ fn a_session_ends_when_the_issuer_says_so() {
     assert!(shop.event(&told).contains("invalid_grant"));
     assert!(browser.names("__Host-fortress-").is_empty());
     shop.provider.control("token/ok");
-    assert_eq!(shop.ask(&mut copy.clone(), "/page").0, 401, "once over, always over");
+    assert_eq!(
+        shop.ask(&mut copy.clone(), "/page").0,
+        401,
+        "once over, always over"
+    );
     assert_eq!(browser.open(&shop.url("/page")).status, 302);
 }
 
