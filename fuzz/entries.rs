@@ -26,6 +26,7 @@ use fortress_gateway::{
         write_request_head,
     },
     path::{NormalizedPath, Semicolons},
+    proxy_protocol,
 };
 use fortress_model::{
     Bounds, Sources, Timestamp,
@@ -108,6 +109,25 @@ fn rewrite(head: &RequestHead, bounds: &HeadBounds) {
             assert!(out.is_empty());
         }
         again => panic!("what was written is not read: {again:?}"),
+    }
+}
+
+/// A header ends where it ends, however its bytes arrive and whatever follows.
+pub(crate) fn proxy_protocol(data: &[u8]) {
+    let whole = proxy_protocol::parse(data);
+    for end in 0..data.len().min(proxy_protocol::LONGEST) {
+        let part = data.get(..end).unwrap_or_default();
+        match (proxy_protocol::parse(part), &whole) {
+            (Ok(None), _) => {}
+            (Ok(Some(found)), Ok(Some(whole))) if found == *whole => assert!(found.1 <= end),
+            (Err(_), Err(_)) => {}
+            (part, whole) => panic!("of {end} bytes {part:?}, of all {whole:?}"),
+        }
+    }
+    match whole {
+        Ok(Some((_, length))) => assert!(length <= data.len() && length <= proxy_protocol::LONGEST),
+        Ok(None) => assert!(data.len() < proxy_protocol::LONGEST),
+        Err(_) => {}
     }
 }
 

@@ -274,9 +274,7 @@ pub(crate) fn take_fields(
 /// The field that is believed of this peer.
 fn believed_field<'g>(gateway: &'g Gateway, arrival: &Arrival) -> Option<&'g HeaderName> {
     let name = gateway.certificate_field()?;
-    gateway
-        .is_trusted_proxy(arrival.peer_address())
-        .then_some(name)
+    arrival.is_proxied(gateway).then_some(name)
 }
 
 /// The certificate that counts for a request.

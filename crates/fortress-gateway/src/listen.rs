@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use fortress_model::{
     Diagnostic,
-    config::{Http2, Listener, Serve},
+    config::{Http2, Listener, ProxyProtocol, Serve},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch};
@@ -23,6 +23,7 @@ pub(crate) struct ListenerPlan {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
     pub(crate) service: Service,
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// What is served.
@@ -72,6 +73,7 @@ impl ListenerPlan {
             name,
             address: listener.address.value,
             service,
+            proxy_protocol: listener.proxy_protocol,
         })
     }
 

@@ -17,6 +17,8 @@ use smallvec::SmallVec;
 
 use crate::{
     client_certificate::PeerCertificate,
+    compile::Gateway,
+    forwarded::is_trusted,
     h1::{connection_options, is_forwardable_name},
     path::{NormalizedPath, Semicolons, split_target},
     worker::Worker,
@@ -46,12 +48,36 @@ pub(crate) struct Arrival {
     /// What the client showed in the handshake. Whether it counts for a request is asked of
     /// `client_certificate::of_request`.
     pub(crate) certificate: Option<Arc<PeerCertificate>>,
+    pub(crate) standing: Standing,
+}
+
+/// Whether the peer's address is who sends the connection's requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// It is, as the socket says, or a trusted proxy in a header of the PROXY protocol.
+    Known,
+    /// The address is a trusted proxy's, which said that it does not know whose connection it
+    /// passes on. So nothing that is said in it is the proxy's own word.
+    Nameless,
 }
 
 impl Arrival {
     /// The peer's address, IPv4 where it is mapped into IPv6.
     pub(crate) fn peer_address(&self) -> IpAddr {
         self.peer.ip().to_canonical()
+    }
+
+    /// The networks whose word about other addresses counts on this connection.
+    pub(crate) fn trusted<'g>(&self, gateway: &'g Gateway) -> &'g [Network] {
+        match self.standing {
+            Standing::Known => gateway.trusted_proxies(),
+            Standing::Nameless => &[],
+        }
+    }
+
+    /// The peer is a trusted proxy, and speaks for others.
+    pub(crate) fn is_proxied(&self, gateway: &Gateway) -> bool {
+        is_trusted(self.peer_address(), self.trusted(gateway))
     }
 
     /// The record of something that came on this connection, with all that the connection tells.
@@ -274,142 +300,6 @@ pub(crate) fn drop_overrides(
     }
 }
 
-/// Who sent the request: the peer, or what a trusted proxy says, read from the right.
-///
-/// `Forwarded` (RFC 7239) and `X-Forwarded-For` are believed only as far as each hop that appended
-/// an entry is itself trusted. An entry that cannot be read ends the search at the last good one.
-/// Where both fields are there and disagree, one of them is the client's own invention, and nobody
-/// knows which: then it is the peer.
-pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let peer = peer.to_canonical();
-    if trusted.is_empty() || !is_trusted(peer, trusted) {
-        return peer;
-    }
-    let forwarded = forwarded_for(headers);
-    let x_forwarded = x_forwarded_for(headers);
-    match (forwarded.is_empty(), x_forwarded.is_empty()) {
-        (true, _) => last_untrusted(peer, &x_forwarded, trusted),
-        (false, true) => last_untrusted(peer, &forwarded, trusted),
-        (false, false) => {
-            let client = last_untrusted(peer, &forwarded, trusted);
-            if client == last_untrusted(peer, &x_forwarded, trusted) {
-                client
-            } else {
-                peer
-            }
-        }
-    }
-}
-
-fn last_untrusted(peer: IpAddr, entries: &[Option<IpAddr>], trusted: &[Network]) -> IpAddr {
-    let mut client = peer;
-    for entry in entries.iter().rev() {
-        let Some(address) = entry else { break };
-        client = *address;
-        if !is_trusted(client, trusted) {
-            break;
-        }
-    }
-    client
-}
-
-/// Whether an address lies in one of these networks.
-pub(crate) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
-    trusted.iter().any(|network| network.contains(address))
-}
-
-fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    list(headers, &HeaderName::from_static("x-forwarded-for"))
-        .map(parse_address)
-        .collect()
-}
-
-fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    list(headers, &header::FORWARDED)
-        .map(|element| {
-            element.split(';').find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                name.trim()
-                    .eq_ignore_ascii_case("for")
-                    .then(|| parse_address(value.trim().trim_matches('"')))?
-            })
-        })
-        .collect()
-}
-
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or("?").split(','))
-        .map(str::trim)
-}
-
-/// An address, with or without a port, IPv6 with or without brackets.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let address = match text.parse() {
-        Ok(address) => address,
-        Err(_) => match text.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?.0.parse().ok()?,
-            None => text
-                .rsplit_once(':')
-                .map_or(text, |(host, _)| host)
-                .parse()
-                .ok()?,
-        },
-    };
-    Some(IpAddr::to_canonical(&address))
-}
-
-/// What a client speaks to whom it calls.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
-/// What the client spoke: of the connection, or what a trusted proxy says in `X-Forwarded-Proto` or
-/// `Forwarded` (RFC 7239, section 5.4). Where several are named, one of them in plain text is enough
-/// for `http`: what was read on one stretch was read.
-pub(crate) fn client_scheme(
-    tls: bool,
-    peer: IpAddr,
-    headers: &HeaderMap,
-    trusted: &[Network],
-) -> Scheme {
-    let own = if tls { Scheme::Https } else { Scheme::Http };
-    if trusted.is_empty() || !is_trusted(peer, trusted) {
-        return own;
-    }
-    let x_forwarded = HeaderName::from_static("x-forwarded-proto");
-    let named = list(headers, &x_forwarded);
-    let forwarded = list(headers, &header::FORWARDED)
-        .flat_map(|element| element.split(';'))
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("proto"))
-        .map(|(_, value)| value.trim().trim_matches('"'));
-    let said: SmallVec<[bool; 4]> = named
-        .chain(forwarded)
-        .map(|scheme| scheme.eq_ignore_ascii_case("https"))
-        .collect();
-    if said.is_empty() {
-        own
-    } else if said.iter().all(|https| *https) {
-        Scheme::Https
-    } else {
-        Scheme::Http
-    }
-}
-
 /// Tells the upstream who called, in the fields that it expects from a proxy.
 pub(crate) fn add_forwarding(headers: &mut HeaderMap, decision: &Decision, id: &HeaderValue) {
     headers.reserve(4);
@@ -461,156 +351,4 @@ pub(crate) fn id_value(decision: &Decision) -> HeaderValue {
         return HeaderValue::from_static("");
     }
     HeaderValue::from_bytes(text.as_bytes()).unwrap_or(HeaderValue::from_static(""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn client(peer: &str, header: (&str, &str), trusted: &[&str], expect: &str) {
-        let mut headers = HeaderMap::new();
-        headers.append(
-            HeaderName::from_bytes(header.0.as_bytes()).unwrap(),
-            header.1.parse().unwrap(),
-        );
-        let trusted: Vec<Network> = trusted
-            .iter()
-            .map(|network| {
-                let (address, prefix) = network.split_once('/').unwrap();
-                Network {
-                    address: address.parse().unwrap(),
-                    prefix: prefix.parse().unwrap(),
-                }
-            })
-            .collect();
-        assert_eq!(
-            client_address(peer.parse().unwrap(), &headers, &trusted),
-            expect.parse::<IpAddr>().unwrap()
-        );
-    }
-
-    #[track_caller]
-    fn scheme(tls: bool, fields: &[(&'static str, &'static str)], expect: Scheme) {
-        let trusted = [Network {
-            address: "10.0.0.0".parse().unwrap(),
-            prefix: 8,
-        }];
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
-        let of = |peer: &str| client_scheme(tls, peer.parse().unwrap(), &headers, &trusted);
-        assert_eq!(of("10.0.0.1"), expect);
-        let own = if tls { Scheme::Https } else { Scheme::Http };
-        assert_eq!(of("192.0.2.1"), own, "nobody believes a stranger");
-    }
-
-    #[test]
-    fn what_the_client_spoke_is_told_by_trusted_proxies_alone() {
-        scheme(false, &[], Scheme::Http);
-        scheme(true, &[], Scheme::Https);
-        scheme(false, &[("x-forwarded-proto", "https")], Scheme::Https);
-        scheme(true, &[("x-forwarded-proto", "http")], Scheme::Http);
-        scheme(false, &[("x-forwarded-proto", "https, http")], Scheme::Http);
-        scheme(
-            false,
-            &[("forwarded", "for=1.1.1.1;proto=https")],
-            Scheme::Https,
-        );
-        let both = [("forwarded", "proto=http"), ("x-forwarded-proto", "https")];
-        scheme(false, &both, Scheme::Http);
-    }
-
-    #[test]
-    fn two_fields_that_disagree_are_not_believed() {
-        let trusted = [Network {
-            address: "10.0.0.0".parse().unwrap(),
-            prefix: 8,
-        }];
-        for (forwarded, expect) in [
-            ("for=203.0.113.9", "203.0.113.9"),
-            ("for=198.51.100.6", "10.0.0.1"),
-            ("for=unknown", "10.0.0.1"),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::FORWARDED, HeaderValue::from_static(forwarded));
-            headers.insert(
-                HeaderName::from_static("x-forwarded-for"),
-                HeaderValue::from_static("203.0.113.9"),
-            );
-            assert_eq!(
-                client_address("10.0.0.1".parse().unwrap(), &headers, &trusted),
-                expect.parse::<IpAddr>().unwrap(),
-                "{forwarded}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_client_is_found_behind_trusted_proxies_and_only_there() {
-        client(
-            "10.0.0.1",
-            ("x-forwarded-for", "203.0.113.9"),
-            &["10.0.0.0/8"],
-            "203.0.113.9",
-        );
-        client(
-            "192.0.2.1",
-            ("x-forwarded-for", "203.0.113.9"),
-            &["10.0.0.0/8"],
-            "192.0.2.1",
-        );
-        client(
-            "10.0.0.1",
-            ("x-forwarded-for", "203.0.113.9"),
-            &[],
-            "10.0.0.1",
-        );
-        client(
-            "10.0.0.1",
-            ("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.2.0.1"),
-            &["10.0.0.0/8"],
-            "203.0.113.9",
-        );
-        client(
-            "10.0.0.1",
-            ("x-forwarded-for", "203.0.113.9, garbage"),
-            &["10.0.0.0/8"],
-            "10.0.0.1",
-        );
-        client(
-            "10.0.0.1",
-            ("x-forwarded-for", "203.0.113.9:1234"),
-            &["10.0.0.0/8"],
-            "203.0.113.9",
-        );
-        client(
-            "10.0.0.1",
-            (
-                "forwarded",
-                "for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=http",
-            ),
-            &["10.0.0.0/8"],
-            "2001:db8::1",
-        );
-        client(
-            "10.0.0.1",
-            ("forwarded", "for=_hidden"),
-            &["10.0.0.0/8"],
-            "10.0.0.1",
-        );
-        client(
-            "::ffff:10.0.0.1",
-            ("x-forwarded-for", "203.0.113.9"),
-            &["10.0.0.0/8"],
-            "203.0.113.9",
-        );
-        client(
-            "10.0.0.1",
-            ("x-forwarded-for", "10.9.9.9"),
-            &["10.0.0.0/8"],
-            "10.9.9.9",
-        );
-    }
 }

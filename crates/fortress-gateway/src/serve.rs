@@ -16,6 +16,7 @@ use crate::{
     browser_login::{self, Page, send_away},
     client_certificate,
     compile::Gateway,
+    forwarded,
     guard::{
         authenticate,
         authorize::{self, Permit},
@@ -229,7 +230,7 @@ impl From<Denial> for Refused {
 
 fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> Decision {
     let client =
-        request::client_address(arrival.peer.ip(), &head.headers, gateway.trusted_proxies());
+        forwarded::client_address(arrival.peer.ip(), &head.headers, arrival.trusted(gateway));
     let mut decision = arrival.decision(worker, client);
     decision.version = head.version;
     head.method.as_str().clone_into(&mut decision.method);
@@ -308,11 +309,11 @@ async fn guard(
     (examination, tally, cookies): (&mut Examination, &mut Tally, &mut Vec<HeaderValue>),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
-    let scheme = request::client_scheme(
+    let scheme = forwarded::client_scheme(
         arrival.tls,
         arrival.peer_address(),
         &head.headers,
-        gateway.trusted_proxies(),
+        arrival.trusted(gateway),
     );
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
@@ -340,7 +341,7 @@ async fn guard(
         query: request.query.as_deref(),
         target: &request.target,
         scheme,
-        proxied: request::is_trusted(arrival.peer_address(), gateway.trusted_proxies()),
+        proxied: arrival.is_proxied(gateway),
         headers: &request.headers,
         certificate: &certificate,
         sessions: &sessions,

@@ -25,7 +25,8 @@ use tokio::{
 
 use crate::{
     compile::{Compiled, Gateway, compile_after},
-    connections::Connections,
+    connection,
+    connections::{Connections, Rates},
     journal::{Journal, JournalHandle},
     keys::KeyRing,
     listen::{self, ListenerPlan},
@@ -123,6 +124,7 @@ impl Server {
         let shared = Arc::new(Shared {
             gateway: Arc::new(ArcSwap::new(Arc::clone(&gateway))),
             connections: Connections::default(),
+            rates: Rates::default(),
             metrics,
             stopping,
             in_flight: AtomicU64::new(0),
@@ -370,6 +372,7 @@ async fn work(
             _ = tidy.tick() => {
                 worker.upstreams.tidy();
                 worker.open.tidy();
+                connection::tell_refused(worker);
             }
             order = orders.recv() => match order {
                 None => break,
@@ -387,6 +390,7 @@ async fn work(
         worker.open.end_all();
         tokio::task::yield_now().await;
     }
+    connection::tell_refused(worker);
 }
 
 fn listen_on(

@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     compile::Gateway,
     connection::Open,
-    connections::Connections,
+    connections::{Connections, Rates},
     guard::limit::Tally,
     journal::JournalHandle,
     metrics::{Metrics, Shard},
@@ -39,6 +39,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) gateway: Arc<ArcSwap<Gateway>>,
     pub(crate) connections: Connections,
+    pub(crate) rates: Rates,
     pub(crate) metrics: Arc<Metrics>,
     /// Becomes `true` when the gateway is to stop.
     pub(crate) stopping: watch::Receiver<bool>,

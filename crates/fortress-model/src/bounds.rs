@@ -2,6 +2,31 @@
 
 use std::time::Duration;
 
+/// How often something may happen, evenly, and as many times at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Frequency {
+    /// How many times; at least 1.
+    pub count: u32,
+    /// In how many seconds; at least 1.
+    pub seconds: u32,
+}
+
+impl Frequency {
+    /// Both numbers in one.
+    pub fn packed(self) -> u64 {
+        (u64::from(self.count) << 32) | u64::from(self.seconds)
+    }
+
+    /// From what [`Frequency::packed`] gave.
+    pub fn unpacked(packed: u64) -> Self {
+        let low = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(1);
+        Self {
+            count: low(packed >> 32).max(1),
+            seconds: low(packed).max(1),
+        }
+    }
+}
+
 /// The bounds of one operation, API or the whole gateway. Nearest wins, key by key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Bounds {
@@ -36,6 +61,10 @@ pub struct Bounds {
     pub connections: usize,
     /// Connections of one client address (IPv6: of one /64).
     pub connections_per_client: usize,
+    /// New connections of one client address (IPv6: of one /64).
+    pub connection_rate: Frequency,
+    /// TLS handshakes of one client address (IPv6: of one /64).
+    pub handshake_rate: Frequency,
     /// Concurrent HTTP/2 streams of a connection.
     pub streams: u32,
     /// Streams that a peer may reset, and control frames (SETTINGS, PING, PRIORITY, empty DATA)
@@ -70,6 +99,14 @@ impl Default for Bounds {
             body_rate: 1 << 10,
             connections: 10_000,
             connections_per_client: 256,
+            connection_rate: Frequency {
+                count: 1_000,
+                seconds: 1,
+            },
+            handshake_rate: Frequency {
+                count: 200,
+                seconds: 1,
+            },
             streams: 100,
             resets: 200,
             continuations: 8,

@@ -13,7 +13,7 @@ pub mod document;
 pub mod reason;
 pub mod secret;
 
-pub use bounds::Bounds;
+pub use bounds::{Bounds, Frequency};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use decision::{Decision, Denial, Finding, Mode, Outcome};
 pub use diagnostic::{Diagnostic, Severity};

@@ -110,6 +110,23 @@ reasons! {
     /// Behind a load balancer list it in `trusted_proxies`, or raise the bound.
     ClientConnectionsExhausted = "connections.client_exhausted", TOO_MANY_REQUESTS, Api4;
 
+    /// One client address opens connections faster than `bounds.connection_rate` allows.
+    ///
+    /// Behind a load balancer list it in `trusted_proxies`, or raise the bound.
+    ConnectionRate = "connections.rate", TOO_MANY_REQUESTS, Api4;
+    /// One client address begins TLS handshakes faster than `bounds.handshake_rate` allows.
+    ///
+    /// Each costs a signature. Clients that keep their connections open need few.
+    HandshakeRate = "handshakes.rate", TOO_MANY_REQUESTS, Api4;
+    /// The listener has `proxy_protocol`, and the peer is none of `trusted_proxies`: whatever it
+    /// says of itself would be believed.
+    ProxyUntrusted = "proxy.untrusted", FORBIDDEN, Api8;
+    /// The listener has `proxy_protocol`, and the connection does not begin with a header of it: it
+    /// is missing, not what the PROXY protocol prescribes, or late.
+    ///
+    /// Let the load balancer send one (`send-proxy-v2`), or remove `proxy_protocol`.
+    ProxyMalformed = "proxy.malformed", BAD_REQUEST, Api8;
+
     // ---- parse
     /// The request head is not strict HTTP: a line ending, a character, a header name or the
     /// request line is not what RFC 9112 prescribes.

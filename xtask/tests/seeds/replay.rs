@@ -62,6 +62,7 @@ targets! {
     response_head
     chunked
     path
+    proxy_protocol
     parameters
     json_body
     openapi_load

@@ -78,11 +78,6 @@ impl Gateway {
         &self.trusted
     }
 
-    /// The peer is one of `trusted_proxies`.
-    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(peer))
-    }
-
     /// Whose certificates a listener trusts, if it asks clients for one.
     pub(crate) fn clients(&self, listener: &str) -> Option<&Arc<ClientTrust>> {
         let plan = self.listeners.iter().find(|plan| &*plan.name == listener)?;

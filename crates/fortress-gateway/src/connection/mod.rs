@@ -1,9 +1,11 @@
 //! A connection from its first byte to its last: admission, TLS, and which HTTP it speaks.
 
+mod admission;
 mod h1;
 mod h2;
 mod meter;
 mod operations;
+mod proxied;
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,9 +16,14 @@ use std::{
     time::Duration,
 };
 
-use fortress_model::{Bounds, Outcome, Reason, config::Http2};
+pub(crate) use admission::tell_refused;
+use fortress_model::{
+    Bounds, Outcome,
+    config::{Http2, ProxyProtocol},
+};
+use proxied::Ended;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     task::AbortHandle,
     time::Instant,
@@ -27,8 +34,7 @@ use crate::{
     client_certificate::{self, PeerCertificate, Untrusted},
     connections::Place,
     listen::{ListenerPlan, Service},
-    reply,
-    request::Arrival,
+    request::{Arrival, Standing},
     worker::{Recorder, Worker, within},
 };
 
@@ -70,6 +76,7 @@ pub(crate) struct Open {
     connections: RefCell<HashMap<u64, Task>>,
     /// Refused connections whose client may still read the refusal.
     refused: Cell<usize>,
+    refusals: admission::Refusals,
 }
 
 /// A stop leaves a connection this long for a request that is on its way.
@@ -134,6 +141,8 @@ struct Context {
     plan: Arc<ListenerPlan>,
     bounds: Bounds,
     waiting: Rc<Waiting>,
+    /// What is given back when the connection ends.
+    place: Option<Place>,
 }
 
 /// Starts to serve a connection, or refuses it.
@@ -147,12 +156,6 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
     else {
         return;
     };
-    let metrics = worker.shard.listener(name);
-    let ip = peer.ip().to_canonical();
-    let trusted = gateway
-        .trusted_proxies()
-        .iter()
-        .any(|network| network.contains(ip));
     let arrival = Arrival {
         peer,
         // Whoever is gone already needs no truth.
@@ -160,23 +163,13 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         listener: Arc::clone(name),
         tls: matches!(plan.service, Service::Apis { tls: Some(_), .. }),
         certificate: None,
+        standing: Standing::Known,
     };
-    let place = match &plan.service {
-        // The operator must be able to look in while an attack is on.
-        Service::Operations => None,
-        Service::Apis { .. } | Service::Redirect { .. } => {
-            match worker
-                .shared
-                .connections
-                .admit(ip, trusted, &gateway.bounds)
-            {
-                Ok(place) => Some(place),
-                Err(reason) => {
-                    metrics.refuse(reason);
-                    refuse(worker, &arrival, tcp, reason);
-                    return;
-                }
-            }
+    let place = match admission::enter(worker, &gateway, &plan, &arrival) {
+        Ok(place) => place,
+        Err(refusal) => {
+            admission::refuse(worker, &arrival, tcp, &refusal);
+            return;
         }
     };
     let waiting = Rc::<Waiting>::default();
@@ -186,6 +179,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         plan,
         bounds: gateway.bounds.clone(),
         waiting: Rc::clone(&waiting),
+        place,
     };
     let id = worker.open.next.get();
     worker.open.next.set(id + 1);
@@ -193,9 +187,9 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         worker: Rc::clone(worker),
         id,
     };
-    let open = metrics.open();
+    let open = worker.shard.listener(name).open();
     let task = tokio::task::spawn_local(async move {
-        let held: (Entry, Option<Place>, _) = (entry, place, open);
+        let held: (Entry, _) = (entry, open);
         run(context, tcp).await;
         drop(held);
     });
@@ -206,54 +200,24 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         .insert(id, (waiting, task.abort_handle()));
 }
 
-/// Tells a client that there is no place, where that costs nothing: not under TLS.
-fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, reason: Reason) {
-    let mut decision = arrival.decision(worker, arrival.peer_address());
-    let denial = decision.fail(reason, "connection refused");
-    decision.outcome = Outcome::Denied(denial.reason);
-    decision.status = reason.status().as_u16();
-    if !arrival.tls {
-        let answer = reply::problem(&decision, reason);
-        let text = h1::whole(&answer, &worker.date());
-        // The socket's buffer is empty: either it takes this at once, or the client does without.
-        if tcp.try_write(&text).is_ok() {
-            let_read(worker, tcp);
-        } else {
-            decision.status = 0;
-        }
-    }
-    drop(Recorder::new(worker, Box::new(decision), Instant::now()));
-}
-
-/// Closes a refused connection when its client has read the refusal, or soon.
-fn let_read(worker: &Rc<Worker>, mut tcp: TcpStream) {
-    let refused = &worker.open.refused;
-    if refused.get() >= REFUSED {
-        return;
-    }
-    refused.set(refused.get() + 1);
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move {
-        let reading = async {
-            let mut unread = [0; 512];
-            tcp.shutdown().await?;
-            while tcp.read(&mut unread).await? > 0 {}
-            Ok::<_, std::io::Error>(())
-        };
-        drop(tokio::time::timeout(REFUSED_TIME, reading).await);
-        let refused = &worker.open.refused;
-        refused.set(refused.get().saturating_sub(1));
-    });
-}
-
 /// Each kind of connection is boxed: the task of a plain one need not be as large as that of the
 /// largest.
-async fn run(mut context: Context, tcp: TcpStream) {
+async fn run(mut context: Context, mut tcp: TcpStream) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
     }
     let plan = Arc::clone(&context.plan);
+    if plan.proxy_protocol == ProxyProtocol::Required {
+        match Box::pin(proxied::learn(&mut context, &mut tcp)).await {
+            Ok(()) => {}
+            Err(Ended::Gone) => return,
+            Err(Ended::Refused(refusal)) => {
+                admission::refuse(&context.worker, &context.arrival, tcp, &refusal);
+                return;
+            }
+        }
+    }
     match &plan.service {
         Service::Apis {
             tls: Some(config), ..

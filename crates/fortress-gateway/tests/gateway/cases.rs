@@ -6,7 +6,8 @@
 //! makes a store (`STORE` in the configuration is its folder) with API keys, one a line: a name, and
 //! what it is bound to (`{{key NAME}}` in a request is its text); `revoke NAME` ends a subject's tokens;
 //! ```http response``` is what the upstream answers from then on; ```http request``` is sent, and
-//! the ```text expect``` after it says what must come of it. In a request marked `raw`, line ends
+//! the ```text expect``` after it says what must come of it (`closed` in the first line: no answer, and
+//! the journal says why). In a request marked `raw`, line ends
 //! of the file do not count, and `\r \n \t \\ \xHH` are bytes.
 
 use std::{fs, path::Path};
@@ -240,10 +241,13 @@ impl Run {
         let Some((responses, received)) = self.sent.take() else {
             return vec!["nothing was sent".into()];
         };
+        let gateway = self.gateway.as_ref().unwrap();
+        if let Some(lines) = text.strip_prefix("closed\n") {
+            return closed(lines, &responses, &received, gateway);
+        }
         let [response] = responses.as_slice() else {
             return vec![format!("{} responses: {responses:?}", responses.len())];
         };
-        let gateway = self.gateway.as_ref().unwrap();
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let mut wrong: Vec<String> = lines
             .filter_map(|line| {
@@ -259,6 +263,27 @@ impl Run {
         }
         wrong
     }
+}
+
+/// What is wrong where a connection is to end without an answer. The journal has no request to
+/// look for: what it is to say must stand in a record of its own.
+fn closed(
+    lines: &str,
+    responses: &[Response],
+    received: &[Received],
+    gateway: &Gateway,
+) -> Vec<String> {
+    if !responses.is_empty() || !received.is_empty() {
+        return vec![format!("{responses:?}, and the upstream got {received:?}")];
+    }
+    let says = |line: &&str| {
+        gateway
+            .event(line.trim_start_matches("journal "))
+            .is_object()
+    };
+    assert!(lines.lines().all(|line| line.starts_with("journal ")));
+    assert!(lines.lines().filter(says).count() > 0);
+    Vec::new()
 }
 
 /// What is wrong with a line of expectations, if anything.

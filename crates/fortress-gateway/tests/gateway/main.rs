@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod api_keys;
 #[cfg(test)]
+mod arrivals;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod clients;

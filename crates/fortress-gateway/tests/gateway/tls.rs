@@ -50,7 +50,7 @@ impl Authority {
         self.0.pem()
     }
 
-    fn client(&self, alpn: &[u8]) -> TlsConnector {
+    pub(super) fn client(&self, alpn: &[u8]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

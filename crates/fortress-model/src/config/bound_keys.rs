@@ -3,6 +3,7 @@
 //! Deliberately not here: what a bound protects from; see [`Bounds`](crate::Bounds).
 
 use super::keys::{DAYS, HOURS, Key, Kind, MILLIS};
+use crate::bounds::Frequency;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -116,6 +117,18 @@ pub(super) const GATEWAY_BOUNDS: &[Key] = &[
         "Connections of one client address, of IPv6 one /64 (default: 256).",
     )
     .sets(|bounds, value| bounds.connections_per_client = size(value)),
+    Key::new(
+        "connection_rate",
+        Kind::Frequency,
+        "New connections of one client address, of IPv6 one /64, and as many at once (default: 1000/s).",
+    )
+    .sets(|bounds, value| bounds.connection_rate = Frequency::unpacked(value)),
+    Key::new(
+        "handshake_rate",
+        Kind::Frequency,
+        "TLS handshakes of one client address, of IPv6 one /64, and as many at once (default: 200/s).",
+    )
+    .sets(|bounds, value| bounds.handshake_rate = Frequency::unpacked(value)),
     Key::new(
         "streams",
         Kind::Count(1, 10_000),

@@ -325,8 +325,13 @@ static LISTENER: Block = Block {
             Kind::Bool,
             "With `serve: operations`: the address may be other than loopback. Whoever reaches it sees the metrics.",
         ),
+        Key::new(
+            "proxy_protocol",
+            Kind::Bool,
+            "Each connection begins with a header of the PROXY protocol, version 1 or 2, which says whose it is; it is believed of `trusted_proxies`, and from others refused (default: false).",
+        ),
     ]],
-    later: &["proxy_protocol", "http3", "limits"],
+    later: &["http3", "limits"],
 };
 
 static TLS: Block = Block {

@@ -10,7 +10,7 @@ use super::{
     reader::{Entry, Fields, Reader},
     scalar,
 };
-use crate::{decision::Mode, diagnostic::did_you_mean, document::read::shorten};
+use crate::{bounds::Frequency, decision::Mode, diagnostic::did_you_mean, document::read::shorten};
 
 /// Limits of one list. An operation's limits are evaluated together, without allocating.
 pub const MOST_LIMITS: usize = 8;
@@ -362,6 +362,21 @@ impl Reader<'_> {
             period: Duration::from_secs(seconds),
             burst,
         })
+    }
+
+    /// How often something may happen that no limit counts: connections, handshakes.
+    pub(super) fn bound_rate(&mut self, entry: &Entry<'_>) -> Option<Frequency> {
+        let (count, unit) = self.parsed(entry, frequency)?.value;
+        let (Ok(count), true) = (u32::try_from(count), unit != QuotaUnit::Month) else {
+            let message = format!(
+                "`{}`: a rate has no months, which differ in length",
+                entry.path
+            );
+            self.error(entry.node.span, message, "write it by the day");
+            return None;
+        };
+        let seconds = u32::try_from(unit.seconds()).unwrap_or(1);
+        Some(Frequency { count, seconds })
     }
 
     fn quota(&mut self, entry: &Entry<'_>, fields: &Fields<'_>) -> Option<LimitMeasure> {

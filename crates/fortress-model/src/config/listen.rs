@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::{
-    Certificate, Hsts, Http2, Listener, Serve, Spanned, Tls, TlsVersion,
+    Certificate, Hsts, Http2, Listener, ProxyProtocol, Serve, Spanned, Tls, TlsVersion,
     reader::{Entry, Fields, PathUse, Reader},
     scalar,
 };
@@ -12,13 +12,14 @@ use super::{
 const HSTS_MAX_AGE: Duration = Duration::from_secs(365 * 86_400);
 
 impl Reader<'_> {
-    pub(super) fn listen(&mut self, entry: &Entry<'_>) -> Vec<Listener> {
+    /// `proxies` are those of `trusted_proxies`, as many as there are.
+    pub(super) fn listen(&mut self, entry: &Entry<'_>, proxies: usize) -> Vec<Listener> {
         let items = self.items(entry);
         let mut seen = BTreeSet::new();
         let mut listeners = Vec::new();
         let mut all_are_understood = !items.is_empty();
         for item in &items {
-            match self.listener(item) {
+            match self.listener(item, proxies) {
                 Some(listener) => {
                     let address = &listener.address;
                     // Port 0 is another free port each time.
@@ -38,7 +39,7 @@ impl Reader<'_> {
         listeners
     }
 
-    fn listener(&mut self, item: &Entry<'_>) -> Option<Listener> {
+    fn listener(&mut self, item: &Entry<'_>, proxies: usize) -> Option<Listener> {
         let fields = self.fields(item)?;
         let address = fields
             .get("address")
@@ -53,16 +54,43 @@ impl Reader<'_> {
             );
             Some(Serve::RedirectHttps)
         } else if serve == Some("operations") {
-            self.alone(&fields, "serve: operations", &["tls", "hsts", "http2"]);
+            self.alone(
+                &fields,
+                "serve: operations",
+                &["tls", "hsts", "http2", "proxy_protocol"],
+            );
             Some(Serve::Operations)
         } else {
             self.serve_apis(&fields)
         };
         self.public_operations(&fields, serve.as_ref(), address.as_ref());
+        let proxy_protocol = fields
+            .get("proxy_protocol")
+            .map(|entry| self.proxy_protocol(&entry, proxies));
         Some(Listener {
             address: address?,
             serve: serve?,
+            // INVARIANT: a listener whose key is wrong must not take a client's word for a header.
+            proxy_protocol: match proxy_protocol {
+                Some(proxy_protocol) => proxy_protocol?,
+                None => ProxyProtocol::Off,
+            },
         })
+    }
+
+    fn proxy_protocol(&mut self, entry: &Entry<'_>, proxies: usize) -> Option<ProxyProtocol> {
+        if !self.boolean(entry)? {
+            return Some(ProxyProtocol::Off);
+        }
+        if proxies == 0 {
+            let message = format!(
+                "`{}` is believed of nobody, so every connection would be refused",
+                entry.path
+            );
+            let help = "name the load balancer's network: `trusted_proxies: [10.0.0.0/8]`";
+            self.error(entry.place, message, help);
+        }
+        Some(ProxyProtocol::Required)
     }
 
     /// Refuses keys that a listener of this kind cannot have.

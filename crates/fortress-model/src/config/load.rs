@@ -150,13 +150,13 @@ impl Reader<'_> {
         };
         let fields = self.fields(&root)?;
         self.first(&fields);
-        let listen = fields
-            .get("listen")
-            .map(|entry| self.listen(&entry))
-            .unwrap_or_default();
         let trusted_proxies = fields
             .get("trusted_proxies")
             .map(|entry| self.networks(&entry))
+            .unwrap_or_default();
+        let listen = fields
+            .get("listen")
+            .map(|entry| self.listen(&entry, trusted_proxies.len()))
             .unwrap_or_default();
         let identity_entry = fields.get("identity");
         let names: Vec<&str> = identity_entry

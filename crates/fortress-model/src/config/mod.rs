@@ -100,6 +100,18 @@ pub struct Listener {
     pub address: Spanned<SocketAddr>,
     /// What is served there.
     pub serve: Serve,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether a listener's connections begin with a header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ProxyProtocol {
+    /// They begin with TLS or HTTP.
+    #[default]
+    Off,
+    /// Each of them does, or it is refused.
+    Required,
 }
 
 /// What a listener does.
@@ -383,6 +395,8 @@ pub struct BoundsPatch(
 pub struct BoundSetting {
     /// The key.
     pub name: &'static str,
-    /// Bytes, counts, or a time in nanoseconds.
+    /// Bytes, counts, a time in nanoseconds, or a frequency ([`Frequency::packed`]).
+    ///
+    /// [`Frequency::packed`]: crate::bounds::Frequency::packed
     pub value: u64,
 }

@@ -12,7 +12,7 @@ use super::{
     reader::{Entry, Fields, Reader},
 };
 use crate::{
-    bounds::Bounds,
+    bounds::{Bounds, Frequency},
     decision::Mode,
     diagnostic::Diagnostic,
     document::{Node, Span},
@@ -131,13 +131,20 @@ impl Reader<'_> {
             if let Some(key) = bound(&member.key)
                 && fields.has(key.name)
                 && let Some(entry) = fields.get(key.name)
-                && let Some(value) = self.number(&entry)
+                && let Some(value) = self.bound(&entry)
             {
                 let name = key.name;
                 patch.push(BoundSetting { name, value });
             }
         }
         BoundsPatch(patch)
+    }
+
+    fn bound(&mut self, entry: &Entry<'_>) -> Option<u64> {
+        if matches!(entry.kind, Kind::Frequency) {
+            return self.bound_rate(entry).map(Frequency::packed);
+        }
+        self.number(entry)
     }
 
     fn requests(&mut self, fields: &Fields<'_>, settings: &mut Settings) {

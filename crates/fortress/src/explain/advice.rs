@@ -31,6 +31,22 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "raise the bound, or list the proxy in front in `trusted_proxies`",
             Some("defaults.bounds.connections_per_client: 1024"),
         ),
+        Reason::ConnectionRate => (
+            "raise the bound, or list the proxy in front in `trusted_proxies`",
+            Some("defaults.bounds.connection_rate: 5000/s"),
+        ),
+        Reason::HandshakeRate => (
+            "raise the bound, or list the proxy in front in `trusted_proxies`",
+            Some("defaults.bounds.handshake_rate: 1000/s"),
+        ),
+        Reason::ProxyUntrusted => (
+            "list the load balancer that it comes through",
+            Some("trusted_proxies: [10.0.0.0/8]"),
+        ),
+        Reason::ProxyMalformed => (
+            "let the load balancer send a header of the PROXY protocol, or expect none: remove `proxy_protocol`",
+            None,
+        ),
         Reason::HeadMalformed
         | Reason::FramingInvalid
         | Reason::TransferCodingUnknown

@@ -8,8 +8,8 @@ use fortress_model::Reason;
 use super::{Caller, Place, Refusal, Shown, present};
 use crate::{
     compile::{BasicPlan, IdentityPlan},
+    forwarded::Scheme,
     guard::principal::Proof,
-    request::Scheme,
 };
 
 /// Judges the name and the password that a request shows.

@@ -21,8 +21,9 @@ use crate::{
     client_certificate::ShownCertificate,
     compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
     cookie,
+    forwarded::Scheme,
     path::NormalizedPath,
-    request::{Arrival, RequestBody, Scheme},
+    request::{Arrival, RequestBody},
 };
 
 /// Everything of a request that a credential may be judged by, before its body is read.
