@@ -10,7 +10,7 @@ use fortress_auth::{
     },
     session,
 };
-use fortress_model::{Decision, Reason, decision::PrincipalRecord};
+use fortress_model::{Decision, Denial, Reason, decision::PrincipalRecord};
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
@@ -38,22 +38,36 @@ pub(super) async fn callback(
     query: &str,
 ) -> Result<Reply, Refused> {
     let mut cookies = Vec::new();
-    let ended = end(login, page, query, &mut cookies).await;
-    let (pending, session) = match ended {
-        Ok(ended) => ended,
-        Err(failure) => {
-            let mut refused = Refused::from(said(decision, failure));
+    match begun(decision, login, page, query, &mut cookies).await {
+        Ok(location) => {
+            let mut reply = redirect(StatusCode::SEE_OTHER, location);
+            add_cookies(&mut reply, cookies);
+            Ok(reply)
+        }
+        Err(denial) => {
+            let mut refused = Refused::from(denial);
             let cookies = cookies.into_iter();
             let fields = cookies.map(|cookie| (header::SET_COOKIE, cookie));
             refused.headers.extend(fields);
-            return Err(refused);
+            Err(refused)
         }
-    };
-    let Some(verified) = session.verified(login.scope_claim.as_deref()) else {
-        return Err(decision
-            .fail(Reason::LoginFailed, "the ID token cannot be read")
-            .into());
-    };
+    }
+}
+
+/// Begins a session; gives the way back to the page that the person wanted.
+async fn begun(
+    decision: &mut Decision,
+    login: &Arc<LoginPlan>,
+    page: &Page<'_>,
+    query: &str,
+    cookies: &mut Vec<HeaderValue>,
+) -> Result<HeaderValue, Denial> {
+    let (pending, session) = end(login, page, query, cookies)
+        .await
+        .map_err(|failure| said(decision, failure))?;
+    let verified = session
+        .verified(login.scope_claim.as_deref())
+        .ok_or_else(|| decision.fail(Reason::LoginFailed, "the ID token cannot be read"))?;
     decision.principal = Some(PrincipalRecord {
         id: Arc::clone(&verified.subject),
         identity: Arc::clone(&login.name),
@@ -63,15 +77,11 @@ pub(super) async fn callback(
     sessions::revoked(login, &session, &verified, page.now)
         .map_err(|why| decision.fail(Reason::CredentialRevoked, why))?;
     login
-        .write(&session, page, &mut cookies)
+        .write(&session, page, cookies)
         .map_err(|failure| said(decision, failure))?;
     decision.notes.push("logged in".to_owned());
-    // The browser kept it, so that it is what was put there.
-    let location = HeaderValue::from_str(&pending.return_to)
-        .map_err(|_| decision.fail(Reason::LoginFailed, "there is no way back"))?;
-    let mut reply = redirect(StatusCode::SEE_OTHER, location);
-    add_cookies(&mut reply, cookies);
-    Ok(reply)
+    HeaderValue::from_str(&pending.return_to)
+        .map_err(|_| decision.fail(Reason::LoginFailed, "there is no way back"))
 }
 
 /// From the answer to a session.

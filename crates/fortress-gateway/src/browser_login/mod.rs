@@ -24,9 +24,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     compile::Gateway,
     cookie,
+    forwarded::{self, Scheme},
     keys::{Keys, Metadata, StoreFeed},
     reply::{Reply, ReplyBody},
-    request::{self, Arrival, Head, Scheme},
+    request::{Arrival, Head},
     serve::Refused,
     told::remove_cookies,
 };
@@ -125,13 +126,13 @@ impl Logins {
         };
         let login = self.0.iter().find(of)?;
         let peer = arrival.peer_address();
-        let trusted = gateway.trusted_proxies();
+        let trusted = arrival.trusted(gateway);
         let page = Page {
             method: &head.method,
             host: &head.host,
             target: &head.target,
             headers: &head.headers,
-            scheme: request::client_scheme(arrival.tls, peer, &head.headers, trusted),
+            scheme: forwarded::client_scheme(arrival.tls, peer, &head.headers, trusted),
             peer,
             now: decision.received,
         };
