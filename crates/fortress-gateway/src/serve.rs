@@ -215,7 +215,7 @@ pub(crate) struct Refused {
     pub(crate) denial: Denial,
     pub(crate) headers: challenge::Fields,
     /// Where a person's browser is sent instead of the problem.
-    pub(crate) redirect: Option<HeaderValue>,
+    pub(crate) redirect: Option<Box<HeaderValue>>,
 }
 
 impl From<Denial> for Refused {
@@ -323,15 +323,7 @@ async fn guard(
     let throttled = tally.throttle(decision, &routed, &request)?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
-    let page = Page {
-        method: &request.method,
-        host: &host,
-        target: &request.target,
-        headers: &request.headers,
-        scheme,
-        peer: arrival.peer_address(),
-        now: decision.received,
-    };
+    let page = Page::new(&request, (&host, scheme), arrival, decision.received);
     let sessions = browser_login::recognise(plan, &page, cookies).await;
     let shown = Shown {
         arrival,
@@ -348,18 +340,15 @@ async fn guard(
         now: decision.received,
     };
     let mut body = LateBody::new(body);
-    let away = (&sessions, cookies);
-    let principal = match authenticate::check(decision, plan, &shown, &mut body).await {
-        Ok(principal) => principal,
-        Err(refused) => return Err(send_away(decision, plan, &page, away, refused).await),
-    };
-    stopwatch.enter(decision, Stage::Quota);
-    let counted = tally.quota(decision, &routed, &request, &principal)?;
-    stopwatch.enter(decision, Stage::Authorize);
-    let permit = match authorize::check(decision, plan, &principal) {
-        Ok(permit) => permit,
-        Err(refused) => return Err(send_away(decision, plan, &page, away, refused).await),
-    };
+    let asked = (&routed, &request, &shown);
+    let (principal, counted, permit) =
+        match admit(decision, stopwatch, asked, &mut body, tally).await {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                let away = (&sessions, cookies);
+                return Err(send_away(decision, plan, &page, away, refused).await);
+            }
+        };
     gateway.logins.strip(&mut request.headers);
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
@@ -380,11 +369,28 @@ async fn guard(
     })
 }
 
+/// The guards that ask who calls, in their order: a refusal of theirs may be mended by logging in.
+async fn admit(
+    decision: &mut Decision,
+    stopwatch: &mut Stopwatch,
+    (routed, request, shown): (&Routed, &Request, &Shown<'_>),
+    body: &mut LateBody<'_, impl RequestBody>,
+    tally: &mut Tally,
+) -> Result<(Principal, Counted, Permit), Refused> {
+    let plan = routed.plan();
+    let principal = authenticate::check(decision, plan, shown, body).await?;
+    stopwatch.enter(decision, Stage::Quota);
+    let counted = tally.quota(decision, routed, request, &principal)?;
+    stopwatch.enter(decision, Stage::Authorize);
+    let permit = authorize::check(decision, plan, &principal)?;
+    Ok((principal, counted, permit))
+}
+
 fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
     let mut reply = match refused.redirect {
         Some(location) => {
             decision.outcome = Outcome::Answered;
-            browser_login::redirect(StatusCode::FOUND, location)
+            browser_login::redirect(StatusCode::FOUND, *location)
         }
         None => {
             decision.outcome = Outcome::Denied(refused.denial.reason);

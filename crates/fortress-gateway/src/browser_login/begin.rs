@@ -69,7 +69,7 @@ pub(crate) async fn send_away(
                 .findings
                 .pop_if(|finding| finding.reason == reason && reason != Reason::SessionForged);
             Refused {
-                redirect: Some(location),
+                redirect: Some(Box::new(location)),
                 ..refused
             }
         }

@@ -27,7 +27,7 @@ use crate::{
     forwarded::{self, Scheme},
     keys::{Keys, Metadata, StoreFeed},
     reply::{Reply, ReplyBody},
-    request::{Arrival, Head},
+    request::{Arrival, Head, Request},
     serve::Refused,
     told::remove_cookies,
 };
@@ -152,10 +152,7 @@ impl Logins {
         } else {
             begin::page(decision, login, &page, query).await
         };
-        Some(answered.map(|reply| {
-            decision.outcome = Outcome::Answered;
-            reply
-        }))
+        Some(answered.inspect(|_| decision.outcome = Outcome::Answered))
     }
 
     /// Takes our cookies away: they are for nobody else.
@@ -295,7 +292,25 @@ impl LoginPlan {
     }
 }
 
-impl Page<'_> {
+impl<'r> Page<'r> {
+    /// A request for an operation.
+    pub(crate) fn new(
+        request: &'r Request,
+        (host, scheme): (&'r str, Scheme),
+        arrival: &Arrival,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            method: &request.method,
+            host,
+            target: &request.target,
+            headers: &request.headers,
+            scheme,
+            peer: arrival.peer_address(),
+            now,
+        }
+    }
+
     /// What the browser says of the request.
     fn fetch(&self) -> Fetch<'_> {
         let field = |name: &'static str| {

@@ -258,14 +258,8 @@ fn token(
             diagnostics,
         )?),
     };
-    let login = match &issuer.login {
-        None => None,
-        Some(login) => {
-            let asked = (login, &keys, algorithms.as_slice());
-            let plan = login::compile((config, identity, issuer), asked, ring, diagnostics)?;
-            Some(Arc::new(plan))
-        }
-    };
+    let asked = (&keys, algorithms.as_slice());
+    let login = login::of((config, identity, issuer), asked, ring, diagnostics)?;
     let verifier = Verifier::new(Expectations {
         issuer: issuer.issuer.value.clone(),
         audience: issuer.audience.clone(),

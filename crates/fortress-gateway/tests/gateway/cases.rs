@@ -307,12 +307,7 @@ fn fault(
         "header-has" => {
             let (name, part) = rest.split_once(": ").unwrap();
             let found = response.header(name);
-            let has = found.is_some_and(|value| value.starts_with(part));
-            (!has).then(|| format!("{found:?}"))
-        }
-        "location-has" => {
-            let found = response.header("location");
-            let has = found.is_some_and(|value| value.contains(rest));
+            let has = found.is_some_and(|value| value.contains(part));
             (!has).then(|| format!("{found:?}"))
         }
         "no-header" => response
@@ -321,6 +316,26 @@ fn fault(
         "body" => (body() != rest).then(body),
         "body-has" => (!body().contains(rest)).then(body),
         "body-lacks" => body().contains(rest).then(body),
+        word if word.starts_with("upstream") => upstream_fault(word, rest, received),
+        "journal" => {
+            let event = gateway
+                .event(response.header("x-request-id").unwrap_or_default())
+                .to_string();
+            (!event.contains(rest)).then_some(event)
+        }
+        "journal-lacks" => {
+            let event = gateway
+                .event(response.header("x-request-id").unwrap_or_default())
+                .to_string();
+            event.contains(rest).then_some(event)
+        }
+        other => Some(format!("the harness does not know `{other}`")),
+    }
+}
+
+/// The same for what the upstream got.
+fn upstream_fault(word: &str, rest: &str, received: &[Received]) -> Option<String> {
+    match word {
         "upstream" => {
             let count = match rest {
                 "none" => 0,
@@ -356,18 +371,6 @@ fn fault(
                 .first()
                 .map(|request| String::from_utf8_lossy(&request.body).into_owned());
             (found.as_deref() != Some(rest)).then(|| format!("{found:?}"))
-        }
-        "journal" => {
-            let event = gateway
-                .event(response.header("x-request-id").unwrap_or_default())
-                .to_string();
-            (!event.contains(rest)).then_some(event)
-        }
-        "journal-lacks" => {
-            let event = gateway
-                .event(response.header("x-request-id").unwrap_or_default())
-                .to_string();
-            event.contains(rest).then_some(event)
         }
         other => Some(format!("the harness does not know `{other}`")),
     }

@@ -15,6 +15,13 @@ const IDLE: Duration = Duration::from_secs(1800);
 /// Below it the gateway answers by itself.
 const PATH: &str = "/_session";
 
+struct Pages {
+    login: Spanned<String>,
+    callback: Spanned<String>,
+    logout: Spanned<String>,
+    after_logout: String,
+}
+
 impl Reader<'_> {
     pub(super) fn login(&mut self, entry: &Entry<'_>) -> Option<Login> {
         let fields = self.fields(entry)?;
@@ -26,18 +33,13 @@ impl Reader<'_> {
         let scopes = fields.get("scopes").map(|entry| self.scopes(&entry));
         let prompt = fields.get("prompt").map(|entry| self.word(&entry));
         let origin = fields.get("origin").map(|entry| self.origin_of(&entry));
-        let below = self.path_or(&fields, "path", PATH, entry);
-        let path = |name: &str| below.as_ref().map(|path| format!("{}/{name}", path.value));
-        let (callback, logout) = (path("callback"), path("logout"));
-        let callback = self.path_or(&fields, "callback", &callback.unwrap_or_default(), entry);
-        let logout = self.path_or(&fields, "logout", &logout.unwrap_or_default(), entry);
-        let after_logout = self.path_or(&fields, "after_logout", "/", entry);
+        let pages = self.login_pages(&fields, entry);
         let logout_at = fields.get("logout_at").map(|entry| self.word(&entry));
         let lasting = fields.get("session").map(|entry| self.lasting(&entry));
         let endpoints = fields
             .get("endpoints")
             .map(|entry| self.login_endpoints(&entry));
-        let below = below?;
+        let pages = pages?;
         let (absolute, idle) = match lasting {
             Some(lasting) => lasting?,
             None => (ABSOLUTE, IDLE),
@@ -71,15 +73,10 @@ impl Reader<'_> {
                 Some(origin) => Some(origin?.value),
                 None => None,
             },
-            login_path: Spanned {
-                value: format!("{}/login", below.value),
-                span: below.span,
-            },
-            callback: callback?,
-            logout: logout?,
-            after_logout: after_logout
-                .map(|path| path.value)
-                .map(|path| if path.is_empty() { "/".into() } else { path })?,
+            login_path: pages.login,
+            callback: pages.callback,
+            logout: pages.logout,
+            after_logout: pages.after_logout,
             logout_at_issuer: match logout_at {
                 Some(at) => at? == "issuer",
                 None => true,
@@ -90,6 +87,27 @@ impl Reader<'_> {
                 Some(endpoints) => endpoints?,
                 None => LoginEndpoints::default(),
             },
+        })
+    }
+
+    /// Where the gateway answers by itself.
+    fn login_pages(&mut self, fields: &Fields<'_>, block: &Entry<'_>) -> Option<Pages> {
+        let below = self.path_or(fields, "path", PATH, block);
+        let unsaid = below.as_ref().map_or(PATH, |below| &below.value).to_owned();
+        let mut page = |name: &str| self.path_or(fields, name, &format!("{unsaid}/{name}"), block);
+        let (callback, logout) = (page("callback"), page("logout"));
+        let after_logout = self.path_or(fields, "after_logout", "/", block);
+        let below = below?;
+        Some(Pages {
+            login: Spanned {
+                value: format!("{}/login", below.value),
+                span: below.span,
+            },
+            callback: callback?,
+            logout: logout?,
+            after_logout: after_logout
+                .map(|path| path.value)
+                .map(|path| if path.is_empty() { "/".into() } else { path })?,
         })
     }
 

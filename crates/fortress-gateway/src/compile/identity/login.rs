@@ -23,10 +23,24 @@ use crate::{
     keys::{KeyRing, Keys},
 };
 
-/// Compiles a login.
-pub(super) fn compile(
+/// The login of an issuer, if it has one.
+pub(super) fn of(
+    of: (&Config, &Identity, &Issuer),
+    by: (&Arc<Keys>, &[Algorithm]),
+    ring: &KeyRing,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Option<Arc<LoginPlan>>> {
+    let Some(login) = &of.2.login else {
+        return Some(None);
+    };
+    let plan = compile(of, login, by, ring, diagnostics)?;
+    Some(Some(Arc::new(plan)))
+}
+
+fn compile(
     (config, identity, issuer): (&Config, &Identity, &Issuer),
-    (login, keys, algorithms): (&Login, &Arc<Keys>, &[Algorithm]),
+    login: &Login,
+    (keys, algorithms): (&Arc<Keys>, &[Algorithm]),
     ring: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<LoginPlan> {
