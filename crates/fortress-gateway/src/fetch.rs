@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use fortress_model::Secret;
 use http::{StatusCode, Uri, header};
 use tokio::time::Instant;
 
@@ -97,8 +98,34 @@ impl Fetcher {
     pub(crate) async fn get(&self, url: &str, limits: Limits) -> Result<BytesMut, String> {
         let uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
         let deadline = Instant::now() + limits.time;
+        self.document(&uri, None, limits, deadline).await
+    }
+
+    /// The document's bytes, from whoever knows this key.
+    ///
+    /// # Errors
+    /// What went wrong, for the operator; it does not name the key.
+    pub(crate) async fn get_with_key(
+        &self,
+        url: &str,
+        key: &Secret<String>,
+        limits: Limits,
+    ) -> Result<BytesMut, String> {
+        let uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL"))?;
+        permitted(&uri)?;
+        let deadline = Instant::now() + limits.time;
+        self.document(&uri, Some(key), limits, deadline).await
+    }
+
+    async fn document(
+        &self,
+        uri: &Uri,
+        key: Option<&Secret<String>>,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Result<BytesMut, String> {
         let answer = self
-            .ask(&uri, "application/json", limits.time, deadline)
+            .ask(uri, "application/json", key, (limits.time, deadline))
             .await?;
         if answer.status != StatusCode::OK {
             return Err(format!("the answer has status {}", answer.status.as_u16()));
@@ -115,7 +142,8 @@ impl Fetcher {
         let deadline = Instant::now() + limits.time;
         for _ in 0..=REDIRECTS {
             permitted(&uri)?;
-            let answer = self.ask(&uri, "*/*", limits.time, deadline).await?;
+            let times = (limits.time, deadline);
+            let answer = self.ask(&uri, "*/*", None, times).await?;
             if answer.status == StatusCode::OK {
                 return read(answer.body, limits, deadline).await;
             }
@@ -133,12 +161,13 @@ impl Fetcher {
         &self,
         uri: &Uri,
         accept: &'static str,
-        time: Duration,
-        deadline: Instant,
+        api_key: Option<&Secret<String>>,
+        (time, deadline): (Duration, Instant),
     ) -> Result<Incoming, String> {
         let question = Question {
             accept,
             authorization: None,
+            api_key,
             form: None,
         };
         self.put(uri, question, time, deadline).await

@@ -30,6 +30,7 @@ use crate::{
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
+    networks::Feeds,
 };
 
 /// How often a set is fetched anew.
@@ -65,6 +66,7 @@ pub struct KeyRing {
     hashers: Hashers,
     /// What must not happen twice in logins, by the entry of `identity`.
     logins: Arc<Mutex<HashMap<String, Arc<LoginMemory>>>>,
+    feeds: Feeds,
 }
 
 /// What the store tells of API keys and revocations, once it is open; living, like key sets.
@@ -335,6 +337,11 @@ impl KeyRing {
     /// What computes passwords' hashes, for all identities.
     pub(crate) fn hashers(&self) -> Hashers {
         self.hashers.clone()
+    }
+
+    /// Lists of networks that come from elsewhere.
+    pub(crate) fn feeds(&self) -> Feeds {
+        self.feeds.clone()
     }
 
     /// Fetches the sets that come from URLs, for ever. Runs outside the request path.

@@ -20,6 +20,7 @@ pub mod keys;
 mod limits;
 mod listen;
 pub mod metrics;
+mod networks;
 pub mod path;
 pub mod proxy_protocol;
 mod reply;

@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     client_certificate::ClientTrust,
     compile, connection,
+    networks::NetworksPlan,
     worker::{self, Worker},
 };
 
@@ -24,6 +25,8 @@ pub(crate) struct ListenerPlan {
     pub(crate) address: SocketAddr,
     pub(crate) service: Service,
     pub(crate) proxy_protocol: ProxyProtocol,
+    /// From where its clients may come.
+    pub(crate) networks: NetworksPlan,
 }
 
 /// What is served.
@@ -74,6 +77,7 @@ impl ListenerPlan {
             address: listener.address.value,
             service,
             proxy_protocol: listener.proxy_protocol,
+            networks: NetworksPlan::default(),
         })
     }
 

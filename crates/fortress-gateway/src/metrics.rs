@@ -27,7 +27,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::journal::Counters;
+mod process;
+
+use crate::{journal::Counters, networks::Feeds};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,6 +54,7 @@ pub struct Metrics {
     /// Seconds since the epoch.
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
+    feeds: OnceLock<Feeds>,
 }
 
 impl Metrics {
@@ -65,6 +68,7 @@ impl Metrics {
             failed_reloads: AtomicU64::new(0),
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
+            feeds: OnceLock::new(),
         })
     }
 
@@ -78,6 +82,11 @@ impl Metrics {
     /// Also encodes the journal's totals; the first call counts.
     pub fn attach_journal(&self, counters: Arc<Counters>) {
         self.journal.get_or_init(|| counters);
+    }
+
+    /// Also encodes what lists of networks hold; the first call counts.
+    pub(crate) fn attach_feeds(&self, feeds: Feeds) {
+        self.feeds.get_or_init(|| feeds);
     }
 
     /// A new configuration is in force.
@@ -492,9 +501,12 @@ impl Collector for Metrics {
         rules(&mut encoder, &totals)?;
         histograms(&mut encoder, &totals)?;
         bytes(&mut encoder, &totals)?;
-        connections(&mut encoder, &totals)?;
+        process::connections(&mut encoder, &totals)?;
         if let Some(counters) = self.journal.get() {
-            journal(&mut encoder, counters)?;
+            process::journal(&mut encoder, counters)?;
+        }
+        if let Some(feeds) = self.feeds.get() {
+            process::networks(&mut encoder, feeds)?;
         }
         self.process(&mut encoder)
     }
@@ -710,90 +722,6 @@ fn bytes(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
         for (api, of_api) in totals.apis.iter().filter(|(_, api)| of(api) > 0) {
             count(&mut metric, &[("api", &**api)], of(of_api))?;
         }
-    }
-    Ok(())
-}
-
-fn connections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
-    let mut open = encoder.encode_descriptor(
-        "fortress_connections",
-        "Connections open now.",
-        None,
-        MetricType::Gauge,
-    )?;
-    for (name, listener) in &totals.listeners {
-        open.encode_family(&[("listener", &**name)])?
-            .encode_gauge(&listener.accepted.saturating_sub(listener.closed))?;
-    }
-    let mut accepted = encoder.encode_descriptor(
-        "fortress_connections_accepted",
-        "Connections accepted.",
-        None,
-        MetricType::Counter,
-    )?;
-    for (name, listener) in &totals.listeners {
-        count(&mut accepted, &[("listener", &**name)], listener.accepted)?;
-    }
-    let mut refused = encoder.encode_descriptor(
-        "fortress_connections_refused",
-        "Connections closed at once, by reason.",
-        None,
-        MetricType::Counter,
-    )?;
-    for (name, listener) in &totals.listeners {
-        for (reason, value) in listener.refused.nonzero() {
-            let labels = [("listener", &**name), ("reason", reason.code())];
-            count(&mut refused, &labels, value)?;
-        }
-    }
-    let mut handshakes = encoder.encode_descriptor(
-        "fortress_tls_handshakes",
-        "TLS handshakes by result.",
-        None,
-        MetricType::Counter,
-    )?;
-    for (name, listener) in &totals.listeners {
-        for (result, value) in [
-            ("success", listener.handshakes),
-            ("failure", listener.failed_handshakes),
-        ] {
-            let labels = [("listener", &**name), ("result", result)];
-            count(&mut handshakes, &labels, value)?;
-        }
-    }
-    Ok(())
-}
-
-fn journal(encoder: &mut DescriptorEncoder<'_>, counters: &Counters) -> fmt::Result {
-    let mut written = encoder.encode_descriptor(
-        "fortress_journal_written",
-        "Records written whole, by sink.",
-        None,
-        MetricType::Counter,
-    )?;
-    for sink in counters.sinks() {
-        count(&mut written, &[("sink", sink.name())], sink.written())?;
-    }
-    let mut dropped = encoder.encode_descriptor(
-        "fortress_journal_dropped",
-        "Records lost: to every sink because a worker's queue was full, or to one that failed.",
-        None,
-        MetricType::Counter,
-    )?;
-    let overflowed = [("sink", ""), ("cause", "queue")];
-    count(&mut dropped, &overflowed, counters.overflowed())?;
-    for sink in counters.sinks() {
-        let labels = [("sink", sink.name()), ("cause", "sink")];
-        count(&mut dropped, &labels, sink.dropped())?;
-    }
-    let mut bytes = encoder.encode_descriptor(
-        "fortress_journal",
-        "Bytes written, by sink.",
-        Some(&Unit::Bytes),
-        MetricType::Counter,
-    )?;
-    for sink in counters.sinks() {
-        count(&mut bytes, &[("sink", sink.name())], sink.bytes())?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::{
         authorize::{self, Permit},
         body::LateBody,
         challenge,
+        client::{self, Admitted},
         credential::Shown,
         inspect::{self, Inspected},
         limit::{Counted, Tally, Throttled},
@@ -43,6 +44,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Cleared {
     routed: Routed,
+    admitted: Admitted,
     throttled: Throttled,
     principal: Principal,
     counted: Counted,
@@ -56,6 +58,7 @@ impl Cleared {
     pub(crate) fn into_outgoing(self) -> Outgoing {
         let Self {
             routed,
+            admitted,
             throttled,
             principal,
             counted,
@@ -63,7 +66,7 @@ impl Cleared {
             inspected,
             told,
         } = self;
-        drop((routed, throttled, principal, counted, permit));
+        drop((routed, admitted, throttled, principal, counted, permit));
         let (
             Request {
                 method,
@@ -315,11 +318,13 @@ async fn guard(
         &head.headers,
         arrival.trusted(gateway),
     );
+    client::at_listener(decision, gateway, arrival)?;
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
     let routed = route::find(gateway, decision, &host, &request.method, &request.path)?;
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Throttle);
+    let admitted = client::check(decision, plan)?;
     let throttled = tally.throttle(decision, &routed, &request)?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
@@ -360,6 +365,7 @@ async fn guard(
     let told = told::finish(decision, plan, &principal, prepared).await?;
     Ok(Cleared {
         routed,
+        admitted,
         throttled,
         principal,
         counted,

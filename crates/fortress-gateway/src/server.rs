@@ -117,6 +117,7 @@ impl Server {
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
+        metrics.attach_feeds(keys.feeds());
         let (stop, stopping) = watch::channel(false);
         let drain_time = gateway.bounds.drain_time;
         let revision = AtomicU64::new(gateway.revision);
@@ -246,12 +247,14 @@ impl Server {
 
     fn start_keeper(&mut self) -> Result<(), ServerError> {
         let keys = self.keys.clone();
+        let feeds = self.keys.feeds();
         let gateway = Arc::clone(&self.shared.gateway);
         let stopping = self.shared.stopping.clone();
         let thread = start("keys".into(), move |runtime| {
             runtime.block_on(async move {
                 tokio::select! {
                     () = keys.keep_fresh() => {}
+                    () = feeds.keep_fresh() => {}
                     () = keep_rotating(&gateway) => {}
                     () = worker::stop(stopping) => {}
                 }

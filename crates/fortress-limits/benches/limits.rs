@@ -141,6 +141,10 @@ impl Subject for Request {
     fn principal(&self) -> Option<&str> {
         None
     }
+
+    fn is_in(&self, _: &str) -> bool {
+        false
+    }
 }
 
 #[divan::bench]

@@ -101,6 +101,9 @@ pub trait Subject {
 
     /// The principal's name, to be compared with exemptions; `None` while nobody is known.
     fn principal(&self) -> Option<&str>;
+
+    /// Whether the client is in a list of networks, by the list's name.
+    fn is_in(&self, list: &str) -> bool;
 }
 
 /// Why a request has no key.
@@ -282,6 +285,10 @@ mod tests {
 
         fn principal(&self) -> Option<&str> {
             None
+        }
+
+        fn is_in(&self, _: &str) -> bool {
+            false
         }
     }
 

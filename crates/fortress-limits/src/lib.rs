@@ -13,6 +13,7 @@ pub mod gcra;
 pub mod headers;
 pub mod key;
 pub mod limiter;
+pub mod networks;
 pub mod quota;
 mod shards;
 

@@ -118,6 +118,11 @@ reasons! {
     ///
     /// Each costs a signature. Clients that keep their connections open need few.
     HandshakeRate = "handshakes.rate", TOO_MANY_REQUESTS, Api4;
+    /// The client's address is in a list that `networks.deny` names, or in none that `networks.allow`
+    /// names.
+    ///
+    /// The detail says in which. Take the address off the list, or the list off the rule.
+    ClientDenied = "client.denied", FORBIDDEN, Api8;
     /// The listener has `proxy_protocol`, and the peer is none of `trusted_proxies`: whatever it
     /// says of itself would be believed.
     ProxyUntrusted = "proxy.untrusted", FORBIDDEN, Api8;

@@ -6,6 +6,7 @@
 
 mod access;
 mod identity;
+mod networks;
 mod settings;
 mod tls;
 mod told;
@@ -39,6 +40,7 @@ use crate::{
     keys::KeyRing,
     limits::LimitsPlan,
     listen::ListenerPlan,
+    networks::{List, NetworksPlan},
     request::OVERRIDES,
     route::{Conflict, Router},
     rules::Rules,
@@ -80,8 +82,12 @@ impl Gateway {
 
     /// Whose certificates a listener trusts, if it asks clients for one.
     pub(crate) fn clients(&self, listener: &str) -> Option<&Arc<ClientTrust>> {
-        let plan = self.listeners.iter().find(|plan| &*plan.name == listener)?;
-        plan.clients()
+        self.listener(listener)?.clients()
+    }
+
+    /// A listener by its name.
+    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<ListenerPlan>> {
+        self.listeners.iter().find(|plan| &*plan.name == name)
     }
 
     /// The field in which trusted proxies pass certificates on.
@@ -138,6 +144,10 @@ pub(crate) struct OperationPlan {
     pub(crate) rules: Option<Rules>,
     /// How much callers may do; `None` where no limit holds.
     pub(crate) limits: Option<LimitsPlan>,
+    /// The lists that limits speak of.
+    pub(crate) limit_networks: Box<[Arc<List>]>,
+    /// From where clients may come.
+    pub(crate) networks: NetworksPlan,
 }
 
 impl OperationPlan {
@@ -237,7 +247,9 @@ pub(crate) fn compile_after(
         rule_sets: waf::RuleSets::new(&config.directory, engines),
         voicing: told::Voicing::new(config, before),
         documents: Documents::default(),
+        networks: Vec::new(),
     };
+    compiler.networks = networks::lists(config, keys, &mut compiler.diagnostics);
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
     for api in &config.apis {
         compiler.api(api, &identities);
@@ -288,6 +300,7 @@ struct Compiler<'a> {
     rule_sets: waf::RuleSets,
     voicing: told::Voicing<'a>,
     documents: Documents,
+    networks: Vec<Arc<List>>,
 }
 
 impl Compiler<'_> {
@@ -343,6 +356,7 @@ impl Compiler<'_> {
         self.certificates_can_come(api, &effective);
         let rules = self.rules_of(&effective);
         let limits = self.limits_of(&effective, (&api.name.value, "any"));
+        let networks = self.networks_of(&effective);
         let access = access::undescribed(api, &effective, identities, &mut self.diagnostics);
         access::lost(api, access.as_ref(), &mut self.diagnostics);
         let exposure = Exposure::undescribed(&api.name.value, &access, effective.mode);
@@ -353,6 +367,7 @@ impl Compiler<'_> {
         any.credentials = credentials;
         any.rules = rules;
         any.limits = limits;
+        (any.networks, any.limit_networks) = networks;
         let plan = Arc::new(any);
         self.plans.push(Arc::clone(&plan));
         let base_path = api
@@ -386,6 +401,7 @@ impl Compiler<'_> {
             self.certificates_can_come(api, &effective);
             let rules = self.rules_of(&effective);
             let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
+            let networks = self.networks_of(&effective);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -397,6 +413,7 @@ impl Compiler<'_> {
             operation_plan.credentials = credentials;
             operation_plan.rules = rules;
             operation_plan.limits = limits;
+            (operation_plan.networks, operation_plan.limit_networks) = networks;
             operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
@@ -446,6 +463,15 @@ impl Compiler<'_> {
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 
+    /// From where clients may come, and the lists that its limits speak of.
+    fn networks_of(&mut self, effective: &Effective) -> (NetworksPlan, Box<[Arc<List>]>) {
+        let plan = networks::plan(&self.networks, &effective.networks, &mut self.diagnostics);
+        let limits = effective.limits.iter();
+        let names = limits.flat_map(|limit| limit.value.networks.iter());
+        let lists = networks::named(&self.networks, names, &mut self.diagnostics);
+        (plan, lists)
+    }
+
     /// Under `monitor` and `off` what no description declares goes to the upstream too: who tries
     /// Fortress out must not lose a request to it.
     fn unlisted(
@@ -461,11 +487,13 @@ impl Compiler<'_> {
         }
         let rules = self.rules_of(&effective);
         let limits = self.limits_of(&effective, (&api.name.value, "undeclared"));
+        let networks = self.networks_of(&effective);
         let mut undeclared =
             operation_plan(plan, "undeclared".into(), None, effective, Access::Public);
         undeclared.rules = rules;
         undeclared.credentials = told::credentials(&Access::Public, Some(schemes), None);
         undeclared.limits = limits;
+        (undeclared.networks, undeclared.limit_networks) = networks;
         let plan = Arc::new(undeclared);
         let base_paths = base_paths(api, &description.base_paths);
         for host in hosts(api) {
@@ -534,9 +562,12 @@ impl Compiler<'_> {
             {
                 hsts.insert(Arc::clone(&name), hsts_value(header));
             }
-            if let Some(plan) =
+            let networks =
+                networks::plan(&self.networks, &listener.networks, &mut self.diagnostics);
+            if let Some(mut plan) =
                 ListenerPlan::compile(name, listener, &self.config.listen, &mut self.diagnostics)
             {
+                plan.networks = networks;
                 listeners.push(Arc::new(plan));
             }
         }
@@ -575,6 +606,8 @@ fn operation_plan(
         access,
         rules: None,
         limits: None,
+        limit_networks: Box::default(),
+        networks: NetworksPlan::default(),
         step_up: step_up(&effective.require),
         require: effective.require,
         credentials: Vec::new(),

@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, LimitRule, RequestUndeclared, Require, ResponseUndeclared,
-        Settings, Spanned, WafSettings,
+        self, Api, Config, Cookies, LimitRule, NetworkRules, RequestUndeclared, Require,
+        ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -21,6 +21,7 @@ pub(crate) struct Effective {
     pub(crate) responses: ResponseUndeclared,
     pub(crate) require: Require,
     pub(crate) waf: WafSettings,
+    pub(crate) networks: NetworkRules,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
     /// The place in `layers` of what the limits stand in.
     limits_layer: usize,
@@ -40,6 +41,7 @@ impl Effective {
             responses: ResponseUndeclared::default(),
             require: Require::default(),
             waf: WafSettings::default(),
+            networks: NetworkRules::default(),
             limits: Vec::new(),
             limits_layer: 0,
             limits_place: String::new(),
@@ -66,6 +68,7 @@ impl Effective {
     fn apply(&mut self, layer: &Settings) {
         layer.bounds.apply(&mut self.bounds);
         self.waf.apply(&layer.waf);
+        self.networks.apply(&layer.networks);
         self.mode = layer.mode.unwrap_or(self.mode);
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);

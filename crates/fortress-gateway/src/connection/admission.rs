@@ -4,7 +4,7 @@
 //! A flood of refused connections must not become a flood of records: beyond some in a second they
 //! are counted, and the count is recorded.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
 use fortress_model::{Outcome, Reason, config::ProxyProtocol};
 use tokio::{
@@ -27,14 +27,14 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Refusal {
     pub(super) reason: Reason,
-    pub(super) detail: &'static str,
+    pub(super) detail: Cow<'static, str>,
 }
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Self {
             reason,
-            detail: "connection refused",
+            detail: "connection refused".into(),
         }
     }
 }
@@ -55,13 +55,13 @@ pub(super) fn enter(
     }
     let mut place = worker.shared.connections.place(&gateway.bounds)?;
     match plan.proxy_protocol {
-        ProxyProtocol::Off => let_in(worker, gateway, arrival, &mut place)?,
+        ProxyProtocol::Off => let_in(worker, gateway, (plan, arrival), &mut place)?,
         // Whose it is will be told.
         ProxyProtocol::Required if arrival.is_proxied(gateway) => {}
         ProxyProtocol::Required => {
             return Err(Refusal {
                 reason: Reason::ProxyUntrusted,
-                detail: "the peer is none of `trusted_proxies`",
+                detail: "the peer is none of `trusted_proxies`".into(),
             });
         }
     }
@@ -76,12 +76,17 @@ pub(super) fn enter(
 pub(super) fn let_in(
     worker: &Worker,
     gateway: &Gateway,
-    arrival: &Arrival,
+    (plan, arrival): (&ListenerPlan, &Arrival),
     place: &mut Place,
 ) -> Result<(), Refusal> {
     if arrival.is_proxied(gateway) {
         return Ok(());
     }
+    let denied = plan.networks.judge(arrival.peer_address());
+    denied.map_err(|detail| Refusal {
+        reason: Reason::ClientDenied,
+        detail: detail.into(),
+    })?;
     let (client, bounds) = (arrival.peer_address(), &gateway.bounds);
     let rates = &worker.shared.rates;
     rates.take(Rated::Connection, client, bounds)?;
@@ -98,7 +103,7 @@ pub(super) fn refuse(worker: &Rc<Worker>, arrival: &Arrival, tcp: TcpStream, ref
     let reason = refusal.reason;
     worker.shard.listener(&arrival.listener).refuse(reason);
     let mut decision = arrival.decision(worker, arrival.peer_address());
-    let denial = decision.fail(reason, refusal.detail);
+    let denial = decision.fail(reason, &*refusal.detail);
     decision.outcome = Outcome::Denied(denial.reason);
     let is_silent = matches!(reason, Reason::ProxyUntrusted | Reason::ProxyMalformed);
     if !arrival.tls && !is_silent {

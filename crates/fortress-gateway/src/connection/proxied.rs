@@ -33,9 +33,9 @@ impl From<Refusal> for Ended {
 /// # Errors
 /// Nobody knows, or they may not.
 pub(super) async fn learn(context: &mut Context, tcp: &mut TcpStream) -> Result<(), Ended> {
-    let malformed = |detail| Refusal {
+    let malformed = |detail: &'static str| Refusal {
         reason: Reason::ProxyMalformed,
-        detail,
+        detail: detail.into(),
     };
     let header = match tokio::time::timeout(context.bounds.head_time, read(tcp)).await {
         Ok(Ok(Some(header))) => header,
@@ -58,7 +58,8 @@ pub(super) async fn learn(context: &mut Context, tcp: &mut TcpStream) -> Result<
     }
     let gateway = context.worker.gateway();
     if let Some(place) = &mut context.place {
-        admission::let_in(&context.worker, &gateway, &context.arrival, place)?;
+        let whose = (&*context.plan, &context.arrival);
+        admission::let_in(&context.worker, &gateway, whose, place)?;
     }
     Ok(())
 }

@@ -399,6 +399,12 @@ impl Subject for Asked<'_> {
     fn principal(&self) -> Option<&str> {
         self.caller.map(|caller| &*caller.id)
     }
+
+    fn is_in(&self, list: &str) -> bool {
+        let lists = &self.plan.limit_networks;
+        let mut known = lists.iter().filter(|known| &*known.name == list);
+        known.any(|list| list.contains(self.client))
+    }
 }
 
 fn field<'h>(fields: &'h HeaderMap, name: &str) -> Number<'h> {

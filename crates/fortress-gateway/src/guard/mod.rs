@@ -7,6 +7,7 @@ pub(crate) mod authorize;
 pub(crate) mod body;
 mod body_value;
 pub(crate) mod challenge;
+pub(crate) mod client;
 pub(crate) mod credential;
 pub(crate) mod inspect;
 pub(crate) mod limit;

@@ -223,6 +223,7 @@ impl Exchanger {
         let question = Question {
             accept: "application/json",
             authorization: Some(&self.settings.authorization),
+            api_key: None,
             form: Some(&form),
         };
         let limits = Limits {

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use fortress_model::{Reason, Secret, config::Timeouts};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
 pub(crate) use connect::client_tls;
@@ -328,6 +328,8 @@ async fn within<T>(
 pub(crate) struct Question<'q> {
     pub(crate) accept: &'static str,
     pub(crate) authorization: Option<&'q Secret<String>>,
+    /// Sent as `X-Api-Key`.
+    pub(crate) api_key: Option<&'q Secret<String>>,
     /// Sent by POST; without one it is a GET.
     pub(crate) form: Option<&'q Secret<String>>,
 }
@@ -410,11 +412,16 @@ fn outgoing(
     if question.form.is_some() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
     }
-    if let Some(authorization) = question.authorization {
-        let mut value = HeaderValue::from_str(authorization.expose())
+    let credentials = [
+        (header::AUTHORIZATION, question.authorization),
+        (HeaderName::from_static("x-api-key"), question.api_key),
+    ];
+    for (name, secret) in credentials {
+        let Some(secret) = secret else { continue };
+        let mut value = HeaderValue::from_str(secret.expose())
             .map_err(|_| "the client's credentials cannot be sent".to_owned())?;
         value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
+        headers.insert(name, value);
     }
     Ok(Outgoing {
         method: if question.form.is_some() {

@@ -24,6 +24,8 @@ mod limits;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod networks;
+#[cfg(test)]
 mod signers;
 #[cfg(test)]
 mod streaming;

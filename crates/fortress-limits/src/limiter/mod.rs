@@ -80,6 +80,8 @@ pub struct Limit {
     headers: LimitHeaders,
     exempt_networks: Box<[Network]>,
     exempt_principals: Box<[String]>,
+    /// Lists of networks; it holds for clients in one of them alone, unless there are none.
+    within: Box<[String]>,
 }
 
 /// How many.
@@ -161,6 +163,11 @@ impl Limit {
             headers: rule.headers,
             exempt_networks: rule.exempt_networks.as_slice().into(),
             exempt_principals: rule.exempt_principals.as_slice().into(),
+            within: rule
+                .networks
+                .iter()
+                .map(|list| list.value.clone())
+                .collect(),
         })
     }
 
@@ -231,7 +238,8 @@ impl Limit {
             || subject
                 .principal()
                 .is_some_and(|name| self.exempt_principals.iter().any(|exempt| exempt == name));
-        if is_exempt {
+        let is_meant = self.within.is_empty() || self.within.iter().any(|list| subject.is_in(list));
+        if is_exempt || !is_meant {
             return Err(NoKey::Skip);
         }
         self.key.key(subject)

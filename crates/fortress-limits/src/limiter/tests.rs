@@ -47,6 +47,10 @@ impl Subject for Request {
     fn principal(&self) -> Option<&str> {
         self.principal
     }
+
+    fn is_in(&self, list: &str) -> bool {
+        list == "local" && self.client().is_loopback()
+    }
 }
 
 fn from(client: &'static str) -> Request {

@@ -8,6 +8,7 @@ use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
+    network_keys::{self, NETWORKS_KEY},
     store::STORE,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
 };
@@ -239,6 +240,14 @@ pub(super) static ROOT: Block = Block {
             "Networks whose `Forwarded` and `X-Forwarded-For` are believed (default: none).",
         ),
         Key::new(
+            "networks",
+            Kind::Map(
+                "list of networks",
+                &Kind::Block(&network_keys::NETWORK_LIST),
+            ),
+            "Lists of addresses, by name, for `networks` of listeners, APIs, operations and limits.",
+        ),
+        Key::new(
             "apis",
             Kind::Map("API", &Kind::Block(&API)),
             "The APIs, by name.",
@@ -330,6 +339,7 @@ static LISTENER: Block = Block {
             Kind::Bool,
             "Each connection begins with a header of the PROXY protocol, version 1 or 2, which says whose it is; it is believed of `trusted_proxies`, and from others refused (default: false).",
         ),
+        NETWORKS_KEY,
     ]],
     later: &["http3", "limits"],
 };
@@ -604,6 +614,7 @@ static DEFAULTS: Block = Block {
             ),
             REQUESTS_KEY,
             RESPONSES_KEY,
+            NETWORKS_KEY,
         ],
         WAF_KEY,
         LIMITS_KEY,
@@ -616,6 +627,7 @@ const SETTINGS: &[Key] = &[
     Key::new("bounds", Kind::Block(&BOUNDS), "Sizes, counts and times."),
     REQUESTS_KEY,
     RESPONSES_KEY,
+    NETWORKS_KEY,
 ];
 
 const MODE: Key = Key::new(

@@ -89,6 +89,11 @@ static LIMIT: Block = Block {
             "Who it does not hold for.",
         ),
         Key::new(
+            "networks",
+            Kind::OneOrList(&Kind::Text),
+            "Lists of `networks`: the limit holds for clients in one of them alone (default: for all).",
+        ),
+        Key::new(
             "client",
             Kind::Block(&CLIENT),
             "How much of an address is one client.",

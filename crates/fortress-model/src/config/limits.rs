@@ -46,6 +46,8 @@ pub struct LimitRule {
     pub exempt_networks: Vec<Network>,
     /// Principals that it does not hold for.
     pub exempt_principals: Vec<String>,
+    /// Lists of networks: it holds for clients in one of them alone. Empty: for all.
+    pub networks: Vec<Spanned<String>>,
     /// Bits of an IPv4 address that are one client, 8 to 32.
     pub client_v4: u8,
     /// Bits of an IPv6 address that are one client, 16 to 128.
@@ -461,6 +463,7 @@ impl Reader<'_> {
             on_fault: LimitFault::default(),
             exempt_networks: Vec::new(),
             exempt_principals: Vec::new(),
+            networks: Vec::new(),
             client_v4: 32,
             client_v6: 64,
             headers: LimitHeaders::default(),
@@ -494,6 +497,9 @@ impl Reader<'_> {
             && let Some(exempt) = self.fields(&entry)
         {
             self.exempt(&exempt, &mut rule);
+        }
+        if let Some(entry) = fields.get("networks") {
+            rule.networks = self.spanned_texts(&entry);
         }
         if let Some(entry) = fields.get("client")
             && let Some(client) = self.fields(&entry)

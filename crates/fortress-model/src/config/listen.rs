@@ -67,7 +67,10 @@ impl Reader<'_> {
         let proxy_protocol = fields
             .get("proxy_protocol")
             .map(|entry| self.proxy_protocol(&entry, proxies));
+        let networks = fields.get("networks");
+        let networks = networks.map(|entry| self.network_rules(&entry));
         Some(Listener {
+            networks: networks.unwrap_or_default(),
             address: address?,
             serve: serve?,
             // INVARIANT: a listener whose key is wrong must not take a client's word for a header.

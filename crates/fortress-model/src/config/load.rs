@@ -150,10 +150,7 @@ impl Reader<'_> {
         };
         let fields = self.fields(&root)?;
         self.first(&fields);
-        let trusted_proxies = fields
-            .get("trusted_proxies")
-            .map(|entry| self.networks(&entry))
-            .unwrap_or_default();
+        let trusted_proxies = self.or_none(&fields, "trusted_proxies", Self::networks);
         let listen = fields
             .get("listen")
             .map(|entry| self.listen(&entry, trusted_proxies.len()))
@@ -177,18 +174,17 @@ impl Reader<'_> {
         let identity = identity_entry
             .map(|entry| self.identity(&entry))
             .unwrap_or_default();
+        let networks = self.or_none(&fields, "networks", Self::network_lists);
         let internal_tokens = fields
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
         let store = fields.get("store").and_then(|entry| self.store(&entry));
         let defaults = self.defaults(&fields);
-        let journal = fields
-            .get("journal")
-            .map(|entry| self.journal(&entry))
-            .unwrap_or_default();
+        let journal = self.or_none(&fields, "journal", Self::journal);
         Some(Config {
             listen,
             trusted_proxies,
+            networks,
             apis,
             identity,
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
@@ -200,6 +196,17 @@ impl Reader<'_> {
             vault: self.vault.take(),
             files: std::mem::take(&mut self.files),
         })
+    }
+
+    /// What a key holds; nothing where it is not there.
+    fn or_none<T: Default>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        read: impl FnOnce(&mut Self, &Entry<'_>) -> T,
+    ) -> T {
+        let entry = fields.get(name);
+        entry.map(|entry| read(self, &entry)).unwrap_or_default()
     }
 
     /// What says how the rest is read.

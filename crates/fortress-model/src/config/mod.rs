@@ -21,6 +21,8 @@ mod limits;
 mod listen;
 mod load;
 mod login;
+mod network_keys;
+mod networks;
 mod reader;
 mod references;
 mod scalar;
@@ -47,6 +49,7 @@ pub use limits::{
     QuotaEdge, QuotaUnit, nearest_limits,
 };
 pub use load::{load, load_partly, load_partly_with, load_with};
+pub use networks::{CrowdSec, NetworkList, NetworkRules, Verdict};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
@@ -71,6 +74,8 @@ pub struct Config {
     pub listen: Vec<Listener>,
     /// Networks whose `Forwarded` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Lists of networks, by name.
+    pub networks: Vec<NetworkList>,
     /// The APIs, in the file's order; at least one.
     pub apis: Vec<Api>,
     /// Who vouches for callers.
@@ -102,6 +107,8 @@ pub struct Listener {
     pub serve: Serve,
     /// Whether connections begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// From where its clients may come.
+    pub networks: NetworkRules,
 }
 
 /// Whether a listener's connections begin with a header of the PROXY protocol.
@@ -336,6 +343,8 @@ pub struct Settings {
     pub require: Require,
     /// The rule engine.
     pub waf: WafPatch,
+    /// From where clients may come.
+    pub networks: NetworkRules,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
     pub limits: Option<Vec<Spanned<LimitRule>>>,
 }

@@ -101,6 +101,10 @@ impl Reader<'_> {
         if let Some(entry) = fields.get("waf") {
             settings.waf = self.waf(&entry);
         }
+        settings.networks = fields
+            .get("networks")
+            .map(|entry| self.network_rules(&entry))
+            .unwrap_or_default();
         settings.limits = fields.get("limits").map(|entry| self.limits(&entry));
         if level == Level::Operation {
             if let Some(entry) = fields.get("public") {

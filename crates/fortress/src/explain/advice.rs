@@ -39,6 +39,10 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "raise the bound, or list the proxy in front in `trusted_proxies`",
             Some("defaults.bounds.handshake_rate: 1000/s"),
         ),
+        Reason::ClientDenied => (
+            "take the address off the list, or let the list be named no more",
+            Some("OP.networks.deny: [blocked]"),
+        ),
         Reason::ProxyUntrusted => (
             "list the load balancer that it comes through",
             Some("trusted_proxies: [10.0.0.0/8]"),

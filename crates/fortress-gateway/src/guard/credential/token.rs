@@ -303,6 +303,7 @@ async fn question(
             "application/json"
         },
         authorization: Some(&asked.authorization),
+        api_key: None,
         form: Some(form),
     };
     let limits = Limits {
