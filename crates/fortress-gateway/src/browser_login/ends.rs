@@ -202,6 +202,7 @@ async fn post(
     let question = Question {
         accept: "application/json",
         authorization: request.authorization.as_ref(),
+        api_key: None,
         form: Some(&request.form),
     };
     let limits = Limits {
