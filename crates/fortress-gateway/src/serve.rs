@@ -26,6 +26,8 @@ use crate::{
         credential::Shown,
         inspect::{self, Inspected},
         limit::{Counted, Tally, Throttled},
+        login::{Allowed, Attempt},
+        objects::{Objects, Unwalked},
         principal::Principal,
     },
     h1,
@@ -48,8 +50,10 @@ pub(crate) struct Cleared {
     throttled: Throttled,
     principal: Principal,
     counted: Counted,
+    unwalked: Unwalked,
     permit: Permit,
     inspected: Inspected,
+    allowed: Allowed,
     told: Told,
 }
 
@@ -62,11 +66,15 @@ impl Cleared {
             throttled,
             principal,
             counted,
+            unwalked,
             permit,
             inspected,
+            allowed,
             told,
         } = self;
-        drop((routed, admitted, throttled, principal, counted, permit));
+        drop((
+            routed, admitted, throttled, principal, counted, unwalked, permit,
+        ));
         let (
             Request {
                 method,
@@ -78,6 +86,7 @@ impl Cleared {
             },
             body,
         ) = inspected.into_parts();
+        allowed.write(&mut headers);
         told.write(&mut headers);
         Outgoing {
             method,
@@ -119,8 +128,7 @@ pub(crate) async fn serve(
     let mut examination = Examination::new(worker, arrival.own);
     // What limits gave is given back with the record, whatever becomes of the request.
     let mut tally = Tally::default();
-    // What the browser is to change of its session, whatever becomes of the request too.
-    let mut cookies = Vec::new();
+    let mut watch = Watch::default();
     let ran = {
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
@@ -130,7 +138,7 @@ pub(crate) async fn serve(
             &mut stopwatch,
             (head, &id),
             body,
-            (&mut examination, &mut tally, &mut cookies),
+            (&mut examination, &mut tally, &mut watch),
         ));
         unwound(answering).await
     };
@@ -152,6 +160,7 @@ pub(crate) async fn serve(
         }
         Err(End::Refused(refused)) => refuse(decision, refused),
         Err(End::Gone) => {
+            watch.attempt.abandon(decision);
             return Answer {
                 reply: reply::nothing(),
                 record,
@@ -165,12 +174,22 @@ pub(crate) async fn serve(
         gateway.hsts(&arrival.listener),
     );
     tally.tell(decision, &mut reply.headers);
-    for cookie in cookies {
+    for cookie in watch.cookies {
         reply.headers.append(header::SET_COOKIE, cookie);
     }
     decision.status = reply.status.as_u16();
+    watch.objects.note(decision);
     record.keep(tally);
     Answer { reply, record }
+}
+
+/// What goes from the guards to the answer, and is learnt of whoever asks from it.
+#[derive(Debug, Default)]
+struct Watch {
+    attempt: Attempt,
+    objects: Objects,
+    /// What the browser is to change of its session, whatever becomes of the request.
+    cookies: Vec<HeaderValue>,
 }
 
 /// Why there is no answer of the upstream's.
@@ -255,7 +274,7 @@ async fn answer(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    (examination, tally, cookies): (&mut Examination, &mut Tally, &mut Vec<HeaderValue>),
+    (examination, tally, watch): (&mut Examination, &mut Tally, &mut Watch),
 ) -> Result<Reply, End> {
     let method = head.method.clone();
     if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
@@ -275,7 +294,7 @@ async fn answer(
         stopwatch,
         (head, id),
         &mut *body,
-        (examination, tally, cookies),
+        (examination, tally, watch),
     )
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
@@ -285,10 +304,16 @@ async fn answer(
     let forwarding = async {
         let incoming = match worker.upstreams.send(upstream, cleared).await {
             Ok(incoming) => incoming,
-            Err(error) => return Err(decision.fail(error.reason(), error.to_string()).into()),
+            Err(error) => {
+                watch.attempt.unjudged(decision);
+                return Err(decision.fail(error.reason(), error.to_string()).into());
+            }
         };
         stopwatch.enter(decision, Stage::Reply);
+        let head = (incoming.status, &incoming.headers);
+        watch.attempt.judge_head(decision, head).await?;
         let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
+        watch.attempt.judge_whole(decision, &reply).await?;
         if let Some(run) = examination.run() {
             run.answer(decision, &reply)?;
         }
@@ -309,7 +334,7 @@ async fn guard(
     stopwatch: &mut Stopwatch,
     (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    (examination, tally, cookies): (&mut Examination, &mut Tally, &mut Vec<HeaderValue>),
+    (examination, tally, watch): (&mut Examination, &mut Tally, &mut Watch),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let scheme = forwarded::client_scheme(
@@ -329,7 +354,7 @@ async fn guard(
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let page = Page::new(&request, (&host, scheme), arrival, decision.received);
-    let sessions = browser_login::recognise(plan, &page, cookies).await;
+    let sessions = browser_login::recognise(plan, &page, &mut watch.cookies).await;
     let shown = Shown {
         arrival,
         method: &request.method,
@@ -346,14 +371,14 @@ async fn guard(
     };
     let mut body = LateBody::new(body);
     let asked = (&routed, &request, &shown);
-    let (principal, counted, permit) =
-        match admit(decision, stopwatch, asked, &mut body, tally).await {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                let away = (&sessions, cookies);
-                return Err(send_away(decision, plan, &page, away, refused).await);
-            }
-        };
+    let known = admit(decision, stopwatch, asked, &mut body, (tally, watch)).await;
+    let (principal, counted, unwalked, permit) = match known {
+        Ok(known) => known,
+        Err(refused) => {
+            let away = (&sessions, &mut watch.cookies);
+            return Err(send_away(decision, plan, &page, away, refused).await);
+        }
+    };
     gateway.logins.strip(&mut request.headers);
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
@@ -362,6 +387,10 @@ async fn guard(
     let counting = (tally, &principal);
     let inspected =
         inspect::check(decision, &routed, request, &mut body, examination, counting).await?;
+    let allowed = watch
+        .attempt
+        .ask(decision, &routed, &inspected, principal.caller())
+        .await?;
     let told = told::finish(decision, plan, &principal, prepared).await?;
     Ok(Cleared {
         routed,
@@ -369,8 +398,10 @@ async fn guard(
         throttled,
         principal,
         counted,
+        unwalked,
         permit,
         inspected,
+        allowed,
         told,
     })
 }
@@ -381,15 +412,16 @@ async fn admit(
     stopwatch: &mut Stopwatch,
     (routed, request, shown): (&Routed, &Request, &Shown<'_>),
     body: &mut LateBody<'_, impl RequestBody>,
-    tally: &mut Tally,
-) -> Result<(Principal, Counted, Permit), Refused> {
+    (tally, watch): (&mut Tally, &mut Watch),
+) -> Result<(Principal, Counted, Unwalked, Permit), Refused> {
     let plan = routed.plan();
     let principal = authenticate::check(decision, plan, shown, body).await?;
     stopwatch.enter(decision, Stage::Quota);
     let counted = tally.quota(decision, routed, request, &principal)?;
+    let unwalked = watch.objects.check(decision, plan, principal.caller())?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
-    Ok((principal, counted, permit))
+    Ok((principal, counted, unwalked, permit))
 }
 
 fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
