@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -35,10 +36,9 @@ fn passes(instance: &Instance, who: &str, times: usize) -> usize {
         .count()
 }
 
-#[test]
-fn in_tls_as_a_user_with_few_rights() {
-    let place = tempfile::tempdir().expect("a directory");
-    let file = |name: &str| place.path().join(name).display().to_string();
+/// An authority, and a certificate of its for this machine.
+fn certificates(place: &Path) {
+    let file = |name: &str| place.join(name);
     let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
@@ -51,6 +51,13 @@ fn in_tls_as_a_user_with_few_rights() {
     fs::write(file("ca.pem"), authority.pem()).expect("written");
     fs::write(file("cert.pem"), leaf.pem()).expect("written");
     fs::write(file("key.pem"), key.serialize_pem()).expect("written");
+}
+
+#[test]
+fn in_tls_as_a_user_with_few_rights() {
+    let place = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| place.path().join(name).display().to_string();
+    certificates(place.path());
     let password = format!(">{PASSWORD}");
     let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
     let mut arguments = vec![
