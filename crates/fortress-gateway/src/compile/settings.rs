@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, LimitRule, NetworkRules, RequestUndeclared, Require,
-        ResponseUndeclared, Settings, Spanned, WafSettings,
+        self, Api, Config, Cookies, Enumeration, LimitRule, LoginDefence, NetworkRules,
+        RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -23,6 +23,8 @@ pub(crate) struct Effective {
     pub(crate) waf: WafSettings,
     pub(crate) networks: NetworkRules,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
+    pub(crate) login: Option<Spanned<LoginDefence>>,
+    pub(crate) enumeration: Option<Enumeration>,
     /// The place in `layers` of what the limits stand in.
     limits_layer: usize,
     /// Where they were written. Limits of one name count together where this is the same.
@@ -43,6 +45,8 @@ impl Effective {
             waf: WafSettings::default(),
             networks: NetworkRules::default(),
             limits: Vec::new(),
+            login: None,
+            enumeration: None,
             limits_layer: 0,
             limits_place: String::new(),
         };
@@ -76,6 +80,10 @@ impl Effective {
         if let Some(limits) = &layer.limits {
             self.limits.clone_from(limits);
         }
+        if layer.login.is_some() {
+            self.login.clone_from(&layer.login);
+        }
+        self.enumeration = layer.enumeration.or(self.enumeration);
         if layer.public.is_some() {
             self.public.clone_from(&layer.public);
         }

@@ -6,6 +6,7 @@
 
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
+    defence_keys::{DETECT, ENUMERATION_KEY, LOGIN_KEY, LOGIN_KEY_OF_DESCRIPTION},
     identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
     network_keys::{self, NETWORKS_KEY},
@@ -126,6 +127,12 @@ pub(super) enum Kind {
     Cost,
     /// `Europe/Berlin`.
     Zone,
+    /// `50%`; from 1 to 99.
+    Percent,
+    /// `50/10min`: different things in a time.
+    Distinct,
+    /// `401`, `response.ok == false`: what an answer looks like.
+    Sign,
     /// An object with fixed keys.
     Block(&'static Block),
     /// A list with at least one item.
@@ -168,6 +175,9 @@ impl Kind {
             Self::LimitPart => "something to count by",
             Self::Cost => "a cost",
             Self::Zone => "a time zone",
+            Self::Percent => "a part such as `50%`",
+            Self::Distinct => "a count in a time such as `50/10min`",
+            Self::Sign => "a sign such as `401` or `response.ok == false`",
             Self::Block(_) | Self::Map(..) => "an object",
             Self::List(_) | Self::Items(_) => "a list",
             Self::OneOrList(_) => "one or a list",
@@ -207,7 +217,10 @@ impl Kind {
             | Self::Frequency
             | Self::LimitPart
             | Self::Cost
-            | Self::Zone => None,
+            | Self::Zone
+            | Self::Percent
+            | Self::Distinct
+            | Self::Sign => None,
         }
     }
 }
@@ -279,6 +292,11 @@ pub(super) static ROOT: Block = Block {
             "What holds where nothing nearer is said.",
         ),
         Key::new(
+            "detect",
+            Kind::Block(&DETECT),
+            "What is looked for over many requests.",
+        ),
+        Key::new(
             "journal",
             Kind::Items(&Kind::Block(&SINK)),
             "Where requests are recorded (default: nowhere).",
@@ -286,7 +304,6 @@ pub(super) static ROOT: Block = Block {
     ]],
     later: &[
         "policies",
-        "detect",
         "alerts",
         "respond",
         "audit_log",
@@ -452,6 +469,7 @@ static API: Block = Block {
         SETTINGS,
         WAF_KEY,
         LIMITS_KEY,
+        ENUMERATION_KEY,
     ],
     later: &[
         "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require", "discover",
@@ -557,7 +575,14 @@ static TIMEOUTS: Block = Block {
 pub(super) static OPERATION: Block = Block {
     name: "apis.NAME.operations.NAME",
     doc: "What is said of one operation or of all that have a tag.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY, LIMITS_KEY],
+    groups: &[
+        ON_OPERATION,
+        SETTINGS,
+        WAF_KEY,
+        LIMITS_KEY,
+        LOGIN_KEY,
+        ENUMERATION_KEY,
+    ],
     later: LATER_ON_OPERATION,
 };
 
@@ -565,7 +590,14 @@ pub(super) static OPERATION: Block = Block {
 pub(super) static EXTENSION: Block = Block {
     name: "x-fortress",
     doc: "The same keys in the description; the configuration wins.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION, LIMITS_KEY],
+    groups: &[
+        ON_OPERATION,
+        SETTINGS,
+        WAF_KEY_OF_DESCRIPTION,
+        LIMITS_KEY,
+        LOGIN_KEY_OF_DESCRIPTION,
+        ENUMERATION_KEY,
+    ],
     later: LATER_ON_OPERATION,
 };
 
@@ -579,7 +611,6 @@ const ON_OPERATION: &[Key] = &[
 ];
 
 const LATER_ON_OPERATION: &[&str] = &[
-    "login",
     "owner",
     "tenant",
     "cache",
@@ -618,6 +649,7 @@ static DEFAULTS: Block = Block {
         ],
         WAF_KEY,
         LIMITS_KEY,
+        ENUMERATION_KEY,
     ],
     later: &["on_fault", "redact", "cors", "cache", "permit"],
 };
