@@ -16,7 +16,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, replay::Replays};
-use fortress_model::{Secret, SystemClock, config::StoreSettings};
+use fortress_model::{
+    Secret, SystemClock,
+    config::{Config, StoreSettings},
+};
 use fortress_store::{Feed, StoreError};
 use http::Uri;
 use tokio::{
@@ -283,14 +286,20 @@ impl KeyRing {
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn counts(&self) -> Result<Arc<Counts>, String> {
+    pub(crate) fn counts(&self, config: &Config) -> Result<Arc<Counts>, String> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counts) = &*counts {
             return Ok(Arc::clone(counts));
         }
-        let made = Counts::new()?;
+        let made = Counts::new(config)?;
         *counts = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// What limits count, if any configuration had limits.
+    pub(crate) fn known_counts(&self) -> Option<Arc<Counts>> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
     }
 
     /// What is known of those who log in; made when the first configuration has a login.

@@ -29,6 +29,7 @@ mod route;
 pub mod rules;
 mod serve;
 pub mod server;
+mod shared_counts;
 mod told;
 mod upstream;
 mod well_known;

@@ -4,6 +4,9 @@
 //! grow the number of series. A shard outlives a reload: its slots are found by name. Deliberately
 //! not here: anything about single requests, which is the journal's.
 
+mod process;
+mod shared_counts;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -27,9 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-mod process;
-
-use crate::{journal::Counters, networks::Feeds};
+use crate::{journal::Counters, keys::KeyRing, networks::Feeds, shared_counts::SharedCounts};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,6 +55,7 @@ pub struct Metrics {
     /// Seconds since the epoch.
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
+    keys: OnceLock<KeyRing>,
     feeds: OnceLock<Feeds>,
 }
 
@@ -68,6 +70,7 @@ impl Metrics {
             failed_reloads: AtomicU64::new(0),
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
+            keys: OnceLock::new(),
             feeds: OnceLock::new(),
         })
     }
@@ -82,6 +85,18 @@ impl Metrics {
     /// Also encodes the journal's totals; the first call counts.
     pub fn attach_journal(&self, counters: Arc<Counters>) {
         self.journal.get_or_init(|| counters);
+    }
+
+    /// Also encodes what is told of the counts that instances share; the first call counts.
+    pub(crate) fn attach_keys(&self, keys: KeyRing) {
+        self.keys.get_or_init(|| keys);
+    }
+
+    /// Whether the counts that instances share cannot be had.
+    pub(crate) fn shared_counts_are_away(&self) -> bool {
+        let counts = self.keys.get().and_then(KeyRing::known_counts);
+        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
+        shared.is_some_and(SharedCounts::is_away)
     }
 
     /// Also encodes what lists of networks hold; the first call counts.
@@ -507,6 +522,11 @@ impl Collector for Metrics {
         }
         if let Some(feeds) = self.feeds.get() {
             process::networks(&mut encoder, feeds)?;
+        }
+        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts)
+            && let Some(shared) = &counts.shared
+        {
+            shared_counts::encode(&mut encoder, shared)?;
         }
         self.process(&mut encoder)
     }

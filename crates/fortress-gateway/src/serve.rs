@@ -334,7 +334,7 @@ async fn guard(
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Throttle);
     let admitted = client::check(decision, plan)?;
-    let throttled = tally.throttle(decision, &routed, &request)?;
+    let throttled = tally.throttle(decision, &routed, &request).await?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let shown = Shown {
@@ -353,7 +353,7 @@ async fn guard(
     let mut body = LateBody::new(body);
     let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
     stopwatch.enter(decision, Stage::Quota);
-    let counted = tally.quota(decision, &routed, &request, &principal)?;
+    let counted = tally.quota(decision, &routed, &request, &principal).await?;
     let unwalked = watch.objects.check(decision, plan, principal.caller())?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;

@@ -185,6 +185,8 @@ reasons! {
     LimitConcurrency = "limit.concurrency", TOO_MANY_REQUESTS, Api4;
     /// The request lacks something that a limit counts by, and the limit refuses such (`missing: refuse`).
     LimitUnkeyed = "limit.unkeyed", BAD_REQUEST, Api4;
+    /// The count that instances share cannot be had, and the limit refuses meanwhile (`on_fault: closed`).
+    LimitUnavailable = "limit.unavailable", SERVICE_UNAVAILABLE, Api4;
 
     // ---- authenticate
     /// The request carries no credential that the operation accepts.

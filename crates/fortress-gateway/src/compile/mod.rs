@@ -38,7 +38,7 @@ use crate::{
     client_certificate::ClientTrust,
     defence::{LoginPlan, ObjectsPlan},
     keys::KeyRing,
-    limits::LimitsPlan,
+    limits::{self, LimitsPlan},
     listen::ListenerPlan,
     networks::{List, NetworksPlan},
     request::OVERRIDES,
@@ -260,6 +260,12 @@ pub(crate) fn compile_after(
     compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
     let certificate_field = identity::certificate_field(config, &mut compiler.diagnostics);
+    let counts = keys.known_counts();
+    let limits = compiler
+        .plans
+        .iter()
+        .filter_map(|plan| plan.limits.as_ref());
+    limits::advise(config, counts.as_deref(), limits, &mut compiler.diagnostics);
     let sound = compiler
         .diagnostics
         .iter()
@@ -464,7 +470,7 @@ impl Compiler<'_> {
     }
 
     fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
-        let counts = || self.keys.counts();
+        let counts = || self.keys.counts(self.config);
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 

@@ -217,7 +217,7 @@ fn every_key_of_a_limit_is_understood() {
     assert_eq!(rate.cost.to_string(), "query.page_size / 100");
     assert_eq!(
         (rate.mode, rate.on_fault),
-        (Mode::Monitor, LimitFault::Open)
+        (Mode::Monitor, Some(LimitFault::Open))
     );
     assert!(rate.shared);
     let quota = &quota.value;

@@ -88,6 +88,10 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "allow more at once; the nearest list of limits replaces those further away",
             Some("OP.limits: [{ per: client, concurrent: 50 }]"),
         ),
+        Reason::LimitUnavailable => (
+            "see why Redis does not answer; or let each instance go on with its part of the limit",
+            Some("defaults.on_fault.limits: local"),
+        ),
         Reason::LimitUnkeyed => (
             "count such requests by their address instead (`missing: client` of the limit); the nearest list of limits replaces those further away",
             Some("OP.limits: [{ per: tenant, quota: 1000/day, missing: client }]"),
