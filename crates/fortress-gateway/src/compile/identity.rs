@@ -27,12 +27,11 @@ use fortress_model::{
 };
 use http::HeaderName;
 pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
-use tokio::sync::Semaphore;
 
-use crate::keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed};
-
-/// Questions to one issuer that may be under way at once.
-const QUESTIONS: usize = 64;
+use crate::{
+    keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed},
+    questions::Questions,
+};
 
 /// An entry of `identity`, compiled.
 #[derive(Debug)]
@@ -106,8 +105,7 @@ pub(crate) struct IntrospectionPlan {
     pub(crate) timeout: Duration,
     pub(crate) signed: bool,
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Bounds the questions that are under way.
-    pub(crate) under_way: Semaphore,
+    pub(crate) under_way: Questions,
     /// The issuer failed, and is left alone until then (nanoseconds since the epoch).
     pub(crate) left_alone: AtomicU64,
 }
@@ -382,7 +380,7 @@ fn introspection(
         timeout: asked.timeout,
         signed: asked.signed,
         algorithms: algorithms.to_vec(),
-        under_way: Semaphore::new(QUESTIONS),
+        under_way: Questions::default(),
         left_alone: AtomicU64::new(0),
     })
 }
