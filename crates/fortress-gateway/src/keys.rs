@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    browser_login::LoginMemory,
     compile,
     defence::Logins,
     fetch::{self, Fetcher},
@@ -70,6 +71,8 @@ pub struct KeyRing {
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
     hashers: Hashers,
+    /// What must not happen twice in logins, by the entry of `identity`.
+    logins: Arc<Mutex<HashMap<String, Arc<LoginMemory>>>>,
     feeds: Feeds,
 }
 
@@ -144,6 +147,9 @@ pub(crate) struct Metadata {
     pub(crate) authorization_endpoint: Option<String>,
     pub(crate) token_endpoint: Option<String>,
     pub(crate) end_session_endpoint: Option<String>,
+    pub(crate) revocation_endpoint: Option<String>,
+    /// It names itself in its answers to browsers (RFC 9207, section 3).
+    pub(crate) names_itself: bool,
 }
 
 /// One issuer's keys.
@@ -360,6 +366,13 @@ impl KeyRing {
         Arc::clone(replays)
     }
 
+    /// What the login of an identity remembers.
+    pub(crate) fn login(&self, identity: &str) -> Arc<LoginMemory> {
+        let mut known = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, memory| Arc::strong_count(memory) > 1);
+        Arc::clone(known.entry(identity.to_owned()).or_default())
+    }
+
     /// What computes passwords' hashes, for all identities.
     pub(crate) fn hashers(&self) -> Hashers {
         self.hashers.clone()
@@ -564,6 +577,11 @@ impl Keys {
         read_metadata(&document, issuer)
     }
 
+    /// Its metadata say where it is asked.
+    pub(crate) fn is_discovered(&self) -> bool {
+        matches!(self.source, Source::Discovery(_))
+    }
+
     /// Where the issuer is asked about tokens and the like, as far as it was discovered.
     pub(crate) fn metadata(&self) -> Option<Arc<Metadata>> {
         self.metadata.load_full()
@@ -628,6 +646,11 @@ fn read_metadata(document: &[u8], issuer: &str) -> Result<Metadata, String> {
         authorization_endpoint: optional("authorization_endpoint"),
         token_endpoint: optional("token_endpoint"),
         end_session_endpoint: optional("end_session_endpoint"),
+        revocation_endpoint: optional("revocation_endpoint"),
+        names_itself: members
+            .get("authorization_response_iss_parameter_supported")
+            .and_then(fortress_auth::Value::as_bool)
+            .unwrap_or_default(),
     })
 }
 

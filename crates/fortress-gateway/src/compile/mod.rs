@@ -35,6 +35,7 @@ pub(crate) use told::Voices;
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
+    browser_login::Logins,
     client_certificate::ClientTrust,
     defence::{LoginPlan, ObjectsPlan},
     keys::KeyRing,
@@ -71,6 +72,8 @@ pub struct Gateway {
     pub(crate) voices: Voices,
     /// What the gateway says of its APIs.
     pub(crate) documents: Documents,
+    /// How browsers log in.
+    pub(crate) logins: Logins,
 }
 
 impl Gateway {
@@ -282,6 +285,7 @@ pub(crate) fn compile_after(
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
+        logins: identity::logins(&identities),
         engines: compiler.rule_sets.into_engines(),
         voices: compiler.voicing.into_voices(),
     });

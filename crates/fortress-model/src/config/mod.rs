@@ -24,6 +24,7 @@ mod limit_keys;
 mod limits;
 mod listen;
 mod load;
+mod login;
 mod network_keys;
 mod networks;
 mod reader;
@@ -43,8 +44,8 @@ mod waf_keys;
 pub use caller::{
     ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
     Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
-    KeySource, Login, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
-    WebhookPreset, WhichTokens,
+    KeySource, Login, LoginEndpoints, PrincipalField, Require, Signatures, UpstreamIdentity,
+    Webhook, WebhookPreset, WhichTokens,
 };
 pub use cost::{Cost, Factor, Term};
 pub use defence::{

@@ -160,6 +160,22 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "see that the issuer answers from here, in time",
             Some("identity.NAME.introspection.timeout: 5s"),
         ),
+        Reason::SessionForged => (
+            "and the key of the cookies was changed, keep the one before as `previous_key` for as long as a session lasts",
+            Some("identity.NAME.login.previous_key: env:OLD_COOKIE_KEY"),
+        ),
+        Reason::SessionCrossSite => (
+            "the page has to be of the gateway's own origin; if browsers call the gateway by another name than it sees, say by which",
+            Some("identity.NAME.login.origin: https://shop.example.com"),
+        ),
+        Reason::LoginFailed => (
+            "the person has to begin anew; what the issuer has registered for this client must be this callback",
+            Some("identity.NAME.login.callback: /auth/callback"),
+        ),
+        Reason::LoginUnavailable => (
+            "see that the issuer answers from here, and accepts this client",
+            None,
+        ),
         Reason::RoleInsufficient => (
             "the principal has to get the role, or the operation should not demand it",
             Some("OP.require.role: NAME"),
