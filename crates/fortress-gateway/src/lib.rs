@@ -25,6 +25,7 @@ pub mod metrics;
 mod networks;
 pub mod path;
 pub mod proxy_protocol;
+mod questions;
 mod reply;
 mod request;
 mod route;
