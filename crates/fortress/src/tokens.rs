@@ -68,7 +68,9 @@ struct Revoke {
     #[arg(long, requires = "issuer", value_name = "ID")]
     client: Option<String>,
     /// Every token of every issuer
-    #[arg(long, group = "whose", conflicts_with = "issuer")]
+    // An option that demands `--issuer` is not refused by that demand alone where `--everything`
+    // excludes it.
+    #[arg(long, group = "whose", conflicts_with_all = ["issuer", "id", "subject", "client"])]
     everything: bool,
     /// Only those issued before: `now`, or a time such as 2027-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -77,7 +79,7 @@ struct Revoke {
     /// ever
     #[arg(long = "for", value_name = "TIME", value_parser = times::end)]
     lasting: Option<times::End>,
-    /// Takes the same revocation back
+    /// Takes the revocation of these tokens back; with `--issued-before` only if it is of that time
     #[arg(long, conflicts_with = "lasting")]
     undo: bool,
 }
@@ -101,6 +103,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     let settings = store::settings(&flags.config)?;
     let store = store::opened(&settings, Presence::Demanded, screen)?;
     match &flags.action {
+        Action::Revoke(flags) if flags.undo => undo(&store, flags, screen),
         Action::Revoke(flags) => revoke(&store, flags, screen),
         Action::List => list(&store, screen),
     }
@@ -118,28 +121,48 @@ fn revoke(store: &Store, flags: &Revoke, screen: &Screen) -> Result<End> {
             Moment::Now => now,
             Moment::At(time) => time,
         }),
-        until: if flags.undo { Some(now) } else { lasting },
+        until: lasting,
     };
-    if flags.undo && !known(store)?.iter().any(|one| is_same(one, &revocation)) {
-        return Err(Usage("there is no such revocation; see `fortress tokens list`".into()).into());
-    }
     store.revoke(&revocation, now)?;
-    if screen.is_json() {
-        screen.line(shown(&revocation).to_string());
-    } else {
-        let what = safe(&words(&revocation));
-        let done = if flags.undo {
-            "accepted again"
-        } else {
-            "revoked"
-        };
-        screen.line(format!("{GOOD}{done}{GOOD:#} {what}"));
-    }
+    say("revoked", &revocation, screen);
     Ok(End::Fine)
 }
 
-fn is_same(one: &Revocation, other: &Revocation) -> bool {
-    one.target == other.target && one.issued_before == other.issued_before
+fn undo(store: &Store, flags: &Revoke, screen: &Screen) -> Result<End> {
+    let now = SystemClock.now();
+    let target = target(flags)?;
+    let time = match flags.issued_before {
+        Some(Moment::Now) => {
+            let what = "`--undo` takes the time that `fortress tokens list` shows, not `now`";
+            return Err(Usage(what.into()).into());
+        }
+        Some(Moment::At(time)) => Some(times::moment(time)),
+        None => None,
+    };
+    // There is one of each target. The list shows whole seconds, and what it shows is enough.
+    let is_meant = |one: &Revocation| {
+        let shown = one.issued_before.map(times::moment);
+        one.target == target && (time.is_none() || time == shown)
+    };
+    let Some(found) = known(store)?.into_iter().find(is_meant) else {
+        return Err(Usage("there is no such revocation; see `fortress tokens list`".into()).into());
+    };
+    let ended = Revocation {
+        until: Some(now),
+        ..found
+    };
+    store.revoke(&ended, now)?;
+    say("accepted again", &ended, screen);
+    Ok(End::Fine)
+}
+
+fn say(done: &str, revocation: &Revocation, screen: &Screen) {
+    if screen.is_json() {
+        screen.line(shown(revocation).to_string());
+    } else {
+        let what = safe(&words(revocation));
+        screen.line(format!("{GOOD}{done}{GOOD:#} {what}"));
+    }
 }
 
 fn target(flags: &Revoke) -> Result<RevocationTarget> {
