@@ -39,6 +39,19 @@ enum Found {
     Known(Box<KeyRecord>, KeyState),
 }
 
+impl Found {
+    /// What says more about a text that holds several parts weighs more.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Malformed(_) => 1,
+            Self::OtherSecret(_) => 2,
+            Self::Known(_, KeyState::Expired | KeyState::Revoked) => 3,
+            Self::Known(_, KeyState::Active) => 4,
+        }
+    }
+}
+
 pub(super) fn run(keys: &Keys, flags: &Flags, screen: &Screen) -> Result<End> {
     let text = match &flags.key {
         Some(key) => {
@@ -87,7 +100,7 @@ pub(super) fn run(keys: &Keys, flags: &Flags, screen: &Screen) -> Result<End> {
     })
 }
 
-/// The first line of standard input.
+/// A line or a few, from standard input.
 fn typed(screen: &Screen) -> Result<Secret<String>> {
     if std::io::stdin().is_terminal() {
         screen.note("The leaked key, and then Enter:");
@@ -111,7 +124,48 @@ fn typed(screen: &Screen) -> Result<Secret<String>> {
     Ok(text)
 }
 
+/// The key that a text is, or that stands in it: leaked keys come with quotes, the name of a field
+/// or the rest of a line around them.
 fn find(keys: &Keys, text: &str) -> Result<Found> {
+    let mut best = find_exactly(keys, text)?;
+    for part in parts(text) {
+        let found = find_exactly(keys, part)?;
+        match (&best, &found) {
+            (Found::Known(one, KeyState::Active), Found::Known(other, KeyState::Active))
+                if one.id != other.id =>
+            {
+                return Err(
+                    Usage("the text holds several keys; give them one by one".into()).into(),
+                );
+            }
+            _ if found.weight() > best.weight() => best = found,
+            _ => {}
+        }
+    }
+    Ok(best)
+}
+
+/// What within a text may be a key: each text in the form of our own, and what stands between the
+/// signs that people and files put around keys.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let own = text
+        .match_indices("frt_")
+        .filter_map(|(at, _)| text.get(at..))
+        .map(|rest| {
+            let is_of_key = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            rest.split(|c: char| !is_of_key(c)).next().unwrap_or(rest)
+        });
+    let quotes = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
+    let signs = move |c: char| quotes(c) || ",;&?<>()[]{}".contains(c);
+    let pieces = text.split(quotes).chain(text.split(signs));
+    let values = pieces.flat_map(|piece| {
+        let after = |sign| piece.split_once(sign).map(|(_, value)| value);
+        [Some(piece), after('='), after(':')].into_iter().flatten()
+    });
+    own.chain(values.filter(|part| !part.is_empty()))
+}
+
+fn find_exactly(keys: &Keys, text: &str) -> Result<Found> {
     let (id, digest) = match keys.pepper.read(text) {
         Ok(read) => read,
         Err(KeyError::Malformed(why)) => return Ok(Found::Malformed(why)),
