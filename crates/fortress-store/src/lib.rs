@@ -30,7 +30,7 @@ pub use driver::{Connection, Driver, EachRow, Row, Transaction, Value};
 pub use error::StoreError;
 pub use feed::Feed;
 pub use keys::{Changes, Position};
-pub use place::{Presence, make_pepper, master_keys, open, open_backup, pepper};
+pub use place::{Presence, look, make_pepper, master_keys, open, open_backup, pepper};
 pub use postgres::Postgres;
 pub use seal::{MasterKeys, Seal, SealError};
 pub use sqlite::Sqlite;

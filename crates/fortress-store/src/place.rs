@@ -54,6 +54,19 @@ pub fn open(at: &StorePlace, seal: Arc<dyn Seal>, presence: Presence) -> Result<
     }
 }
 
+/// Looks whether the store at a place would open with these keys and this pepper. Changes nothing.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn look(at: &StorePlace, seal: Arc<dyn Seal>, pepper: &Pepper) -> Result<(), StoreError> {
+    match at {
+        StorePlace::Embedded(path) => Store::look(Sqlite::open(path)?, seal, pepper),
+        StorePlace::Postgres { url, ca } => {
+            Store::look(Postgres::connect(url, ca.as_deref())?, seal, pepper)
+        }
+    }
+}
+
 /// Opens a backup, to be brought back.
 ///
 /// # Errors

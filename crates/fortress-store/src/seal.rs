@@ -28,12 +28,12 @@ const MAX_KEYS: usize = 8;
 pub enum SealError {
     /// There is no key file.
     #[error(
-        "there is no key at `{0}`; make one with `fortress store init` (it is then needed for ever: keep a copy apart from the store)"
+        "there is no key at `{0}`; if there is a store, bring its key back; if not, make both with `fortress store init` (the key is then needed for ever: keep a copy apart from the store)"
     )]
     Missing(PathBuf),
     /// There is no pepper.
     #[error(
-        "there is no pepper at `{0}`; make one with `fortress store init` (without it no API key can be verified: keep a copy apart from the store)"
+        "there is no pepper at `{0}`; if API keys were made with one, bring it back: without it none of them can be verified; if not, make one with `fortress store init` (and keep a copy apart from the store)"
     )]
     NoPepper(PathBuf),
     /// It cannot be read, or holds no key.

@@ -91,8 +91,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::WrongPepper`], and what the database said.
     pub fn use_pepper(&self, pepper: &Pepper) -> Result<(), StoreError> {
-        // Zero means that there is none yet.
-        let own = i64::from_be_bytes(pepper.fingerprint()) | 1;
+        let own = pepper_mark(pepper);
         let known = self.read(|connection| Meta::Pepper.get(connection))?;
         if known == own {
             return Ok(());
@@ -107,6 +106,44 @@ impl Store {
             } else {
                 Err(StoreError::WrongPepper)
             }
+        })
+    }
+
+    /// Looks whether a store would open with these keys and this pepper, and writes nothing: a store
+    /// of an earlier version is not brought to the present one.
+    pub(crate) fn look(
+        driver: impl Driver + 'static,
+        seal: Arc<dyn Seal>,
+        pepper: &Pepper,
+    ) -> Result<(), StoreError> {
+        let store = Self::around(Box::new(driver), seal);
+        if !store.driver().has_tables()? {
+            return Err(StoreError::NotAStore(store.place));
+        }
+        let (found, known) = (
+            store.read(|connection| Meta::Version.get(connection))?,
+            schema::known_version(),
+        );
+        if found > known {
+            return Err(StoreError::Newer { found, known });
+        }
+        store.read(|connection| store.load_ring(connection))?;
+        let own = pepper_mark(pepper);
+        let is_right = store.read(|connection| Ok(Meta::Pepper.get(connection)? == own))?;
+        if is_right || store.takes_any_pepper()? {
+            Ok(())
+        } else {
+            Err(StoreError::WrongPepper)
+        }
+    }
+
+    /// Whether it takes any pepper: none of its API keys was digested under one.
+    ///
+    /// # Errors
+    /// What the database said.
+    pub fn takes_any_pepper(&self) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            Ok(Meta::Pepper.get(connection)? == 0 || Meta::Keys.get(connection)? == 0)
         })
     }
 
@@ -288,6 +325,11 @@ impl Store {
         self.ring().insert(id, Arc::new(data_key(&key)?));
         Ok(id)
     }
+}
+
+/// Which pepper it is. Zero means that there is none yet.
+fn pepper_mark(pepper: &Pepper) -> i64 {
+    i64::from_be_bytes(pepper.fingerprint()) | 1
 }
 
 /// What a sealed record is bound to: its table, its id, and its version. A record that is moved, or

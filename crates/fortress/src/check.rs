@@ -12,6 +12,7 @@ use crate::{
     exposure::{self, Counts},
     references::Machine,
     screen::{BAD, CARE, GOOD, QUIET, Screen, count},
+    store,
 };
 
 pub(crate) const EXAMPLES: &str = "Examples:
@@ -56,6 +57,7 @@ impl Checked {
         } = compile(&config, &mut sources, &KeyRing::default(), 0);
         drop(gateway);
         diagnostics.extend(found);
+        diagnostics.extend(config.store.iter().flat_map(store::look::faults));
         let postures = descriptions
             .iter()
             .map(|(name, description)| (name.clone(), description.posture()))

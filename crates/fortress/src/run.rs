@@ -31,6 +31,7 @@ use crate::{
     exposure::{self, Counts},
     references::Machine,
     screen::{Screen, count},
+    store,
 };
 use notify::Supervisor;
 use watch::Watch;
@@ -239,7 +240,11 @@ impl Serving {
         };
         let compiled = self.server.compile(&config, &mut sources);
         diagnostics.extend(compiled.diagnostics);
-        let Some(gateway) = compiled.gateway else {
+        // The store that is open stays open; what would keep the next start from opening it is said now.
+        let faults: Vec<_> = config.store.iter().flat_map(store::look::faults).collect();
+        let is_sound = faults.iter().all(|fault| fault.severity != Severity::Error);
+        diagnostics.extend(faults);
+        let Some(gateway) = compiled.gateway.filter(|_| is_sound) else {
             bail!("{}", rendered(CONFIGURATION, &diagnostics, &sources));
         };
         warn(&diagnostics, &sources);

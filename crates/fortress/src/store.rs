@@ -3,6 +3,8 @@
 //!
 //! Deliberately not here: what is in it (`fortress keys`).
 
+pub(crate) mod look;
+
 use std::{
     io::{BufRead, Write},
     path::{Path, PathBuf},
@@ -182,18 +184,26 @@ fn init(settings: &StoreSettings, screen: &Screen) -> Result<End> {
         MasterKeys::create(path)?;
         made.push(("key", path.display().to_string()));
     }
-    if let SecretSource::File(path) = &settings.pepper.value
-        && is_new(path)
-    {
-        fortress_store::make_pepper(path)?;
-        made.push(("pepper", path.display().to_string()));
-    }
-    let pepper = fortress_store::pepper(&settings.pepper.value)?;
     let is_made = match &settings.place.value {
         StorePlace::Embedded(path) => is_new(path),
         StorePlace::Postgres { .. } => false,
     };
     let store = opened(settings, Presence::Made, screen)?;
+    if let SecretSource::File(path) = &settings.pepper.value
+        && is_new(path)
+    {
+        // With a new pepper none of the store's keys could be verified.
+        if !store.takes_any_pepper()? {
+            bail!(
+                "there are API keys in {} and no pepper at `{}`: bring the pepper back; with a new one none of them could be verified",
+                store.place(),
+                path.display()
+            );
+        }
+        fortress_store::make_pepper(path)?;
+        made.push(("pepper", path.display().to_string()));
+    }
+    let pepper = fortress_store::pepper(&settings.pepper.value)?;
     store.use_pepper(&pepper)?;
     if is_made {
         made.push(("store", store.place().to_owned()));
