@@ -186,7 +186,8 @@ pub struct InternalSubject<'a> {
     pub subject: &'a str,
     /// The name of what vouched for it: `identity`.
     pub identity: &'a str,
-    /// When its credential expires, in seconds since the epoch: a token never outlives it.
+    /// When its credential expires, in seconds since the epoch: a token does not outlive it, but is
+    /// valid for [`MIN_LIFETIME`] in any case.
     pub expires: Option<u64>,
     /// What the caller may do.
     pub scopes: &'a [&'a str],
@@ -314,9 +315,13 @@ impl InternalIssuer {
         Ok(key.sign_raw(key.header("JWT").as_bytes(), claims.as_bytes())?)
     }
 
+    /// Not after the caller's credential, but for [`MIN_LIFETIME`]: one that is accepted within the
+    /// leeway has expired by our clock, and a token that is expired when it is made is worth nothing.
     fn expiry(&self, statement: &Statement, now: Timestamp) -> u64 {
-        let expires = now.seconds().saturating_add(self.lifetime.as_secs());
-        statement.expires.map_or(expires, |end| end.min(expires))
+        let after = |time: Duration| now.seconds().saturating_add(time.as_secs());
+        let longest = after(self.lifetime);
+        let end = statement.expires.unwrap_or(longest).min(longest);
+        end.max(after(MIN_LIFETIME))
     }
 
     /// `aud`, as the upstream expects it.

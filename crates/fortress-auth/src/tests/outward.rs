@@ -262,6 +262,12 @@ fn a_token_is_kept_for_half_of_its_time_and_for_the_same_words_alone() {
     assert_eq!(verified.expires, Some(NOW + 10));
     assert_eq!(get(&keys, "alice", Some(NOW + 10), NOW + 9), short);
     assert_ne!(get(&keys, "alice", Some(NOW + 10), NOW + 10), short);
+    // What is accepted within the leeway is told for as long as a token lives at least.
+    for over in [NOW - 10, NOW, NOW + 1] {
+        let late = get(&keys, "alice", Some(over), NOW);
+        let verified = verifier().verify(&late, &key_set, at(NOW)).expect("valid");
+        assert_eq!(verified.expires, Some(NOW + 5), "{over}");
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use fortress_model::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
 
+use super::reads_as;
 use crate::{compile::Place, cookie, request::Request};
 
 /// The token that stands at a place, without the name of its scheme.
@@ -33,9 +35,7 @@ pub(super) fn remove(place: &Place, request: &mut Request) {
         Place::Authorization => {
             request.headers.remove(header::AUTHORIZATION);
         }
-        Place::Header(name) => {
-            request.headers.remove(name);
-        }
+        Place::Header(name) => remove_field(&mut request.headers, name.as_str()),
         Place::Cookie(name) => remove_cookie(&mut request.headers, name),
         Place::Query(name) => {
             if let Some(query) = &request.query {
@@ -45,9 +45,19 @@ pub(super) fn remove(place: &Place, request: &mut Request) {
         Place::Connection => {}
         Place::Message => {
             for name in ["signature", "signature-input"] {
-                request.headers.remove(HeaderName::from_static(name));
+                remove_field(&mut request.headers, name);
             }
         }
+    }
+}
+
+/// Removes a field in every spelling that a server might take for it: who got the credential by
+/// another name would have got it all the same.
+fn remove_field(headers: &mut HeaderMap, name: &str) {
+    let names = headers.keys().filter(|one| reads_as(one.as_str(), name));
+    let names: SmallVec<[HeaderName; 2]> = names.cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -125,6 +135,24 @@ mod tests {
         check_query("a&&b", Some("a&&b"));
         assert_eq!(without("a+b=1&c=2", "a b").as_deref(), Some("c=2"));
         assert_eq!(without("a%2Bb=1&c=2", "a+b").as_deref(), Some("c=2"));
+    }
+
+    #[test]
+    fn a_field_goes_in_every_spelling_and_others_stay() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-api-key",
+            "x.api.key",
+            "x_api~key",
+            "x-api-keys",
+            "xapikey",
+        ] {
+            headers.append(name, HeaderValue::from_static("k"));
+        }
+        remove_field(&mut headers, "x-api-key");
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-api-keys", "xapikey"]);
     }
 
     #[track_caller]
