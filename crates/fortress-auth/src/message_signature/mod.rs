@@ -72,6 +72,9 @@ pub enum SignatureError {
     /// Older than allowed, or past its `expires`.
     #[error("the signature expired {0} s ago")]
     Expired(u64),
+    /// `expires` lies before `created`.
+    #[error("the signature's `expires` lies before its `created`")]
+    EndsBeforeItBegins,
     /// `created` is to come.
     #[error("the signature was made {0} s from now")]
     InFuture(u64),
@@ -95,9 +98,10 @@ impl SignatureError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Missing(_) => Reason::CredentialMissing,
-            Self::Field(..) | Self::Component(..) | Self::Parameter(..) => {
-                Reason::CredentialMalformed
-            }
+            Self::Field(..)
+            | Self::Component(..)
+            | Self::Parameter(..)
+            | Self::EndsBeforeItBegins => Reason::CredentialMalformed,
             Self::NoKey(_)
             | Self::Ambiguous
             | Self::Algorithm(_)
@@ -148,7 +152,8 @@ pub struct Rules {
     pub tag: Option<Box<str>>,
     /// How old a signature may be.
     pub max_age: Duration,
-    /// How far this clock and the signer's may be apart.
+    /// How far the signer's clock may be ahead: `created` may lie so far in the future. Age and
+    /// `expires` hold as they are written.
     pub leeway: Duration,
     /// Whether there must be a `nonce`.
     pub nonce: Nonce,
@@ -448,15 +453,15 @@ fn check_times(
     if made > now.saturating_add(rules.leeway) {
         return Err(SignatureError::InFuture(made.saturating_sub(now).as_secs()));
     }
+    if parameters.expires.is_some_and(|expires| expires < created) {
+        return Err(SignatureError::EndsBeforeItBegins);
+    }
     let oldest = made.saturating_add(rules.max_age);
-    let expires = parameters
+    let until = parameters
         .expires
         .map_or(oldest, |expires| oldest.min(Duration::from_secs(expires)));
-    let until = expires.saturating_add(rules.leeway);
     if now >= until {
-        return Err(SignatureError::Expired(
-            now.saturating_sub(expires).as_secs(),
-        ));
+        return Err(SignatureError::Expired(now.saturating_sub(until).as_secs()));
     }
     let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
     Ok((created, Timestamp(until)))
