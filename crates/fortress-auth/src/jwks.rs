@@ -111,6 +111,12 @@ impl JwkSet {
         self.keys.iter().filter_map(|key| key.id.as_deref())
     }
 
+    /// Whether some key of the set verifies by this algorithm.
+    pub fn verifies(&self, algorithm: Algorithm) -> bool {
+        let mut uses = self.keys.iter().flat_map(|key| &key.uses);
+        uses.any(|(of_key, _)| *of_key == algorithm)
+    }
+
     /// Each key's `kid`, and the key once for each algorithm that it may verify.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (Option<&str>, &[(Algorithm, Material)])> {
         self.keys

@@ -179,9 +179,7 @@ impl Scheme {
     }
 }
 
-/// What the client spoke: of the connection, or what a trusted proxy says in `X-Forwarded-Proto` or
-/// `Forwarded` (RFC 7239, section 5.4). Where several are named, one of them in plain text is enough
-/// for `http`: what was read on one stretch was read.
+/// What the client spoke: what a trusted proxy says, else that of the connection.
 pub(crate) fn client_scheme(
     tls: bool,
     peer: IpAddr,
@@ -189,8 +187,19 @@ pub(crate) fn client_scheme(
     trusted: &[Network],
 ) -> Scheme {
     let own = if tls { Scheme::Https } else { Scheme::Http };
+    stated_scheme(peer, headers, trusted).unwrap_or(own)
+}
+
+/// What the client spoke, by what a trusted proxy says in `X-Forwarded-Proto` or `Forwarded` (RFC 7239,
+/// section 5.4). Where several are named, one of them in plain text is enough for `http`: what was
+/// read on one stretch was read. `None` where there is no such proxy, or it does not say.
+pub(crate) fn stated_scheme(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+) -> Option<Scheme> {
     if trusted.is_empty() || !is_trusted(peer, trusted) {
-        return own;
+        return None;
     }
     let x_forwarded = X_FORWARDED_PROTO;
     let named = list(headers, &x_forwarded);
@@ -204,11 +213,11 @@ pub(crate) fn client_scheme(
         .map(|scheme| scheme.eq_ignore_ascii_case("https"))
         .collect();
     if said.is_empty() {
-        own
+        None
     } else if said.iter().all(|https| *https) {
-        Scheme::Https
+        Some(Scheme::Https)
     } else {
-        Scheme::Http
+        Some(Scheme::Http)
     }
 }
 

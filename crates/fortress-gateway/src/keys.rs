@@ -68,6 +68,7 @@ pub struct KeyRing {
     counts: Arc<Mutex<Option<Arc<Counts>>>>,
     defence: Arc<Mutex<Option<Arc<Logins>>>>,
     store: StoreFeed,
+    proofs: Proofs,
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
     hashers: Hashers,
@@ -117,17 +118,26 @@ pub(crate) struct Memory {
     pub(crate) verified: Cache,
     /// What the issuer said of opaque tokens.
     pub(crate) opaque: OpaqueCache,
-    /// Proofs of possession that were used.
-    pub(crate) proofs: ReplayCache,
+    /// Proofs of possession that were used, with all identities.
+    pub(crate) proofs: Arc<ReplayCache>,
     /// Nonces for the next ones.
     pub(crate) nonces: Nonces,
+}
+
+/// Proofs of possession that were used. One memory for all identities: a proof is known by its key and
+/// its id alone, so that it counts once whatever a reload makes of the entries of `identity`.
+#[derive(Clone, Debug)]
+struct Proofs(Arc<ReplayCache>);
+
+impl Default for Proofs {
+    fn default() -> Self {
+        Self(Arc::new(ReplayCache::new(PROOFS, Duration::ZERO)))
+    }
 }
 
 /// How long an identity remembers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spans {
-    /// A proof of possession.
-    pub(crate) proof: Duration,
     /// An active opaque token.
     pub(crate) active: Duration,
     /// An inactive one.
@@ -136,7 +146,7 @@ pub(crate) struct Spans {
 
 /// Verified tokens that one identity keeps.
 const CACHED_TOKENS: usize = 10_000;
-/// Proofs that one identity remembers within their window.
+/// Proofs that are remembered within their window.
 const PROOFS: usize = 1_000_000;
 
 /// What an issuer's metadata say (RFC 8414, section 2), as far as it is used here.
@@ -216,6 +226,8 @@ impl KeyRing {
         source: &Source,
         ca: Option<&Path>,
     ) -> Result<(Arc<Keys>, Vec<String>), String> {
+        /// Keys of which it is said why they are left out, where all are.
+        const SHOWN: usize = 5;
         let mut left_out = Vec::new();
         let parsed = match source {
             Source::Url(_) | Source::Discovery(_) | Source::Shared(_) => None,
@@ -225,14 +237,18 @@ impl KeyRing {
                     .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
                 let (set, without) = JwkSet::parse(&text)
                     .map_err(|error| format!("`{shown}` is no key set: {error}"))?;
+                if set.is_empty() {
+                    let mut message = format!("`{shown}` holds no key that could verify a token");
+                    for why in without.iter().take(SHOWN) {
+                        message.push_str(&format!("; {why}"));
+                    }
+                    return Err(message);
+                }
                 left_out.extend(
                     without
                         .into_iter()
                         .map(|why| format!("a key of `{shown}` is left out: {why}")),
                 );
-                if set.is_empty() {
-                    return Err(format!("`{shown}` holds no key that could verify a token"));
-                }
                 Some(set)
             }
         };
@@ -264,6 +280,11 @@ impl KeyRing {
         Arc::clone(keys)
     }
 
+    /// Proofs of possession are remembered for so long at least, from now on.
+    pub(crate) fn widen_proofs(&self, window: Duration) {
+        self.proofs.0.widen(window);
+    }
+
     /// What the identity of a name remembers; what it remembered under other spans is forgotten.
     ///
     /// # Errors
@@ -281,7 +302,7 @@ impl KeyRing {
         let memory = Arc::new(Memory {
             verified: Cache::new(CACHED_TOKENS),
             opaque: OpaqueCache::new(CACHED_TOKENS, spans.active, spans.inactive),
-            proofs: ReplayCache::new(PROOFS, spans.proof),
+            proofs: Arc::clone(&self.proofs.0),
             nonces: Nonces::new(&key, NONCE_PERIOD),
         });
         memories.insert(name, Arc::clone(&memory));

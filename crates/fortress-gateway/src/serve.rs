@@ -337,12 +337,9 @@ async fn guard(
     (examination, tally, watch): (&mut Examination, &mut Tally, &mut Watch),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
-    let scheme = forwarded::client_scheme(
-        arrival.tls,
-        arrival.peer_address(),
-        &head.headers,
-        arrival.trusted(gateway),
-    );
+    let (peer, trusted) = (arrival.peer_address(), arrival.trusted(gateway));
+    let scheme = forwarded::client_scheme(arrival.tls, peer, &head.headers, trusted);
+    let is_stated = forwarded::stated_scheme(peer, &head.headers, trusted).is_some();
     client::at_listener(decision, gateway, arrival)?;
     let (mut request, host) = request::parse(decision, head)?;
     stopwatch.enter(decision, Stage::Route);
@@ -356,14 +353,13 @@ async fn guard(
     let page = Page::new(&request, (&host, scheme), arrival, decision.received);
     let sessions = browser_login::recognise(plan, &page, &mut watch.cookies).await;
     let shown = Shown {
-        arrival,
         method: &request.method,
         host: &host,
         path: &request.path,
         query: request.query.as_deref(),
         target: &request.target,
         scheme,
-        proxied: arrival.is_proxied(gateway),
+        is_unstated: arrival.is_proxied(gateway) && !is_stated,
         headers: &request.headers,
         certificate: &certificate,
         sessions: &sessions,

@@ -9,7 +9,10 @@ use std::{
     collections::{HashSet, VecDeque},
     fmt,
     hash::{BuildHasher as _, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,27 +31,36 @@ pub struct ReplayCache {
     shards: Box<[Mutex<Shard>]>,
     /// Secret, and other in each process, so that nobody can aim at a shard.
     placing: RandomState,
-    window: Duration,
+    /// Nanoseconds; it only grows.
+    window: AtomicU64,
     room: usize,
 }
 
 #[derive(Default)]
 struct Shard {
     used: HashSet<[u8; 32]>,
-    /// The same, oldest first, each with the time from which on it may be forgotten.
+    /// The same, oldest first, each with the time when it was used.
     order: VecDeque<(Timestamp, [u8; 32])>,
 }
 
 impl ReplayCache {
-    /// Remembers this many proofs, for [`Dpop::window`](super::Dpop::window) each.
+    /// Remembers this many proofs, for [`Dpop::window`](super::Dpop::window) each, the longest of
+    /// those that are in force.
     pub fn new(proofs: usize, window: Duration) -> Self {
         let proofs = proofs.min(MAX_REMEMBERED_PROOFS);
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             placing: RandomState::new(),
-            window,
+            window: AtomicU64::new(nanoseconds(window)),
             room: proofs.div_ceil(SHARDS).max(1),
         }
+    }
+
+    /// Remembers each proof for so long at least, those that are remembered now included. It is
+    /// never shortened: what was accepted under the longer window could be shown again.
+    pub fn widen(&self, window: Duration) {
+        self.window
+            .fetch_max(nanoseconds(window), Ordering::Relaxed);
     }
 
     /// Notes that a proof was used. INVARIANT: called once for each use, after the token was
@@ -60,17 +72,15 @@ impl ReplayCache {
         let Some(mut shard) = self.shard(&proof.thumbprint) else {
             return Err(DpopError::ReplayCacheFull);
         };
-        shard.forget(now);
+        shard.forget(now, self.window.load(Ordering::Relaxed));
         if shard.used.contains(&proof.jti_hash) {
             return Err(DpopError::Replayed);
         }
         if shard.order.len() >= self.room {
             return Err(DpopError::ReplayCacheFull);
         }
-        let until = self.window.as_nanos().saturating_add(u128::from(now.0));
-        let until = Timestamp(u64::try_from(until).unwrap_or(u64::MAX));
         shard.used.insert(proof.jti_hash);
-        shard.order.push_back((until, proof.jti_hash));
+        shard.order.push_back((now, proof.jti_hash));
         Ok(())
     }
 
@@ -101,14 +111,18 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 impl Shard {
     /// Strictly later than the window's end: at the very end a proof is still accepted.
-    fn forget(&mut self, now: Timestamp) {
-        while let Some((until, name)) = self.order.front()
-            && *until < now
+    fn forget(&mut self, now: Timestamp, window: u64) {
+        while let Some((used, name)) = self.order.front()
+            && used.0.saturating_add(window) < now.0
         {
             self.used.remove(name);
             self.order.pop_front();
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for ReplayCache {
@@ -154,6 +168,19 @@ mod tests {
         let after = Timestamp(at(165).0 + 1);
         assert_eq!(cache.remember(&proof(1, 1), after), Ok(()));
         assert_eq!(cache.len(), 2, "the first use was forgotten");
+    }
+
+    #[test]
+    fn a_longer_window_holds_for_what_is_remembered_already() {
+        let cache = ReplayCache::new(1_000, WINDOW);
+        assert_eq!(cache.remember(&proof(1, 1), at(100)), Ok(()));
+        cache.widen(2 * WINDOW);
+        cache.widen(WINDOW);
+        assert_eq!(
+            cache.remember(&proof(1, 1), at(230)),
+            Err(DpopError::Replayed)
+        );
+        assert_eq!(cache.remember(&proof(1, 1), at(231)), Ok(()));
     }
 
     #[test]

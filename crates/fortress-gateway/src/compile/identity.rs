@@ -8,6 +8,7 @@ mod login;
 mod signature;
 
 use std::{
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -20,7 +21,7 @@ use fortress_auth::{
     Verifier, client_authorization,
 };
 use fortress_model::{
-    Diagnostic, Secret,
+    Diagnostic, Secret, Span,
     config::{
         ApiKeys, ClaimPaths, Config, Demand, Identity, IdentityKind, Introspection, Issuer,
         JwksSource, KeySource, Spanned, WhichTokens,
@@ -217,6 +218,11 @@ fn token(
         KeySource::Secret(secret) => shared(identity, secret, &mut algorithms, ring, diagnostics)?,
         KeySource::Jwks(_) | KeySource::Discovery => fetched(issuer, ring, diagnostics)?,
     };
+    if let KeySource::Jwks(jwks) = &issuer.keys
+        && let JwksSource::File(path) = &jwks.value
+    {
+        diagnostics.extend(unusable(identity, (path, jwks.span), &algorithms, &keys));
+    }
     let dpop = (issuer.dpop.mode != Demand::Off).then(|| DpopPlan {
         proofs: Dpop {
             past: issuer.dpop.window,
@@ -226,8 +232,10 @@ fn token(
         nonce: issuer.dpop.nonce,
     });
     let unasked = Duration::from_secs(1);
+    if let Some(dpop) = &dpop {
+        ring.widen_proofs(dpop.proofs.window());
+    }
     let spans = Spans {
-        proof: dpop.as_ref().map_or(unasked, |dpop| dpop.proofs.window()),
         active: issuer
             .introspection
             .as_ref()
@@ -339,6 +347,28 @@ fn fetched(
             None
         }
     }
+}
+
+/// A warning, since the file may get the key while the gateway runs.
+fn unusable(
+    identity: &Identity,
+    (path, span): (&Path, Span),
+    algorithms: &[Algorithm],
+    keys: &Keys,
+) -> Option<Diagnostic> {
+    let current = keys.current()?;
+    let is_fit = algorithms.iter().any(|one| current.set.verifies(*one));
+    (!algorithms.is_empty() && !is_fit).then(|| {
+        let names: Vec<&str> = algorithms.iter().map(|one| one.name()).collect();
+        let message = format!(
+            "no key of `{}` verifies by {}: no token of `identity.{}` can be accepted",
+            path.display(),
+            names.join(" or "),
+            identity.name.value
+        );
+        Diagnostic::warning(span, message)
+            .help("add the key, or name the algorithms of the keys that are there in `algorithms`")
+    })
 }
 
 fn introspection(

@@ -28,8 +28,12 @@ components: { securitySchemes: { idp: { type: http, scheme: bearer } } }
 "#;
 
 fn gateway(upstream: &Upstream, identity: &str) -> Gateway {
+    gateway_behind(upstream, "[]", identity)
+}
+
+fn gateway_behind(upstream: &Upstream, proxies: &str, identity: &str) -> Gateway {
     let config = format!(
-        "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis:\n  raw: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: https://idp.test, audience: test, {identity} }}\njournal: [{{ file: journal.ndjson }}]\n",
+        "version: 1\ntrusted_proxies: {proxies}\nlisten: [{{ address: 127.0.0.1:0 }}]\napis:\n  raw: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: https://idp.test, audience: test, {identity} }}\njournal: [{{ file: journal.ndjson }}]\n",
         upstream.address
     );
     Gateway::start(&[("fortress.yaml", &config), ("openapi.yaml", DESCRIPTION)])
@@ -202,6 +206,67 @@ fn proofs_are_remembered_over_a_reload() {
         outcome(&ask(&gateway, &fields)),
         (401, "credential.replayed".into())
     );
+}
+
+#[test]
+fn proofs_are_remembered_whatever_a_reload_changes() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream, "jwks: file:jwks.json");
+    let path = gateway.directory.path().join("fortress.yaml");
+    let first = std::fs::read_to_string(&path).unwrap();
+    let holder = Holder::new();
+    let token = holder.token();
+    for (from, to) in [
+        ("audience: test", "audience: [test, other]"),
+        ("jwks.json", "jwks.json, dpop: { window: 90s }"),
+        (
+            "jwks.json",
+            "jwks.json, introspection: { endpoint: \"http://127.0.0.1:9/i\", client_id: a, client_secret: env:SHARED_KEY, cache: 1s, negative_cache: 1s }",
+        ),
+        ("  idp:", "  renamed:"),
+    ] {
+        let proof = holder.proof(&token, |_| {});
+        let fields = format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n");
+        assert_eq!(ask(&gateway, &fields).status, 200, "before {to}");
+        let mut changed = first.replace(from, to);
+        if to.contains("renamed") {
+            changed = changed.replace("spec:", "security: { idp: renamed }, spec:");
+        }
+        assert_ne!(changed, first);
+        std::fs::write(&path, changed).unwrap();
+        gateway.reload();
+        let replayed = (401, "credential.replayed".into());
+        assert_eq!(outcome(&ask(&gateway, &fields)), replayed, "after {to}");
+        std::fs::write(&path, &first).unwrap();
+        gateway.reload();
+    }
+}
+
+#[test]
+fn a_proof_is_for_the_scheme_that_a_trusted_proxy_states() {
+    let upstream = Upstream::start();
+    let trusting = gateway_behind(&upstream, "[127.0.0.1/32]", "jwks: file:jwks.json");
+    let stranger = gateway(&upstream, "jwks: file:jwks.json");
+    let holder = Holder::new();
+    let token = holder.token();
+    let show = |gateway: &Gateway, scheme: &str, stated: &str| {
+        let htu = format!("{scheme}://api.test/a");
+        let proof = holder.proof(&token, |claims| claims["htu"] = htu.clone().into());
+        let fields = format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n{stated}");
+        ask(gateway, &fields).status
+    };
+    for (stated, https, http) in [
+        ("X-Forwarded-Proto: https\r\n", 200, 401),
+        ("X-Forwarded-Proto: http\r\n", 401, 200),
+        ("Forwarded: for=192.0.2.1;proto=https\r\n", 200, 401),
+        // A proxy that does not say may have spoken either.
+        ("", 200, 200),
+    ] {
+        assert_eq!(show(&trusting, "https", stated), https, "{stated}");
+        assert_eq!(show(&trusting, "http", stated), http, "{stated}");
+        assert_eq!(show(&stranger, "https", stated), 401, "{stated}");
+        assert_eq!(show(&stranger, "http", stated), 200, "{stated}");
+    }
 }
 
 #[test]

@@ -23,13 +23,12 @@ use crate::{
     cookie,
     forwarded::Scheme,
     path::NormalizedPath,
-    request::{Arrival, RequestBody},
+    request::RequestBody,
 };
 
 /// Everything of a request that a credential may be judged by, before its body is read.
 #[derive(Debug)]
 pub(crate) struct Shown<'r> {
-    pub(crate) arrival: &'r Arrival,
     pub(crate) method: &'r Method,
     /// In lower case, with the port if one was given.
     pub(crate) host: &'r str,
@@ -40,8 +39,8 @@ pub(crate) struct Shown<'r> {
     pub(crate) target: &'r str,
     /// What the client spoke, as far as anybody knows who is believed.
     pub(crate) scheme: Scheme,
-    /// A trusted proxy sent it on.
-    pub(crate) proxied: bool,
+    /// A trusted proxy sent it on, and did not say what the client spoke.
+    pub(crate) is_unstated: bool,
     pub(crate) headers: &'r HeaderMap,
     /// The client's certificate that counts for this request.
     pub(crate) certificate: &'r ShownCertificate,
@@ -58,18 +57,19 @@ impl Shown<'_> {
         Some(certificate.sha256())
     }
 
-    /// What the client may have called this request, without its query. A proxy in front may have
-    /// spoken https where it does not speak it to us.
+    /// What the client may have called this request, without its query (RFC 9449, section 4.3, check
+    /// 9). A trusted proxy may have spoken https to the client where it speaks none to us; only where
+    /// it does not say is either taken.
     pub(super) fn uris(&self) -> impl Iterator<Item = String> {
-        let schemes: &[&str] = match (self.arrival.tls, self.proxied) {
-            (true, _) => &["https"],
-            (false, true) => &["https", "http"],
-            (false, false) => &["http"],
+        let schemes: &[Scheme] = match self.scheme {
+            Scheme::Http if self.is_unstated => &[Scheme::Https, Scheme::Http],
+            Scheme::Http => &[Scheme::Http],
+            Scheme::Https => &[Scheme::Https],
         };
         let rest = format!("{}{}", self.host, self.path.as_str());
         schemes
             .iter()
-            .map(move |scheme| format!("{scheme}://{rest}"))
+            .map(move |scheme| format!("{}://{rest}", scheme.as_str()))
     }
 }
 
