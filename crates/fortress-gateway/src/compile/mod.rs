@@ -223,6 +223,20 @@ pub struct Compiled {
     pub descriptions: Vec<(String, Arc<ApiDescription>)>,
 }
 
+impl Compiled {
+    /// What a key may call the operations of the descriptions by: their ids, `METHOD /template`, and
+    /// `tag:NAME`.
+    pub fn operation_names(&self) -> impl Iterator<Item = Box<str>> {
+        let descriptions = self.descriptions.iter();
+        let operations = descriptions.flat_map(|(_, description)| &description.operations);
+        operations.flat_map(|operation| {
+            let mut names = names(operation);
+            names.push((*operation.id).into());
+            names
+        })
+    }
+}
+
 /// Compiles. Reads files, changes nothing.
 pub fn compile(config: &Config, sources: &mut Sources, keys: &KeyRing, revision: u64) -> Compiled {
     compile_after(None, config, sources, keys, revision)

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -10,6 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use fortress_auth::api_key::{Access, Digest, Environment, KeyId, KeyRecord, Label};
 use fortress_model::Timestamp;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Value, json};
 
 use super::{Keys, scope};
@@ -213,11 +217,14 @@ fn ndjson(text: &str) -> Lines {
 }
 
 fn object(line: &str) -> Result<Fields, String> {
-    // What the parser says could quote a key.
-    let value: Value = serde_json::from_str(line).map_err(|_| "it is not JSON")?;
-    let Value::Object(members) = value else {
-        return Err("it is not an object".into());
-    };
+    let Members(members) = serde_json::from_str(line).map_err(|error| {
+        // What the parser says could quote a key.
+        if error.is_data() {
+            "it is not an object"
+        } else {
+            "it is not JSON"
+        }
+    })?;
     let text = |value: Value| match value {
         Value::String(text) => Ok(text),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
@@ -227,16 +234,44 @@ fn object(line: &str) -> Result<Fields, String> {
     let mut fields = Fields::new();
     for (name, value) in members {
         let values = match value {
-            Value::Null => continue,
+            Value::Null => Ok(Vec::new()),
             Value::Array(items) => items.into_iter().map(text).collect(),
             other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
                 text(other).map(|text| vec![text])
             }
         };
         let values = values.map_err(|()| format!("`{}` is not a text", safe(&name)))?;
-        fields.insert(name, values);
+        if fields.insert(name.clone(), values).is_some() {
+            return Err(format!("`{}` stands twice", safe(&name)));
+        }
     }
+    fields.retain(|_, values| !values.is_empty());
     Ok(fields)
+}
+
+/// The members of an object, each of them: a map would keep the last of those that stand twice.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
 }
 
 /// CSV with a heading (RFC 4180): fields in quotes may hold commas, line breaks, and quotes twice.
@@ -247,6 +282,15 @@ fn csv(text: &str) -> Lines {
         Some((line, Err(why))) => return vec![(line, Err(why))],
         None => return Vec::new(),
     };
+    let twice = |(at, name): (usize, &String)| heading.iter().skip(at + 1).any(|one| one == name);
+    if let Some((at, name)) = heading.iter().enumerate().find(|one| twice(*one)) {
+        let why = format!(
+            "the heading names `{}` twice, in field {}",
+            safe(name),
+            at + 1
+        );
+        return vec![(1, Err(why))];
+    }
     let record = |row: Vec<String>| {
         if row.len() != heading.len() {
             return Err(format!(
@@ -382,6 +426,9 @@ mod tests {
         assert_eq!(lines[0].1.as_ref().unwrap()["scopes"], ["b", "c"]);
         let numbers: Vec<_> = lines.iter().map(|(line, _)| *line).collect();
         assert_eq!(numbers, [1, 3, 4, 5]);
+        let twice = object("{\"owner\":\"a\",\"env\":null,\"env\":\"live\"}");
+        assert!(twice.unwrap_err().contains("`env` stands twice"));
+        assert!(object("[]").unwrap_err().contains("not an object"));
         for (_, line) in &lines[1..] {
             assert!(!line.as_ref().unwrap_err().contains("hunter2"));
         }

@@ -9,18 +9,27 @@ mod import;
 mod password;
 mod shown;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use fortress_auth::api_key::{
     Access, ApiKey, Environment, KeyId, KeyRecord, KeyState, Label, NoRandomness, Pepper,
 };
-use fortress_model::{Clock, Secret, SystemClock, Timestamp, config::Network};
+use fortress_gateway::{KeyRing, compile};
+use fortress_model::{
+    Clock, Secret, SystemClock, Timestamp,
+    config::{self, Network},
+};
 use fortress_store::{Presence, Store, StoreError};
 use serde_json::json;
 
 use crate::{
     command::{End, Usage},
+    references::Machine,
     screen::{CARE, GOOD, QUIET, Screen, safe},
     store,
     times::{self, End as Expiry},
@@ -173,7 +182,10 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
         now: SystemClock.now(),
     };
     match &flags.action {
-        Action::Create(flags) => keys.create(flags, screen),
+        Action::Create(wanted) => {
+            warn_of_unknown(&wanted.operations, &flags.config, screen);
+            keys.create(wanted, screen)
+        }
         Action::List(flags) => keys.list(flags, screen),
         Action::Show { id } => keys.show(*id, screen),
         Action::Rotate(flags) => keys.rotate(flags, screen),
@@ -362,6 +374,27 @@ impl Keys {
 
     fn known(&self, id: KeyId) -> Result<KeyRecord> {
         self.store.key(id)?.ok_or_else(|| unknown(id))
+    }
+}
+
+/// A word about operations that no description has: a key with a mistyped one opens nothing. Nothing is
+/// said where some API has no description that could be read, since its operations are not known.
+fn warn_of_unknown(operations: &[Label], file: &Path, screen: &Screen) {
+    if operations.is_empty() {
+        return;
+    }
+    let (config, mut sources, _) = config::load_partly_with(file, &Machine::default());
+    let Some(config) = config else { return };
+    let compiled = compile(&config, &mut sources, &KeyRing::default(), 0);
+    if compiled.descriptions.len() < config.apis.len() {
+        return;
+    }
+    let known: BTreeSet<Box<str>> = compiled.operation_names().collect();
+    for operation in operations.iter().filter(|one| !known.contains(&***one)) {
+        screen.note(format!(
+            "{CARE}warning{CARE:#}: no description has the operation `{}`; `fortress keys revoke` ends the key if that is a mistake",
+            safe(operation)
+        ));
     }
 }
 

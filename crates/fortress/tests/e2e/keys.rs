@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::program::{Ended, Place};
+use crate::program::{Ended, Place, until};
 
 const CONFIGURATION: &str = "version: 1
 listen: [{ address: 127.0.0.1:0 }]
@@ -76,6 +76,28 @@ fn a_store_is_made_once_and_its_secrets_are_private() {
     assert!(!place.work().join("store.key").exists());
     let other = place.run(&["keys", "list"]).expect(3);
     assert!(other.err.contains("there is no key"), "{}", other.err);
+    assert!(other.err.contains("bring its key back"), "{}", other.err);
+}
+
+#[test]
+fn a_pepper_that_is_gone_is_not_made_anew_beside_keys() {
+    let place = ready();
+    let pepper = place.work().join("pepper.key");
+    // No key needs it yet.
+    fs::remove_file(&pepper).expect("removed");
+    place.run(&["store", "init"]).expect(0);
+    let made = json(&place, &["keys", "create", "--owner", "a"]);
+
+    let kept = fs::read_to_string(&pepper).expect("a pepper");
+    fs::remove_file(&pepper).expect("removed");
+    let lost = place.run(&["store", "init"]).expect(3);
+    assert!(lost.err.contains("bring the pepper back"), "{}", lost.err);
+    assert!(!pepper.exists());
+    let list = place.run(&["keys", "list"]).expect(3);
+    assert!(list.err.contains("bring it back"), "{}", list.err);
+    place.write("pepper.key", &kept);
+    let found = typed(&place, &["keys", "check"], &text(&made, "key")).expect(1);
+    assert!(found.out.contains("accepted"), "{}", found.out);
 }
 
 #[test]
@@ -165,6 +187,26 @@ fn a_key_lives_from_its_making_to_its_end() {
 }
 
 #[test]
+fn an_operation_that_no_description_has_is_told() {
+    let place = ready();
+    let create = ["keys", "create", "--owner", "a", "--operation"];
+    let made = |operation: &str| {
+        let all: Vec<_> = create.iter().copied().chain([operation]).collect();
+        place.run(&all).expect(0).err
+    };
+    // An API without a description may have any.
+    assert_eq!(made("nosuch"), "");
+    let described = CONFIGURATION.replace("spec: none", "spec: openapi.yaml");
+    place.write("fortress.yaml", &described);
+    place.write("openapi.yaml", "openapi: 3.0.3\ninfo: { title: a, version: '1' }\npaths:\n  /a: { get: { operationId: getA, tags: [some], responses: { '200': { description: ok } } } }\n");
+    let told = made("nosuch");
+    assert!(told.contains("`nosuch`"), "{told}");
+    for known in ["getA", "GET /a", "tag:some"] {
+        assert_eq!(made(known), "", "{known}");
+    }
+}
+
+#[test]
 fn what_is_no_value_is_a_matter_of_usage() {
     let place = ready();
     for wrong in [
@@ -211,6 +253,26 @@ fn a_leaked_key_is_recognised_and_revoked() {
         "{}",
         found.err
     );
+    // As people and files write it.
+    for pasted in [
+        format!("\"{key}\""),
+        format!("key={key}"),
+        format!("X-Api-Key: {key}"),
+        format!("{key};"),
+        format!("curl -H 'X-Api-Key: {key}' 'https://api.test/?a=1'\n"),
+        format!("{{\"key\":\"{key}\"}}"),
+        format!("https://api.test/?key={key}&b=1"),
+    ] {
+        let found = typed(&place, &["keys", "check"], &pasted).expect(1);
+        assert!(found.out.contains(&id), "{}", found.out);
+    }
+    let second = json(&place, &["keys", "create", "--owner", "b"]);
+    let both = format!("{key}\n{}\n", text(&second, "key"));
+    let several = typed(&place, &["keys", "check", "--revoke"], &both).expect(2);
+    assert!(several.err.contains("one by one"), "{}", several.err);
+    let spoilt = format!("key=\"{}\"", key.replacen("frt_test", "frt_live", 1));
+    let spoilt = typed(&place, &["keys", "check"], &spoilt).expect(0);
+    assert!(spoilt.out.contains("checksum"), "{}", spoilt.out);
     // As an argument it works too, with a word about it.
     let argument = place.run(&["keys", "check", &key]).expect(1);
     assert!(
@@ -283,8 +345,10 @@ fn keys_from_elsewhere_are_imported_all_or_none() {
         (own.as_str(), "Ours, Inc"),
         (legacy, "Hashed"),
     ] {
-        let found = typed(&place, &["keys", "check"], key).expect(1);
-        assert!(found.out.contains(owner), "{}", found.out);
+        for pasted in [key.to_owned(), format!("api_key: '{key}',")] {
+            let found = typed(&place, &["keys", "check"], &pasted).expect(1);
+            assert!(found.out.contains(owner), "{}", found.out);
+        }
     }
     // A second time they are there already.
     let twice = place.run(&["keys", "import", "keys.csv"]).expect(3);
@@ -430,6 +494,10 @@ fn tokens_are_revoked_listed_and_accepted_again() {
             "a",
         ],
         &["tokens", "revoke", "--issuer", ""],
+        &["tokens", "revoke", "--everything", "--issuer", issuer],
+        &["tokens", "revoke", "--everything", "--id", "1"],
+        &["tokens", "revoke", "--everything", "--subject", "alice"],
+        &["tokens", "revoke", "--everything", "--client", "app"],
         &["tokens", "revoke", "--everything", "--for", "0s"],
         &[
             "tokens",
@@ -441,6 +509,39 @@ fn tokens_are_revoked_listed_and_accepted_again() {
     ] {
         place.run(wrong).expect(2);
     }
+    assert_eq!(json(&place, &["tokens", "list"]), listed);
+}
+
+#[test]
+fn a_revocation_by_time_is_taken_back_by_the_time_that_the_list_shows() {
+    let place = ready();
+    let alice = [
+        "tokens",
+        "revoke",
+        "--issuer",
+        "https://idp.example.com",
+        "--subject",
+        "alice",
+    ];
+    let with = |more: &[&str]| {
+        let all: Vec<_> = alice.iter().chain(more).copied().collect();
+        place.run(&all)
+    };
+    let listed = || {
+        let list = json(&place, &["tokens", "list"]);
+        list.as_array().expect("a list").clone()
+    };
+    with(&["--issued-before", "now"]).expect(0);
+    with(&["--issued-before", "now", "--undo"]).expect(2);
+    with(&["--issued-before", "2026-01-31", "--undo"]).expect(2);
+    let shown = text(&listed()[0], "issued_before");
+    with(&["--issued-before", &shown, "--undo"]).expect(0);
+    assert!(listed().is_empty());
+
+    with(&["--issued-before", "now"]).expect(0);
+    with(&["--undo"]).expect(0);
+    assert!(listed().is_empty());
+    with(&["--undo"]).expect(2);
 }
 
 #[test]
@@ -458,4 +559,49 @@ fn a_password_becomes_a_line_of_users() {
     assert_ne!(made.out, again.out, "each has a salt of its own");
     typed(&place, &["keys", "hash-password"], "\n").expect(2);
     typed(&place, &["keys", "hash-password", "a:b"], "x\n").expect(2);
+}
+
+#[test]
+fn what_would_keep_the_store_shut_is_told_by_check_and_by_a_reload() {
+    let place = ready();
+    json(&place, &["keys", "create", "--owner", "a"]);
+    place.run(&["check"]).expect(0);
+    let whole = |name: &str| fs::read(place.work().join(name)).expect("a file");
+    let other = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let told = |name: &str, text: Option<&str>, what: &str| {
+        let path = place.work().join(name);
+        let kept = whole(name);
+        match text {
+            Some(text) => fs::write(&path, text).expect("written"),
+            None => fs::remove_file(&path).expect("removed"),
+        }
+        let found = place.run(&["check"]).expect(1);
+        assert!(found.out.contains(what), "{}", found.out);
+        assert!(found.out.contains("fortress.yaml:4:"), "{}", found.out);
+        assert_eq!(path.exists(), text.is_some(), "nothing is made");
+        fs::write(&path, kept).expect("written");
+    };
+    told("store.key", Some(other), "wrong key");
+    told("store.key", Some("abcd"), "holds no key");
+    told("store.key", None, "there is no key");
+    told("pepper.key", Some(other), "another pepper");
+    told("pepper.key", Some("abc"), "needs 32");
+    told("pepper.key", None, "there is no pepper");
+    told("fortress.db", Some("junk"), "not a store");
+    told("fortress.db", None, "there is no store");
+
+    let program = place.start(&["run", "--workers", "1"]);
+    program.line(|line| line.contains("ready"));
+    for (name, what) in [("store.key", "wrong key"), ("pepper.key", "another pepper")] {
+        let kept = whole(name);
+        place.write(name, other);
+        let refusals = || program.log().matches("not reloaded").count();
+        let before = refusals();
+        program.signal("HUP");
+        until("a refusal", || refusals() > before);
+        assert!(program.log().contains(what), "{}", program.log());
+        fs::write(place.work().join(name), kept).expect("written");
+    }
+    program.signal("HUP");
+    program.logged("reloaded in");
 }
