@@ -242,7 +242,10 @@ fn refusal(answer: &Answer) -> Option<&'static str> {
     }
     let problem: Value = serde_json::from_slice(&answer.body).ok()?;
     let code = problem.get("code")?.as_str()?;
-    let known = Reason::ALL.iter().map(|reason| reason.code());
+    // That an account was not let in is the API's own answer, in Fortress's words.
+    let refusals = Reason::ALL.iter();
+    let refusals = refusals.filter(|reason| **reason != Reason::LoginRejected);
+    let known = refusals.map(|reason| reason.code());
     known.into_iter().find(|known| *known == code)
 }
 
