@@ -4,7 +4,7 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, Enumeration, LimitRule, LoginDefence, NetworkRules,
+        self, Api, Config, Cookies, Enumeration, LimitFault, LimitRule, LoginDefence, NetworkRules,
         RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
@@ -23,6 +23,7 @@ pub(crate) struct Effective {
     pub(crate) waf: WafSettings,
     pub(crate) networks: NetworkRules,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
+    pub(crate) limits_fault: LimitFault,
     pub(crate) login: Option<Spanned<LoginDefence>>,
     pub(crate) enumeration: Option<Enumeration>,
     /// The place in `layers` of what the limits stand in.
@@ -45,6 +46,7 @@ impl Effective {
             waf: WafSettings::default(),
             networks: NetworkRules::default(),
             limits: Vec::new(),
+            limits_fault: LimitFault::default(),
             login: None,
             enumeration: None,
             limits_layer: 0,
@@ -77,6 +79,7 @@ impl Effective {
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);
         self.responses = layer.responses_undeclared.unwrap_or(self.responses);
+        self.limits_fault = layer.limits_fault.unwrap_or(self.limits_fault);
         if let Some(limits) = &layer.limits {
             self.limits.clone_from(limits);
         }

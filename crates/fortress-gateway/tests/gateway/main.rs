@@ -24,6 +24,8 @@ mod keys;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod networks;
 #[cfg(test)]
 mod signers;

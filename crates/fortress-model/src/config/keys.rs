@@ -8,6 +8,7 @@ use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     defence_keys::{DETECT, ENUMERATION_KEY, LOGIN_KEY, LOGIN_KEY_OF_DESCRIPTION},
     identity_keys::{self, IDENTITY},
+    journal_keys::SINK,
     limit_keys::LIMITS_KEY,
     network_keys::{self, NETWORKS_KEY},
     store::STORE,
@@ -107,6 +108,8 @@ pub(super) enum Kind {
     SecretFile,
     /// `file:…`, or an https URL.
     KeySet,
+    /// `redis://…` or `rediss://…`; with a password only as a reference.
+    RedisUrl,
     /// A secret, by reference alone; its file need not be there yet.
     SecretSource,
     /// A secret: only as a reference.
@@ -166,6 +169,9 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::RedisUrl => {
+                "an address such as `redis://127.0.0.1:6379`, or a reference such as `env:REDIS_URL`"
+            }
             Self::SecretSource => "a reference such as `file:store.key` or `env:NAME`",
             Self::Secret => "a reference such as `env:NAME` or `file:PATH`",
             Self::HttpsUrl => "an https URL",
@@ -208,6 +214,7 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
+            | Self::RedisUrl
             | Self::SecretSource
             | Self::Secret
             | Self::HttpsUrl
@@ -472,7 +479,7 @@ static API: Block = Block {
         ENUMERATION_KEY,
     ],
     later: &[
-        "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require", "discover",
+        "cors", "redact", "permit", "owner", "cache", "policies", "require", "discover",
     ],
 };
 
@@ -620,7 +627,6 @@ const LATER_ON_OPERATION: &[&str] = &[
     "link",
     "redact",
     "cors",
-    "on_fault",
     "properties",
     "upstream",
 ];
@@ -651,7 +657,7 @@ static DEFAULTS: Block = Block {
         LIMITS_KEY,
         ENUMERATION_KEY,
     ],
-    later: &["on_fault", "redact", "cors", "cache", "permit"],
+    later: &["redact", "cors", "cache", "permit"],
 };
 
 const SETTINGS: &[Key] = &[
@@ -721,25 +727,6 @@ static BOUNDS: Block = Block {
     doc: "Sizes, counts and times. What is bounded before the operation is known stands in `defaults.bounds` alone.",
     groups: &[NEAR_BOUNDS],
     later: &[],
-};
-
-static SINK: Block = Block {
-    name: "journal[]",
-    doc: "One place where requests are recorded: `file` or `stdout`.",
-    groups: &[&[
-        Key::new(
-            "file",
-            Kind::File,
-            "A file that is appended to, and reopened when it was rotated away.",
-        ),
-        Key::new("stdout", Kind::Bool, "`true`: standard output."),
-        Key::new(
-            "format",
-            Kind::Word(&["ocsf"]),
-            "OCSF 1.8.0 HTTP Activity, one JSON object a line (default).",
-        ),
-    ]],
-    later: &["syslog", "otlp", "kafka", "http"],
 };
 
 /// The key of `bounds` with a name.
