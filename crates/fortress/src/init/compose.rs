@@ -133,15 +133,7 @@ fn operations(
     } else {
         writeln!(text, "    operations:")?;
     }
-    if !alone.is_empty() {
-        writeln!(
-            text,
-            "      # These let people in: failures are counted and delayed."
-        )?;
-        for (operation, said) in alone {
-            writeln!(text, "      {}: {{ {said} }}", scalar(operation))?;
-        }
-    }
+    let_in(text, &alone)?;
     if !open.marked.is_empty() {
         writeln!(text, "      # Anyone may call these.")?;
         let tags: Vec<&String> = answers
@@ -179,6 +171,20 @@ fn operations(
                 comment(scheme)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Operations of which nothing is said but that they let people in.
+fn let_in(text: &mut String, doors: &[&(String, String)]) -> Result<()> {
+    if !doors.is_empty() {
+        writeln!(
+            text,
+            "      # These let people in: failures are counted and delayed."
+        )?;
+    }
+    for (operation, said) in doors {
+        writeln!(text, "      {}: {{ {said} }}", scalar(operation))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Logins under attack, against the real program: lists of accounts, one password for all, one account
 //! from everywhere, codes, and ids in a row; and people beside them who only want to come in.
+#![expect(clippy::print_stdout, reason = "what came of it is worth reading")]
 
 use std::{
     collections::VecDeque,
