@@ -29,6 +29,7 @@ use crate::{
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
+    load::Loads,
     networks::Feeds,
 };
 
@@ -64,6 +65,7 @@ pub struct KeyRing {
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
     hashers: Hashers,
     feeds: Feeds,
+    loads: Loads,
 }
 
 /// What the store tells of API keys and revocations, once it is open; living, like key sets.
@@ -324,6 +326,11 @@ impl KeyRing {
     /// What computes passwords' hashes, for all identities.
     pub(crate) fn hashers(&self) -> Hashers {
         self.hashers.clone()
+    }
+
+    /// What protects from too much at once.
+    pub(crate) fn loads(&self) -> Loads {
+        self.loads.clone()
     }
 
     /// Lists of networks that come from elsewhere.

@@ -4,6 +4,7 @@
 //! it. Deliberately not here: anything of the admin side or of the offline half (audit, attack).
 
 mod client_certificate;
+pub mod client_hello;
 pub mod compile;
 mod connection;
 mod connections;
@@ -18,6 +19,7 @@ pub mod journal;
 pub mod keys;
 mod limits;
 mod listen;
+mod load;
 pub mod metrics;
 mod networks;
 pub mod path;

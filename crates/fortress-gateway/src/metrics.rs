@@ -29,7 +29,7 @@ use prometheus_client::{
 
 mod process;
 
-use crate::{journal::Counters, networks::Feeds};
+use crate::{journal::Counters, keys::KeyRing};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -54,7 +54,7 @@ pub struct Metrics {
     /// Seconds since the epoch.
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
-    feeds: OnceLock<Feeds>,
+    keys: OnceLock<KeyRing>,
 }
 
 impl Metrics {
@@ -68,7 +68,7 @@ impl Metrics {
             failed_reloads: AtomicU64::new(0),
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
-            feeds: OnceLock::new(),
+            keys: OnceLock::new(),
         })
     }
 
@@ -84,9 +84,9 @@ impl Metrics {
         self.journal.get_or_init(|| counters);
     }
 
-    /// Also encodes what lists of networks hold; the first call counts.
-    pub(crate) fn attach_feeds(&self, feeds: Feeds) {
-        self.feeds.get_or_init(|| feeds);
+    /// Also encodes what lives outside of configurations; the first call counts.
+    pub(crate) fn attach_living(&self, keys: KeyRing) {
+        self.keys.get_or_init(|| keys);
     }
 
     /// A new configuration is in force.
@@ -505,8 +505,9 @@ impl Collector for Metrics {
         if let Some(counters) = self.journal.get() {
             process::journal(&mut encoder, counters)?;
         }
-        if let Some(feeds) = self.feeds.get() {
-            process::networks(&mut encoder, feeds)?;
+        if let Some(keys) = self.keys.get() {
+            process::networks(&mut encoder, &keys.feeds())?;
+            process::load(&mut encoder, &keys.loads())?;
         }
         self.process(&mut encoder)
     }

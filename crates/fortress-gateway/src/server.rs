@@ -117,7 +117,7 @@ impl Server {
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
-        metrics.attach_feeds(keys.feeds());
+        metrics.attach_living(keys.clone());
         let (stop, stopping) = watch::channel(false);
         let drain_time = gateway.bounds.drain_time;
         let revision = AtomicU64::new(gateway.revision);

@@ -313,6 +313,8 @@ pub struct Decision {
     pub version: &'static str,
     /// TLS was used.
     pub tls: bool,
+    /// The fingerprint of the client's TLS (JA4), where the client itself spoke it.
+    pub ja4: Option<Arc<str>>,
     /// The method, as far as it could be read.
     pub method: String,
     /// The host asked for.
@@ -367,6 +369,7 @@ impl Decision {
             listener: Arc::from(""),
             version: "HTTP/1.1",
             tls: false,
+            ja4: None,
             method: String::new(),
             host: String::new(),
             path: String::new(),

@@ -15,9 +15,10 @@ mod waf;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use fortress_auth::StepUp;
+use fortress_limits::budget::Budget;
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
-    config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
+    config::{Api, Config, Hsts, Network, Priority, Require, ResponseUndeclared, Serve, Spanned},
 };
 use fortress_spec::parameter::{Location, Style};
 use fortress_spec::{ApiDescription, Disk, Operation, Policy};
@@ -59,6 +60,8 @@ pub struct Gateway {
     pub(crate) unlisted: Router,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pub(crate) bounds: Bounds,
+    /// What all bodies may take together.
+    pub(crate) memory: Arc<Budget>,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
     certificate_field: Option<HeaderName>,
@@ -145,6 +148,8 @@ pub(crate) struct OperationPlan {
     pub(crate) limit_networks: Box<[Arc<List>]>,
     /// From where clients may come.
     pub(crate) networks: NetworksPlan,
+    /// What is refused last or first when the upstream has too much to do.
+    pub(crate) priority: Priority,
 }
 
 impl OperationPlan {
@@ -264,6 +269,7 @@ pub(crate) fn compile_after(
         router: std::mem::take(&mut compiler.router),
         unlisted: std::mem::take(&mut compiler.unlisted),
         listeners,
+        memory: keys.loads().memory(bounds.body_memory),
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
@@ -301,7 +307,10 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
-        let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let mut upstream = tls::upstream(&api.upstream, &mut self.diagnostics).unwrap_or_default();
+        let concurrency = api.upstream.concurrency.as_ref();
+        upstream.load =
+            concurrency.map(|bounds| self.keys.loads().upstream(&api.name.value, bounds));
         let telling = self.voicing.telling(api, &mut self.diagnostics);
         let description = match &api.spec {
             None => None,
@@ -318,7 +327,7 @@ impl Compiler<'_> {
         let plan = Arc::new(ApiPlan {
             name: api.name.value.as_str().into(),
             description: description.clone(),
-            upstream: upstream.unwrap_or_default(),
+            upstream,
             telling,
             metadata: resource.as_deref().and_then(Metadata::of),
         });
@@ -604,6 +613,7 @@ fn operation_plan(
         limits: None,
         limit_networks: Box::default(),
         networks: NetworksPlan::default(),
+        priority: effective.priority,
         step_up: step_up(&effective.require),
         require: effective.require,
         credentials: Vec::new(),

@@ -4,7 +4,7 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, LimitRule, NetworkRules, RequestUndeclared, Require,
+        self, Api, Config, Cookies, LimitRule, NetworkRules, Priority, RequestUndeclared, Require,
         ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
@@ -22,6 +22,7 @@ pub(crate) struct Effective {
     pub(crate) require: Require,
     pub(crate) waf: WafSettings,
     pub(crate) networks: NetworkRules,
+    pub(crate) priority: Priority,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
     /// The place in `layers` of what the limits stand in.
     limits_layer: usize,
@@ -42,6 +43,7 @@ impl Effective {
             require: Require::default(),
             waf: WafSettings::default(),
             networks: NetworkRules::default(),
+            priority: Priority::default(),
             limits: Vec::new(),
             limits_layer: 0,
             limits_place: String::new(),
@@ -69,6 +71,7 @@ impl Effective {
         layer.bounds.apply(&mut self.bounds);
         self.waf.apply(&layer.waf);
         self.networks.apply(&layer.networks);
+        self.priority = layer.priority.unwrap_or(self.priority);
         self.mode = layer.mode.unwrap_or(self.mode);
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);

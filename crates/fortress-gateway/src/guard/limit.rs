@@ -114,6 +114,7 @@ impl Tally {
             limits,
             plan,
             client: decision.client,
+            ja4: decision.ja4.clone(),
             routed,
             request,
             caller,
@@ -325,6 +326,7 @@ struct Asked<'r> {
     limits: &'r LimitsPlan,
     plan: &'r OperationPlan,
     client: IpAddr,
+    ja4: Option<Arc<str>>,
     routed: &'r Routed,
     request: &'r Request,
     caller: Option<&'r Caller>,
@@ -359,6 +361,7 @@ impl Subject for Asked<'_> {
         match part {
             // The limiter asks for the address itself.
             Part::Client => None,
+            Part::Ja4 => bytes(self.ja4.as_deref()?),
             Part::Operation => Some(Cow::Borrowed(self.limits.operation.as_bytes())),
             Part::Header(name) => joined(
                 self.request

@@ -12,6 +12,8 @@ mod clients;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fingerprints;
+#[cfg(test)]
 mod h2;
 #[cfg(test)]
 mod http1;
@@ -21,6 +23,8 @@ mod idp;
 mod keys;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod networks;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
+    load_keys::{CONCURRENCY, PRIORITY},
     network_keys::{self, NETWORKS_KEY},
     store::STORE,
     waf_keys::{WAF_KEY, WAF_KEY_OF_DESCRIPTION},
@@ -484,6 +485,11 @@ static UPSTREAM: Block = Block {
             Kind::Block(&identity_keys::UPSTREAM_IDENTITY),
             "What the upstream is told of the caller.",
         ),
+        Key::new(
+            "concurrency",
+            Kind::Either(&Kind::Word(&["off"]), &Kind::Block(&CONCURRENCY)),
+            "Finds out how many requests the upstream answers without answering more slowly, and refuses those beyond at once (default: off).",
+        ),
     ]],
     later: &["balance", "health", "retries", "breaker"],
 };
@@ -615,6 +621,7 @@ static DEFAULTS: Block = Block {
             REQUESTS_KEY,
             RESPONSES_KEY,
             NETWORKS_KEY,
+            PRIORITY,
         ],
         WAF_KEY,
         LIMITS_KEY,
@@ -628,6 +635,7 @@ const SETTINGS: &[Key] = &[
     REQUESTS_KEY,
     RESPONSES_KEY,
     NETWORKS_KEY,
+    PRIORITY,
 ];
 
 const MODE: Key = Key::new(
