@@ -9,6 +9,7 @@ mod check;
 mod flood;
 mod gateway;
 mod h2spec;
+mod keycloak;
 mod material;
 mod output;
 mod process;
@@ -32,6 +33,8 @@ enum Command {
     Bench(bench::Options),
     /// Runs the HTTP/2 conformance suite against Fortress over TLS
     H2spec(h2spec::Options),
+    /// Runs Keycloak as the identity provider of Fortress; takes minutes
+    Keycloak(keycloak::Options),
     /// Floods Fortress on loopback, and asserts that it stays bounded and keeps answering
     Floods(flood::Options),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(),
         Command::Bench(options) => bench::run(&options),
         Command::H2spec(options) => h2spec::run(&options),
+        Command::Keycloak(options) => keycloak::run(&options),
         Command::Floods(options) => flood::run(&options),
     };
     match outcome {

@@ -112,6 +112,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `command`, whose words go to `log`, and waits until `address` answers.
     pub(crate) fn start(command: &mut Command, log: &Path, address: SocketAddr) -> Result<Self> {
+        Self::start_within(command, log, address, PATIENCE)
+    }
+
+    /// The same of a server that takes its time.
+    pub(crate) fn start_within(
+        command: &mut Command,
+        log: &Path,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Self> {
         let file = File::create(log)?;
         let child = command
             .stdin(Stdio::null())
@@ -123,13 +133,13 @@ impl Server {
         let began = Instant::now();
         while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
             let ended = server.child.try_wait()?;
-            if ended.is_some() || began.elapsed() > PATIENCE {
+            if ended.is_some() || began.elapsed() > patience {
                 let words = fs::read_to_string(log).unwrap_or_default();
                 let words: Vec<&str> = words.trim().lines().rev().take(5).collect();
                 let last = words.into_iter().rev().collect::<Vec<_>>().join("; ");
                 match ended {
                     Some(status) => bail!("ended with {status}: {last}"),
-                    None => bail!("does not listen after {} s: {last}", PATIENCE.as_secs()),
+                    None => bail!("does not listen after {} s: {last}", patience.as_secs()),
                 }
             }
             thread::sleep(Duration::from_millis(20));

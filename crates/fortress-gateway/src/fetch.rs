@@ -133,6 +133,27 @@ impl Fetcher {
         read(answer.body, limits, deadline).await
     }
 
+    /// A range of a list of breached passwords, in plain text.
+    ///
+    /// # Errors
+    /// What went wrong, for the operator; not the address, which tells a part of a hash.
+    pub(crate) async fn range(&self, url: &str, limits: Limits) -> Result<BytesMut, String> {
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| "the address is no URL".to_owned())?;
+        permitted(&uri).map_err(|_| "the address is no https URL".to_owned())?;
+        let deadline = Instant::now() + limits.time;
+        let times = (limits.time, deadline);
+        let answer = self.ask(&uri, upstream::RANGE, None, times);
+        let answer = answer
+            .await
+            .map_err(|_| "the range service cannot be asked".to_owned())?;
+        if answer.status != StatusCode::OK {
+            return Err(format!("the answer has status {}", answer.status.as_u16()));
+        }
+        read(answer.body, limits, deadline).await
+    }
+
     /// The bytes of a file, wherever its address sends us on to.
     ///
     /// # Errors

@@ -79,26 +79,31 @@ impl Hashers {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::sync::mpsc;
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A hash that runs until it is released.
+    async fn held(hashers: &Hashers) -> (JoinHandle<Result<i32, Busy>>, mpsc::Sender<()>) {
+        let (release, held) = mpsc::channel();
+        let (started, runs) = tokio::sync::oneshot::channel();
+        let work = move || {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+            1
+        };
+        let hashers = hashers.clone();
+        let running = tokio::spawn(async move { hashers.run(work).await });
+        runs.await.unwrap();
+        (running, release)
+    }
 
     #[tokio::test]
     async fn so_many_run_so_many_wait_and_the_rest_are_refused() {
         let hashers = Hashers::new(1, 1);
-        let (release, held) = mpsc::channel::<()>();
-        let (started, runs) = tokio::sync::oneshot::channel();
-        let first = {
-            let hashers = hashers.clone();
-            tokio::spawn(async move {
-                let work = move || {
-                    started.send(()).unwrap();
-                    held.recv().unwrap();
-                    1
-                };
-                hashers.run(work).await
-            })
-        };
-        runs.await.unwrap();
+        let (first, release) = held(&hashers).await;
         let second = {
             let hashers = hashers.clone();
             tokio::spawn(async move { hashers.run(|| 2).await })
@@ -116,19 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_goes_away_makes_no_room() {
         let hashers = Hashers::new(1, 0);
-        let (release, held) = mpsc::channel::<()>();
-        let (started, runs) = tokio::sync::oneshot::channel();
-        let gone = {
-            let hashers = hashers.clone();
-            tokio::spawn(async move {
-                let work = move || {
-                    started.send(()).unwrap();
-                    held.recv().unwrap();
-                };
-                hashers.run(work).await
-            })
-        };
-        runs.await.unwrap();
+        let (gone, release) = held(&hashers).await;
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
         assert_eq!(hashers.run(|| 1).await, Err(Busy::Full));

@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     compile,
+    defence::Logins,
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
@@ -51,6 +52,8 @@ const NONCE_PERIOD: Duration = Duration::from_secs(120);
 const METADATA_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Bytes of an issuer's metadata.
 const MAX_METADATA: usize = 64 << 10;
+/// How often the tables of logins are looked through.
+const TIDY_DEFENCE: Duration = Duration::from_secs(30);
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -60,6 +63,7 @@ pub struct KeyRing {
     sets: Arc<Mutex<HashMap<String, Arc<Keys>>>>,
     memories: Arc<Mutex<HashMap<String, Arc<Memory>>>>,
     counts: Arc<Mutex<Option<Arc<Counts>>>>,
+    defence: Arc<Mutex<Option<Arc<Logins>>>>,
     store: StoreFeed,
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
@@ -289,6 +293,32 @@ impl KeyRing {
         let made = Counts::new()?;
         *counts = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// What is known of those who log in; made when the first configuration has a login.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn defence(&self) -> Result<Arc<Logins>, String> {
+        let mut logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logins) = &*logins {
+            return Ok(Arc::clone(logins));
+        }
+        let made = Logins::new()?;
+        *logins = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// Empties what is over in the tables of logins, for ever, so that no hash outlives its use.
+    pub(crate) async fn keep_defence(&self) {
+        loop {
+            tokio::time::sleep(TIDY_DEFENCE).await;
+            let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
+            let logins = logins.clone();
+            if let Some(logins) = logins {
+                logins.tidy();
+            }
+        }
     }
 
     /// What the store tells, from when it is open.

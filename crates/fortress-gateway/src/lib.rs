@@ -10,6 +10,7 @@ mod connection;
 mod connections;
 mod cookie;
 mod decode;
+mod defence;
 pub mod fetch;
 mod forwarded;
 mod guard;

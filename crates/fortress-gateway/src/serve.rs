@@ -26,6 +26,8 @@ use crate::{
         credential::Shown,
         inspect::{self, Inspected},
         limit::{Counted, Tally, Throttled},
+        login::{Allowed, Attempt},
+        objects::{Objects, Unwalked},
         principal::Principal,
     },
     h1, load,
@@ -48,8 +50,10 @@ pub(crate) struct Cleared {
     throttled: Throttled,
     principal: Principal,
     counted: Counted,
+    unwalked: Unwalked,
     permit: Permit,
     inspected: Inspected,
+    allowed: Allowed,
     told: Told,
 }
 
@@ -62,11 +66,15 @@ impl Cleared {
             throttled,
             principal,
             counted,
+            unwalked,
             permit,
             inspected,
+            allowed,
             told,
         } = self;
-        drop((routed, admitted, throttled, principal, counted, permit));
+        drop((
+            routed, admitted, throttled, principal, counted, unwalked, permit,
+        ));
         let (
             Request {
                 method,
@@ -79,6 +87,7 @@ impl Cleared {
             body,
             memory,
         ) = inspected.into_parts();
+        allowed.write(&mut headers);
         told.write(&mut headers);
         Outgoing {
             method,
@@ -121,6 +130,7 @@ pub(crate) async fn serve(
     let mut examination = Examination::new(worker, arrival.own);
     // What limits gave is given back with the record, whatever becomes of the request.
     let mut tally = Tally::default();
+    let mut watch = Watch::default();
     let ran = {
         // Pinned here, since moving it would copy all that it holds.
         let answering = pin!(answer(
@@ -130,7 +140,7 @@ pub(crate) async fn serve(
             &mut stopwatch,
             (head, &id),
             body,
-            (&mut examination, &mut tally),
+            (&mut examination, &mut tally, &mut watch),
         ));
         unwound(answering).await
     };
@@ -152,6 +162,7 @@ pub(crate) async fn serve(
         }
         Err(End::Refused(refused)) => refuse(decision, refused),
         Err(End::Gone) => {
+            watch.attempt.abandon(decision);
             return Answer {
                 reply: reply::nothing(),
                 record,
@@ -166,8 +177,16 @@ pub(crate) async fn serve(
     );
     tally.tell(decision, &mut reply.headers);
     decision.status = reply.status.as_u16();
+    watch.objects.note(decision);
     record.keep(tally);
     Answer { reply, record }
+}
+
+/// What is learnt of whoever asks from the answer.
+#[derive(Debug, Default)]
+struct Watch {
+    attempt: Attempt,
+    objects: Objects,
 }
 
 /// Why there is no answer of the upstream's.
@@ -250,7 +269,7 @@ async fn answer(
     stopwatch: &mut Stopwatch,
     (head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    (examination, tally): (&mut Examination, &mut Tally),
+    (examination, tally, watch): (&mut Examination, &mut Tally, &mut Watch),
 ) -> Result<Reply, End> {
     let method = head.method.clone();
     if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
@@ -263,7 +282,7 @@ async fn answer(
         stopwatch,
         (head, id),
         &mut *body,
-        (examination, tally),
+        (examination, tally, watch),
     )
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
@@ -274,10 +293,16 @@ async fn answer(
     let forwarding = async {
         let incoming = match worker.upstreams.send(upstream, cleared).await {
             Ok(incoming) => incoming,
-            Err(error) => return Err(decision.fail(error.reason(), error.to_string()).into()),
+            Err(error) => {
+                watch.attempt.unjudged(decision);
+                return Err(decision.fail(error.reason(), error.to_string()).into());
+            }
         };
         stopwatch.enter(decision, Stage::Reply);
+        let head = (incoming.status, &incoming.headers);
+        watch.attempt.judge_head(decision, head).await?;
         let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
+        watch.attempt.judge_whole(decision, &reply).await?;
         if let Some(run) = examination.run() {
             run.answer(decision, &reply)?;
         }
@@ -319,7 +344,7 @@ async fn guard(
     stopwatch: &mut Stopwatch,
     (mut head, id): (Head, &HeaderValue),
     body: &mut impl RequestBody,
-    (examination, tally): (&mut Examination, &mut Tally),
+    (examination, tally, watch): (&mut Examination, &mut Tally, &mut Watch),
 ) -> Result<Cleared, Refused> {
     let vouched = client_certificate::take_fields(gateway, arrival, decision, &mut head.headers);
     let scheme = forwarded::client_scheme(
@@ -355,6 +380,7 @@ async fn guard(
     let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
     stopwatch.enter(decision, Stage::Quota);
     let counted = tally.quota(decision, &routed, &request, &principal)?;
+    let unwalked = watch.objects.check(decision, plan, principal.caller())?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     let certificate = certificate.good().map(|certificate| certificate.der());
@@ -364,6 +390,10 @@ async fn guard(
     let counting = (tally, &principal);
     let inspected =
         inspect::check(decision, &routed, request, &mut body, examination, counting).await?;
+    let allowed = watch
+        .attempt
+        .ask(decision, &routed, &inspected, principal.caller())
+        .await?;
     let told = told::finish(decision, plan, &principal, prepared).await?;
     Ok(Cleared {
         routed,
@@ -371,8 +401,10 @@ async fn guard(
         throttled,
         principal,
         counted,
+        unwalked,
         permit,
         inspected,
+        allowed,
         told,
     })
 }

@@ -256,6 +256,7 @@ impl Server {
                     () = keys.keep_fresh() => {}
                     () = feeds.keep_fresh() => {}
                     () = keep_rotating(&gateway) => {}
+                    () = keys.keep_defence() => {}
                     () = worker::stop(stopping) => {}
                 }
             });

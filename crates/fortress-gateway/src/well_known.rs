@@ -101,11 +101,8 @@ impl Documents {
 
 /// The same but for a default port that one of them may name.
 fn same_host(ours: &str, given: &str) -> bool {
-    let bare = |host: &str| {
-        let host = host.strip_suffix(":443").unwrap_or(host);
-        host.to_owned()
-    };
-    ours == given || bare(ours) == bare(given)
+    let [ours, given] = [ours, given].map(|host| host.strip_suffix(":443").unwrap_or(host));
+    ours == given
 }
 
 /// RFC 9728, section 2.

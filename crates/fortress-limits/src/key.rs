@@ -166,6 +166,11 @@ impl Secret {
     pub fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
+
+    /// A hasher under the secret.
+    pub(crate) fn hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -258,7 +263,7 @@ impl KeySpec {
 const ABSENT: u8 = 0x80;
 
 /// The length goes first, so that no two sequences of values are the same bytes.
-fn write(hasher: &mut SipHasher13, kind: u8, value: &[u8]) {
+pub(crate) fn write(hasher: &mut SipHasher13, kind: u8, value: &[u8]) {
     hasher.write_u8(kind);
     hasher.write_u64(u64::try_from(value.len()).unwrap_or(u64::MAX));
     hasher.write(value);

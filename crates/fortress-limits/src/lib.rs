@@ -8,6 +8,7 @@ pub mod adaptive;
 pub mod budget;
 pub mod concurrency;
 pub mod cost;
+pub mod defence;
 pub mod distributed;
 pub mod gcra;
 pub mod headers;

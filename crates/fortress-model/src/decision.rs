@@ -228,6 +228,23 @@ pub struct LimitRecord {
     pub enforced: bool,
 }
 
+/// What became of an attempt to log in.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LoginRecord {
+    /// What the operation is for: `login`, `otp`, `reset` or `registration`.
+    pub kind: &'static str,
+    /// A keyed hash of the account, the same for the same account; `None` if none was named.
+    pub account: Option<String>,
+    /// Failures of the account at this address before.
+    pub failures: u32,
+    /// `succeeded`, `failed`, `unjudged`, `refused`, or `abandoned` if the client did not wait.
+    pub outcome: &'static str,
+    /// How long whoever was refused is to wait.
+    pub wait: Option<Duration>,
+    /// What this attempt showed to be an attack.
+    pub found: Option<&'static str>,
+}
+
 /// What rules said of a request and its answer. Everything in it is cut to size, and what may be a
 /// secret was left out before it came here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -335,6 +352,8 @@ pub struct Decision {
     pub findings: Vec<Finding>,
     /// What the rules of `waf` said of it, if they ran.
     pub rules: Option<Box<RulesRecord>>,
+    /// What became of it as an attempt to log in, where it was one.
+    pub login: Option<Box<LoginRecord>>,
     /// What each limit that holds for it said, in the order in which they were asked.
     pub limits: Vec<LimitRecord>,
     /// What could not be checked, or was changed on the way: `response over 4 MiB, not checked`.
@@ -380,6 +399,7 @@ impl Decision {
             principal: None,
             findings: Vec::new(),
             rules: None,
+            login: None,
             limits: Vec::new(),
             notes: Vec::new(),
             stage: Stage::Parse,

@@ -298,6 +298,33 @@ reasons! {
     /// A rule that refuses by itself, outside of the anomaly score, matched: one of `waf.files`.
     WafRule = "waf.rule", FORBIDDEN, Api8;
 
+    // ---- inspect: logins and objects
+    /// The account, the address or both failed so often that the next attempt has to wait; the delay
+    /// doubles with each failure.
+    ///
+    /// `Retry-After` tells how long. An address from which the account came in before is delayed by
+    /// its own failures alone.
+    LoginDelayed = "login.delayed", TOO_MANY_REQUESTS, Api2;
+    /// The account failed so often that it is locked for a while, as `login.lock` says.
+    ///
+    /// Addresses from which it came in before still pass. `fortress login unlock` lifts the lock.
+    LoginLocked = "login.locked", TOO_MANY_REQUESTS, Api2;
+    /// The attempt looks like one of somebody who tries accounts that others lost: many accounts
+    /// failed from its source, its password failed for many accounts, or far fewer logins succeed
+    /// than usual.
+    LoginStuffing = "login.stuffing", TOO_MANY_REQUESTS, Api2;
+    /// The password was in a breach, and everybody who guesses knows it.
+    LoginBreached = "login.breached", UNPROCESSABLE_ENTITY, Api2;
+    /// Whether the password was in a breach could not be looked up, and `login.breached.on_fault` is
+    /// `closed`.
+    BreachesUnavailable = "breaches.unavailable", SERVICE_UNAVAILABLE, Api2;
+    /// The upstream did not let the account in. With `login.uniform` every failure gets this answer,
+    /// whether the account exists or not.
+    LoginRejected = "login.rejected", UNAUTHORIZED, Api2;
+    /// The caller asked for more different objects that it may not see, or that do not exist, than
+    /// `enumeration` allows: it walks through ids.
+    ObjectEnumeration = "object.enumeration", TOO_MANY_REQUESTS, Api1;
+
     // ---- forward
     /// What the upstream is to be told of the caller is longer than its server would take: claims in
     /// an internal token beyond 6 KiB, or a header field beyond 4 KiB.

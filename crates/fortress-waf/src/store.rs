@@ -130,6 +130,22 @@ impl Store {
         self.since(start)
     }
 
+    /// Lets `write` append at most so many bytes to the arena; they are the text, unless it says that
+    /// there is none.
+    pub(crate) fn derive(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> Option<Text> {
+        let start = self.arena.len();
+        self.arena.reserve_exact(most);
+        if write(&mut self.arena) {
+            return Some(self.since(start));
+        }
+        self.arena.truncate(start);
+        None
+    }
+
     /// Sets aside room for `more` bytes.
     pub(crate) fn reserve(&mut self, more: usize) {
         self.arena.reserve(more);

@@ -261,6 +261,7 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
         let mut told: Vec<String> = here.iter().map(|finding| told(finding)).collect();
         let rules = matches(*stage, own);
         told.extend(limits);
+        told.extend(login(*stage, own));
         // A finding says more than the stage's own words.
         let first = if told.is_empty() || !about.is_empty() {
             about
@@ -276,6 +277,25 @@ fn stages(event: &Value, own: &Value) -> Vec<String> {
         lines.extend(told.into_iter().map(|line| format!("{:18}{line}", "")));
     }
     lines
+}
+
+/// What became of an attempt to log in, told where it was let through or not.
+fn login(stage: Stage, own: &Value) -> Option<String> {
+    let login = own.get("login").filter(|_| stage == Stage::Inspect)?;
+    let account = match text(login, "/account") {
+        "" => "no account".to_owned(),
+        account => format!("account {}", safe(account)),
+    };
+    let failures = number(login, "/failures");
+    let found = match text(login, "/found") {
+        "" => String::new(),
+        found => format!("; {}", safe(found)),
+    };
+    Some(format!(
+        "{} of {account}, {failures} failures before: {}{found}",
+        safe(text(login, "/kind")),
+        safe(text(login, "/outcome")),
+    ))
 }
 
 /// What rules found in a stage.

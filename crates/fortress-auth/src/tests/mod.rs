@@ -87,13 +87,20 @@ fn at(seconds: u64) -> Timestamp {
 fn claims(changes: &[(&str, &str)]) -> String {
     let (issuer, audience) = (sign::quoted(ISSUER), sign::quoted(AUDIENCE));
     let expires = (NOW + 300).to_string();
-    let mut members = vec![
+    let members = [
         ("iss", issuer.as_str()),
         ("aud", audience.as_str()),
         ("exp", expires.as_str()),
         ("sub", "\"alice\""),
         ("scope", "\"orders:read orders:write\""),
     ];
+    object(&members, changes)
+}
+
+/// An object of members, as JSON texts, of which some are changed, added, or taken away by an empty
+/// text.
+fn object(members: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
+    let mut members = members.to_vec();
     for change in changes {
         match members.iter_mut().find(|member| member.0 == change.0) {
             Some(member) => *member = *change,

@@ -31,25 +31,14 @@ fn encode(bytes: &[u8]) -> String {
 fn proof_claims(changes: &[(&str, &str)]) -> String {
     let hash = sign::quoted(&encode(&sha256(&[TOKEN.as_bytes()])));
     let issued = NOW.to_string();
-    let mut members = vec![
+    let members = [
         ("jti", "\"e1j3V_bKic8-LAEB\""),
         ("htm", "\"GET\""),
         ("htu", "\"https://api.example.com/v1/orders\""),
         ("iat", issued.as_str()),
         ("ath", hash.as_str()),
     ];
-    for change in changes {
-        match members.iter_mut().find(|member| member.0 == change.0) {
-            Some(member) => *member = *change,
-            None => members.push(*change),
-        }
-    }
-    let members: Vec<String> = members
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{}:{value}", sign::quoted(name)))
-        .collect();
-    format!("{{{}}}", members.join(","))
+    object(&members, changes)
 }
 
 fn signed(key: &SigningKey, header: &str, changes: &[(&str, &str)]) -> String {

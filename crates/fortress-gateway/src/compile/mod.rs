@@ -37,6 +37,7 @@ pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
     client_certificate::ClientTrust,
+    defence::{LoginPlan, ObjectsPlan},
     keys::KeyRing,
     limits::LimitsPlan,
     listen::ListenerPlan,
@@ -150,6 +151,10 @@ pub(crate) struct OperationPlan {
     pub(crate) networks: NetworksPlan,
     /// What is refused last or first when the upstream has too much to do.
     pub(crate) priority: Priority,
+    /// It lets people in.
+    pub(crate) login: Option<LoginPlan>,
+    /// Its objects are not to be walked through.
+    pub(crate) objects: Option<ObjectsPlan>,
 }
 
 impl OperationPlan {
@@ -407,6 +412,8 @@ impl Compiler<'_> {
             let rules = self.rules_of(&effective);
             let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
             let networks = self.networks_of(&effective);
+            let login = self.login_of(&effective, &api.name.value);
+            let objects = self.objects_of(&effective, operation);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
             let exposure = Exposure::new(&api.name.value, &operation.id, &access, effective.mode);
@@ -419,6 +426,8 @@ impl Compiler<'_> {
             operation_plan.rules = rules;
             operation_plan.limits = limits;
             (operation_plan.networks, operation_plan.limit_networks) = networks;
+            operation_plan.login = login;
+            operation_plan.objects = objects;
             operation_plan.names = names(operation);
             operation_plan.semicolons = has_semicolons(operation);
             operation_plan.ranges = any_streams(operation);
@@ -466,6 +475,21 @@ impl Compiler<'_> {
     fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
         let counts = || self.keys.counts();
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
+    }
+
+    fn login_of(&mut self, effective: &Effective, api: &str) -> Option<LoginPlan> {
+        let (keys, detect) = (self.keys, &self.config.detect);
+        LoginPlan::compile(keys, effective, (api, detect), &mut self.diagnostics)
+    }
+
+    /// An operation without a parameter in its path has one object, and nobody walks through it.
+    fn objects_of(&mut self, effective: &Effective, operation: &Operation) -> Option<ObjectsPlan> {
+        let mut parameters = operation.parameters.iter();
+        if !parameters.any(|parameter| parameter.location == Location::Path) {
+            return None;
+        }
+        let detect = &self.config.detect;
+        ObjectsPlan::compile(self.keys, effective, detect, &mut self.diagnostics)
     }
 
     /// From where clients may come, and the lists that its limits speak of.
@@ -614,6 +638,8 @@ fn operation_plan(
         limit_networks: Box::default(),
         networks: NetworksPlan::default(),
         priority: effective.priority,
+        login: None,
+        objects: None,
         step_up: step_up(&effective.require),
         require: effective.require,
         credentials: Vec::new(),

@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, LimitRule, NetworkRules, Priority, RequestUndeclared, Require,
-        ResponseUndeclared, Settings, Spanned, WafSettings,
+        self, Api, Config, Cookies, Enumeration, LimitRule, LoginDefence, NetworkRules, Priority,
+        RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -24,6 +24,8 @@ pub(crate) struct Effective {
     pub(crate) networks: NetworkRules,
     pub(crate) priority: Priority,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
+    pub(crate) login: Option<Spanned<LoginDefence>>,
+    pub(crate) enumeration: Option<Enumeration>,
     /// The place in `layers` of what the limits stand in.
     limits_layer: usize,
     /// Where they were written. Limits of one name count together where this is the same.
@@ -45,6 +47,8 @@ impl Effective {
             networks: NetworkRules::default(),
             priority: Priority::default(),
             limits: Vec::new(),
+            login: None,
+            enumeration: None,
             limits_layer: 0,
             limits_place: String::new(),
         };
@@ -79,6 +83,10 @@ impl Effective {
         if let Some(limits) = &layer.limits {
             self.limits.clone_from(limits);
         }
+        if layer.login.is_some() {
+            self.login.clone_from(&layer.login);
+        }
+        self.enumeration = layer.enumeration.or(self.enumeration);
         if layer.public.is_some() {
             self.public.clone_from(&layer.public);
         }

@@ -13,7 +13,7 @@ use super::limit::{joined, one, pairs};
 
 /// A body, read as far as paths need it.
 #[derive(Debug)]
-pub(super) enum Body<'b> {
+pub(crate) enum Body<'b> {
     /// Its bytes, and what they say.
     Json(&'b [u8], Box<Document<'b>>),
     /// `application/x-www-form-urlencoded`.
@@ -23,7 +23,7 @@ pub(super) enum Body<'b> {
 }
 
 impl<'b> Body<'b> {
-    pub(super) fn read(headers: &HeaderMap, raw: &'b [u8], limits: &Limits) -> Self {
+    pub(crate) fn read(headers: &HeaderMap, raw: &'b [u8], limits: &Limits) -> Self {
         let kind = headers.get(header::CONTENT_TYPE);
         let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
         let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -37,7 +37,7 @@ impl<'b> Body<'b> {
     }
 
     /// What limits count by; `None` if there is no such value, or it is `null`.
-    pub(super) fn part(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+    pub(crate) fn part(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         match self {
             Self::Unknown => None,
             Self::Form(text) => joined(pairs(Some(text), path)),

@@ -37,6 +37,11 @@ pub(crate) struct Inspected {
 }
 
 impl Inspected {
+    /// The request, and its body as it will go on.
+    pub(crate) fn parts(&self) -> (&Request, &Bytes) {
+        (&self.request, &self.body)
+    }
+
     pub(crate) fn into_parts(self) -> (Request, Bytes, Option<Reservation>) {
         (self.request, self.body, self.memory)
     }

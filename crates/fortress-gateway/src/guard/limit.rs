@@ -24,9 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use super::{body_value::Body, principal::Caller, principal::Principal};
-use crate::{
-    compile::OperationPlan, limits::LimitsPlan, request::Request, route::Routed, serve::Refused,
-};
+use crate::{compile::OperationPlan, request::Request, route::Routed, serve::Refused};
 
 /// The proof that the limits were asked that need nothing but the head.
 #[derive(Debug)]
@@ -110,17 +108,8 @@ impl Tally {
         let Some(limits) = plan.limits.as_ref().filter(|of| of.limits.any_at(at)) else {
             return Ok(());
         };
-        let asked = Asked {
-            limits,
-            plan,
-            client: decision.client,
-            ja4: decision.ja4.clone(),
-            routed,
-            request,
-            caller,
-            raw: body,
-            body: OnceCell::new(),
-        };
+        let mut asked = Asked::new(decision.client, (routed, request), caller, body);
+        asked.ja4.clone_from(&decision.ja4);
         let now = limits.counts.now(decision.received);
         let outcome = limits.counts.limiter.take(&limits.limits, at, &asked, now);
         let kept = self.kept.get_or_insert_with(|| Kept {
@@ -321,9 +310,8 @@ fn refused(denial: Denial, wait: Option<Duration>) -> Refused {
     refused
 }
 
-/// A request, as far as limits ask for it.
-struct Asked<'r> {
-    limits: &'r LimitsPlan,
+/// A request, as far as it is asked what it is counted by.
+pub(super) struct Asked<'r> {
     plan: &'r OperationPlan,
     client: IpAddr,
     ja4: Option<Arc<str>>,
@@ -335,7 +323,25 @@ struct Asked<'r> {
     body: OnceCell<Body<'r>>,
 }
 
-impl Asked<'_> {
+impl<'r> Asked<'r> {
+    pub(super) fn new(
+        client: IpAddr,
+        (routed, request): (&'r Routed, &'r Request),
+        caller: Option<&'r Caller>,
+        raw: Option<&'r [u8]>,
+    ) -> Self {
+        Self {
+            plan: routed.plan(),
+            client,
+            ja4: None,
+            routed,
+            request,
+            caller,
+            raw,
+            body: OnceCell::new(),
+        }
+    }
+
     fn of_body(&self) -> &Body<'_> {
         self.body.get_or_init(|| match self.raw {
             None => Body::Unknown,
@@ -362,7 +368,10 @@ impl Subject for Asked<'_> {
             // The limiter asks for the address itself.
             Part::Client => None,
             Part::Ja4 => bytes(self.ja4.as_deref()?),
-            Part::Operation => Some(Cow::Borrowed(self.limits.operation.as_bytes())),
+            Part::Operation => {
+                let limits = self.plan.limits.as_ref()?;
+                Some(Cow::Borrowed(limits.operation.as_bytes()))
+            }
             Part::Header(name) => joined(
                 self.request
                     .headers

@@ -5,10 +5,12 @@
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod body;
-mod body_value;
+pub(crate) mod body_value;
 pub(crate) mod challenge;
 pub(crate) mod client;
 pub(crate) mod credential;
 pub(crate) mod inspect;
 pub(crate) mod limit;
+pub(crate) mod login;
+pub(crate) mod objects;
 pub(crate) mod principal;

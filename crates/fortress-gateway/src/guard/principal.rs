@@ -104,8 +104,7 @@ impl Caller {
 
     /// Its tenant, if its identity has tenants.
     pub(crate) fn tenant(&self) -> Option<&str> {
-        let path = self.claims()?.tenant.as_deref()?;
-        self.token()?.claims.text(path)
+        self.tenant_claim()?.as_str()
     }
 
     /// When its credential expires, in seconds since the epoch.
@@ -149,19 +148,19 @@ impl Caller {
 
     /// For the journal.
     pub(crate) fn record(&self) -> PrincipalRecord {
-        let (method, expires) = match &self.proof {
-            Proof::Token(verified) => (verified.proven.to_string(), verified.expires),
-            Proof::ApiKey(holder) => (format!("API key {}", holder.id), None),
-            Proof::Certificate(certificate) => (certificate.to_string(), None),
-            Proof::Password => ("password".to_owned(), None),
-            Proof::Signature => ("message signature".to_owned(), None),
-            Proof::Webhook { secret } => (format!("webhook, secret {}", secret + 1), None),
+        let method = match &self.proof {
+            Proof::Token(verified) => verified.proven.to_string(),
+            Proof::ApiKey(holder) => format!("API key {}", holder.id),
+            Proof::Certificate(certificate) => certificate.to_string(),
+            Proof::Password => "password".to_owned(),
+            Proof::Signature => "message signature".to_owned(),
+            Proof::Webhook { secret } => format!("webhook, secret {}", secret + 1),
         };
         PrincipalRecord {
             id: Arc::clone(&self.id),
             identity: Arc::clone(&self.identity.name),
             method,
-            expires,
+            expires: self.expires(),
         }
     }
 }

@@ -544,6 +544,7 @@ fn unmapped(json: &mut Json<'_>, decision: &Decision) {
         rules(json, record);
     }
     limits(json, decision);
+    login(json, decision);
     measures(json, decision);
     if let Some(principal) = &decision.principal {
         json.object("principal");
@@ -611,6 +612,27 @@ fn limits(json: &mut Json<'_>, decision: &Decision) {
         json.end_object();
     }
     json.end_array();
+}
+
+/// What became of an attempt to log in; the account is a keyed hash.
+fn login(json: &mut Json<'_>, decision: &Decision) {
+    let Some(login) = &decision.login else {
+        return;
+    };
+    json.object("login");
+    json.word("kind", login.kind);
+    json.word("outcome", login.outcome);
+    if let Some(account) = &login.account {
+        json.text("account", account, NAME);
+    }
+    json.number("failures", login.failures);
+    if let Some(wait) = login.wait {
+        json.number("wait_s", fortress_limits::headers::retry_after(wait));
+    }
+    if let Some(found) = login.found {
+        json.word("found", found);
+    }
+    json.end_object();
 }
 
 fn findings(json: &mut Json<'_>, decision: &Decision) {

@@ -329,6 +329,9 @@ async fn within<T>(
     })
 }
 
+/// What a range of a list of breached passwords is.
+pub(crate) const RANGE: &str = "text/plain";
+
 /// What a server outside of the request path is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'q> {
@@ -414,6 +417,10 @@ fn outgoing(
     headers.insert(header::ACCEPT, HeaderValue::from_static(question.accept));
     let agent = concat!("fortress/", env!("CARGO_PKG_VERSION"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    if question.accept == RANGE {
+        // The length of an answer without padding would tell which of the ranges it is.
+        headers.insert("add-padding", HeaderValue::from_static("true"));
+    }
     let form = "application/x-www-form-urlencoded";
     if question.form.is_some() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));

@@ -10,6 +10,8 @@ mod cases;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod defence;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fingerprints;

@@ -110,6 +110,19 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
             ])
         }
         Kind::Zone => pattern("^[A-Za-z][A-Za-z0-9_+/:.-]*$"),
+        Kind::Percent => pattern("^([0-9]{1,2} *%|env:.+|file:.+|exec:.+|vault:.+)$"),
+        Kind::Distinct => {
+            pattern("^([0-9]+ */ *([0-9]*(s|min|h|d)|day)|env:.+|file:.+|exec:.+|vault:.+)$")
+        }
+        Kind::Sign => {
+            let mut status = typed("integer");
+            status.push(("minimum".to_owned(), Json::Raw("200".to_owned())));
+            status.push(("maximum".to_owned(), Json::Raw("599".to_owned())));
+            any_of(vec![
+                status,
+                pattern("^((status +)?[1-5]([0-9][0-9]|xx)|response\\..+)$"),
+            ])
+        }
         Kind::Parameter => {
             pattern("^((query|body|header|cookie)\\..+|path|env:.+|file:.+|exec:.+|vault:.+)$")
         }

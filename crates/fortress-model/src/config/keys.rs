@@ -6,8 +6,10 @@
 
 use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
+    defence_keys::{DETECT, ENUMERATION_KEY, LOGIN_KEY, LOGIN_KEY_OF_DESCRIPTION},
     identity_keys::{self, IDENTITY},
     limit_keys::LIMITS_KEY,
+    listen_keys::{CERTIFICATE, LISTENER},
     load_keys::{CONCURRENCY, PRIORITY},
     network_keys::{self, NETWORKS_KEY},
     store::STORE,
@@ -127,6 +129,12 @@ pub(super) enum Kind {
     Cost,
     /// `Europe/Berlin`.
     Zone,
+    /// `50%`; from 1 to 99.
+    Percent,
+    /// `50/10min`: different things in a time.
+    Distinct,
+    /// `401`, `response.ok == false`: what an answer looks like.
+    Sign,
     /// An object with fixed keys.
     Block(&'static Block),
     /// A list with at least one item.
@@ -169,6 +177,9 @@ impl Kind {
             Self::LimitPart => "something to count by",
             Self::Cost => "a cost",
             Self::Zone => "a time zone",
+            Self::Percent => "a part such as `50%`",
+            Self::Distinct => "a count in a time such as `50/10min`",
+            Self::Sign => "a sign such as `401` or `response.ok == false`",
             Self::Block(_) | Self::Map(..) => "an object",
             Self::List(_) | Self::Items(_) => "a list",
             Self::OneOrList(_) => "one or a list",
@@ -208,7 +219,10 @@ impl Kind {
             | Self::Frequency
             | Self::LimitPart
             | Self::Cost
-            | Self::Zone => None,
+            | Self::Zone
+            | Self::Percent
+            | Self::Distinct
+            | Self::Sign => None,
         }
     }
 }
@@ -280,6 +294,11 @@ pub(super) static ROOT: Block = Block {
             "What holds where nothing nearer is said.",
         ),
         Key::new(
+            "detect",
+            Kind::Block(&DETECT),
+            "What is looked for over many requests.",
+        ),
+        Key::new(
             "journal",
             Kind::Items(&Kind::Block(&SINK)),
             "Where requests are recorded (default: nowhere).",
@@ -287,7 +306,6 @@ pub(super) static ROOT: Block = Block {
     ]],
     later: &[
         "policies",
-        "detect",
         "alerts",
         "respond",
         "audit_log",
@@ -297,109 +315,6 @@ pub(super) static ROOT: Block = Block {
         "waf",
         "cache",
     ],
-};
-
-static LISTENER: Block = Block {
-    name: "listen[]",
-    doc: "One address to listen on. It serves the APIs unless it says otherwise.",
-    groups: &[&[
-        Key::new(
-            "address",
-            Kind::Address,
-            "IP address and port; port 0 takes a free one.",
-        )
-        .required(),
-        Key::new("tls", Kind::Block(&TLS), "TLS; without it, plain text."),
-        Key::new(
-            "hsts",
-            Kind::Block(&HSTS),
-            "Sends `Strict-Transport-Security` (RFC 6797); needs `tls`.",
-        ),
-        Key::new(
-            "http2",
-            Kind::Word(&["true", "false", "prior_knowledge"]),
-            "HTTP/2: where TLS negotiates it (`true`, the default), also in plain text if the client begins with it (`prior_knowledge`), or not at all (`false`).",
-        ),
-        Key::new(
-            "redirect",
-            Kind::Word(&["https"]),
-            "Sends every client to the same URL over https.",
-        ),
-        Key::new(
-            "serve",
-            Kind::Word(&["apis", "operations"]),
-            "`apis` (default), or `operations`: /metrics, /livez and /readyz, on a loopback address.",
-        ),
-        Key::new(
-            "public",
-            Kind::Bool,
-            "With `serve: operations`: the address may be other than loopback. Whoever reaches it sees the metrics.",
-        ),
-        Key::new(
-            "proxy_protocol",
-            Kind::Bool,
-            "Each connection begins with a header of the PROXY protocol, version 1 or 2, which says whose it is; it is believed of `trusted_proxies`, and from others refused (default: false).",
-        ),
-        NETWORKS_KEY,
-    ]],
-    later: &["http3", "limits"],
-};
-
-static TLS: Block = Block {
-    name: "listen[].tls",
-    doc: "TLS of a listener.",
-    groups: &[&[
-        Key::new(
-            "certificates",
-            Kind::List(&Kind::Block(&CERTIFICATE)),
-            "Chosen by the name that the client asks for (SNI); the first is the default.",
-        )
-        .required(),
-        Key::new(
-            "minimum",
-            Kind::Word(&["1.2", "1.3"]),
-            "The lowest version spoken (default: 1.2).",
-        ),
-        Key::new(
-            "clients",
-            Kind::Block(&identity_keys::CLIENTS),
-            "Asks clients for certificates.",
-        ),
-    ]],
-    later: &["acme"],
-};
-
-static CERTIFICATE: Block = Block {
-    name: "listen[].tls.certificates[]",
-    doc: "A certificate and its key, in PEM.",
-    groups: &[&[
-        Key::new("chain", Kind::File, "The certificates, leaf first.").required(),
-        Key::new(
-            "key",
-            Kind::SecretFile,
-            "The private key (PKCS#8, PKCS#1 or SEC1): `file:` and a path.",
-        )
-        .required(),
-    ]],
-    later: &[],
-};
-
-static HSTS: Block = Block {
-    name: "listen[].hsts",
-    doc: "HTTP Strict Transport Security (RFC 6797).",
-    groups: &[&[
-        Key::new(
-            "max_age",
-            Kind::Duration(0, 3_650 * DAYS),
-            "How long browsers remember (default: 365d).",
-        ),
-        Key::new(
-            "include_subdomains",
-            Kind::Bool,
-            "Also for subdomains (default: false).",
-        ),
-    ]],
-    later: &["preload"],
 };
 
 static API: Block = Block {
@@ -453,6 +368,7 @@ static API: Block = Block {
         SETTINGS,
         WAF_KEY,
         LIMITS_KEY,
+        ENUMERATION_KEY,
     ],
     later: &[
         "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require", "discover",
@@ -563,7 +479,14 @@ static TIMEOUTS: Block = Block {
 pub(super) static OPERATION: Block = Block {
     name: "apis.NAME.operations.NAME",
     doc: "What is said of one operation or of all that have a tag.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY, LIMITS_KEY],
+    groups: &[
+        ON_OPERATION,
+        SETTINGS,
+        WAF_KEY,
+        LIMITS_KEY,
+        LOGIN_KEY,
+        ENUMERATION_KEY,
+    ],
     later: LATER_ON_OPERATION,
 };
 
@@ -571,7 +494,14 @@ pub(super) static OPERATION: Block = Block {
 pub(super) static EXTENSION: Block = Block {
     name: "x-fortress",
     doc: "The same keys in the description; the configuration wins.",
-    groups: &[ON_OPERATION, SETTINGS, WAF_KEY_OF_DESCRIPTION, LIMITS_KEY],
+    groups: &[
+        ON_OPERATION,
+        SETTINGS,
+        WAF_KEY_OF_DESCRIPTION,
+        LIMITS_KEY,
+        LOGIN_KEY_OF_DESCRIPTION,
+        ENUMERATION_KEY,
+    ],
     later: LATER_ON_OPERATION,
 };
 
@@ -585,7 +515,6 @@ const ON_OPERATION: &[Key] = &[
 ];
 
 const LATER_ON_OPERATION: &[&str] = &[
-    "login",
     "owner",
     "tenant",
     "cache",
@@ -625,6 +554,7 @@ static DEFAULTS: Block = Block {
         ],
         WAF_KEY,
         LIMITS_KEY,
+        ENUMERATION_KEY,
     ],
     later: &["on_fault", "redact", "cors", "cache", "permit"],
 };

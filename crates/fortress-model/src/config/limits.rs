@@ -629,7 +629,7 @@ fn zone(text: &str) -> Result<String, String> {
 }
 
 /// `client`, `principal`, `header.X-Team` and so on.
-fn part(text: &str) -> Result<LimitPart, String> {
+pub(super) fn part(text: &str) -> Result<LimitPart, String> {
     const PLAIN: &[&str] = &["client", "principal", "key", "tenant", "operation", "ja4"];
     const NAMED: &[&str] = &["claim", "header", "query", "body"];
     const LONGEST_NAME: usize = 256;

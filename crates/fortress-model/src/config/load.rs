@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Config, JournalSink, Settings,
+    Config, Detect, JournalSink, Settings,
     keys::{Kind, ROOT},
     reader::{Entry, Fields, PathUse, Reader},
     references::{References, Variables},
@@ -179,7 +179,7 @@ impl Reader<'_> {
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
         let store = fields.get("store").and_then(|entry| self.store(&entry));
-        let defaults = self.defaults(&fields);
+        let (defaults, detect) = self.everywhere(&fields);
         let journal = self.or_none(&fields, "journal", Self::journal);
         Some(Config {
             listen,
@@ -190,6 +190,7 @@ impl Reader<'_> {
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
             store,
             defaults,
+            detect,
             journal,
             directory: self.directory.clone(),
             asked: self.asked.finish(),
@@ -259,14 +260,14 @@ impl Reader<'_> {
         networks
     }
 
-    fn defaults(&mut self, root: &Fields<'_>) -> Settings {
-        let Some(entry) = root.get("defaults") else {
-            return Settings::default();
-        };
-        match self.fields(&entry) {
-            Some(fields) => self.settings(&fields, Level::Wide),
-            None => Settings::default(),
-        }
+    /// What holds everywhere.
+    fn everywhere(&mut self, root: &Fields<'_>) -> (Settings, Detect) {
+        let defaults = root
+            .get("defaults")
+            .and_then(|entry| self.fields(&entry))
+            .map(|fields| self.settings(&fields, Level::Wide));
+        let detect = root.get("detect").map(|entry| self.detect(&entry));
+        (defaults.unwrap_or_default(), detect.unwrap_or_default())
     }
 
     fn journal(&mut self, entry: &Entry<'_>) -> Vec<JournalSink> {

@@ -10,6 +10,10 @@ mod api;
 mod bound_keys;
 mod caller;
 mod cost;
+mod defence;
+mod defence_keys;
+#[cfg(test)]
+mod defence_tests;
 mod identity;
 mod identity_keys;
 #[cfg(test)]
@@ -19,6 +23,7 @@ mod keys;
 mod limit_keys;
 mod limits;
 mod listen;
+mod listen_keys;
 mod load;
 mod load_keys;
 mod network_keys;
@@ -43,6 +48,10 @@ pub use caller::{
     WebhookPreset, WhichTokens,
 };
 pub use cost::{Cost, Factor, Term};
+pub use defence::{
+    AccountLock, BreachSource, Breached, Detect, Enumeration, LoginDefence, LoginKind, Sign,
+    Stuffing, StuffingAction,
+};
 pub use json_schema::json_schema;
 pub use limits::{
     LimitFault, LimitHeaders, LimitMeasure, LimitPart, LimitRule, MOST_LIMITS, MissingPart,
@@ -86,6 +95,8 @@ pub struct Config {
     pub store: Option<StoreSettings>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
+    /// What is looked for over many requests.
+    pub detect: Detect,
     /// Where requests are recorded; empty means nowhere.
     pub journal: Vec<JournalSink>,
     /// The directory of the file: what relative paths are relative to.
@@ -387,6 +398,10 @@ pub struct Settings {
     pub priority: Option<Priority>,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
     pub limits: Option<Vec<Spanned<LimitRule>>>,
+    /// Lets people in. Only for operations and tags.
+    pub login: Option<Spanned<LoginDefence>>,
+    /// How many objects that are not there a caller may ask for.
+    pub enumeration: Option<Enumeration>,
 }
 
 /// `requests.undeclared`.

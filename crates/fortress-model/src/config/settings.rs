@@ -114,7 +114,13 @@ impl Reader<'_> {
             };
         }
         settings.limits = fields.get("limits").map(|entry| self.limits(&entry));
+        settings.enumeration = fields
+            .get("enumeration")
+            .and_then(|entry| self.enumeration(&entry));
         if level == Level::Operation {
+            settings.login = fields
+                .get("login")
+                .and_then(|entry| self.login_defence(&entry));
             if let Some(entry) = fields.get("public") {
                 let span = entry.node.span;
                 settings.public = self.boolean(&entry).map(|value| Spanned { value, span });

@@ -137,7 +137,16 @@ impl Memo {
             return entry.output;
         }
         let mut is_changed = false;
-        for step in chains.chain(node) {
+        let mut output = None;
+        let mut steps = chains.chain(node).into_iter().peekable();
+        while let Some(step) = steps.next() {
+            if is_changed && steps.peek().is_none() {
+                // The last result need not be copied.
+                let input = &self.scratch;
+                *work += u64::try_from(input.len()).unwrap_or(u64::MAX);
+                output = store.derive(step.most(input.len()), |out| step.apply(input, out));
+                break;
+            }
             let input = if is_changed {
                 &self.scratch
             } else {
@@ -151,11 +160,13 @@ impl Memo {
                 is_changed = true;
             }
         }
-        let output = if is_changed {
-            store.add(&self.scratch)
-        } else {
-            text
+        let output = match output {
+            Some(output) => output,
+            None if is_changed => store.add(&self.scratch),
+            None => text,
         };
+        // Nobody needs room for a large text twice over.
+        self.other = Vec::new();
         self.remember(slot, node, text, output);
         output
     }

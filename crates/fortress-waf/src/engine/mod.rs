@@ -7,6 +7,7 @@
 mod act;
 mod collect;
 mod compile;
+mod known;
 mod look;
 mod memo;
 mod moment;
@@ -151,6 +152,7 @@ impl Transaction {
             now: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
         running.memo.reset();
+        running.known.serve(program.number);
         running.request.reset(&program.request);
         running.response.reset(&program.response);
         running.work = 0;

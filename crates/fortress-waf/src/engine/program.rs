@@ -21,6 +21,9 @@ use crate::{
 /// Rules, compiled.
 #[derive(Debug)]
 pub(super) struct Program {
+    /// No other program of the process has it; 0 if nothing is to be known from one transaction to the
+    /// next.
+    pub(super) number: u64,
     pub(super) rules: Vec<RulePlan>,
     /// The rules of each phase, in order.
     pub(super) phases: [Vec<Step>; 5],
@@ -186,6 +189,16 @@ pub(super) enum Op {
     Ssn(Regex),
     Cpf(Regex),
     Svnr(Regex),
+}
+
+impl Op {
+    /// Whether what it says of a value depends on the value's bytes alone.
+    pub(super) fn is_of_bytes(&self) -> bool {
+        matches!(
+            self,
+            Self::Rx(_) | Self::Pm(_) | Self::Sqli | Self::Xss | Self::ByteRange(_)
+        )
+    }
 }
 
 /// A regular expression that has not been read. One tree at a time is in memory: trees are large.

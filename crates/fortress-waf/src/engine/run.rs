@@ -8,12 +8,13 @@ use regex::bytes::Regex;
 use smallvec::SmallVec;
 
 use super::{
+    known::Known,
     memo::Memo,
     program::{
         ControlPlan, Disruption, LinkPlan, Node, Op, Program, ROOT, RulePlan, RxPlan, Skip, Step,
         TemplatePlan, Val,
     },
-    screen::{Screener, Tools, hits_of},
+    screen::{LARGE, Screener, Tools, hits_of},
     values::{Bucket, Item, State},
     verdict::{Finding, Refusal, Verdict},
 };
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Running {
     pub(super) memo: Memo,
+    pub(super) known: Known,
     pub(super) request: Screener,
     pub(super) response: Screener,
     /// Bytes looked at so far.
@@ -108,6 +110,7 @@ impl<'a> Runner<'a> {
         let mut tools = Tools {
             state: self.state,
             memo: &mut self.run.memo,
+            known: &mut self.run.known,
             chains: &self.program.chains,
             work: &mut self.run.work,
             budget: self.run.budget,
@@ -294,13 +297,19 @@ impl<'a> Runner<'a> {
                         variable: target.variable,
                         key: key.map_or(Val::None, Val::Text),
                     };
-                    any |= if link.keeps_case && !hit.is_changed() {
+                    let matches = if link.keeps_case && !hit.is_changed() {
                         // It is the same after the first of the link's chains, and after all others.
                         let node = link.nodes.first().copied().unwrap_or(ROOT);
                         self.ask(link, 0, item, node)
                     } else {
                         self.item(link, 0, item)
                     };
+                    if !matches && !self.run.undecided && link.op.is_of_bytes() {
+                        let key = self.run.known.key_of(self.state, *bucket, index);
+                        let bytes = self.state.store.get(text);
+                        self.run.known.refute(key, bytes, hit.test());
+                    }
+                    any |= matches;
                 }
             }
         }
@@ -318,13 +327,21 @@ impl<'a> Runner<'a> {
         let mut any = false;
         let mut last = None;
         for node in &link.nodes {
+            let mark = self.state.store.used();
             let value = self.transformed(item.value, *node);
             // Only what a transformation changed is asked about again.
             if last.is_some_and(|last| self.is_same(last, value)) {
                 continue;
             }
             last = Some(value);
-            any |= self.ask(link, index, Item { value, ..item }, *node);
+            let matches = self.ask(link, index, Item { value, ..item }, *node);
+            any |= matches;
+            // Of a large value one result at a time is in memory.
+            if !matches && self.state.store.used() - mark > LARGE {
+                self.state.store.truncate(mark);
+                self.run.memo.forget();
+                last = None;
+            }
         }
         any
     }

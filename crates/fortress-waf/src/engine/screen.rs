@@ -19,6 +19,7 @@ mod large;
 
 use self::large::Large;
 use super::{
+    known::Known,
     memo::Memo,
     program::{Chains, Node},
     values::{Bucket, State},
@@ -124,7 +125,7 @@ impl ScreenPlan {
 pub(super) struct Hit(u64);
 
 impl Hit {
-    fn new(test: usize, bucket: Bucket, index: usize, is_changed: bool) -> Self {
+    pub(super) fn new(test: usize, bucket: Bucket, index: usize, is_changed: bool) -> Self {
         let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         // Rules are far fewer than 65,536, and values than 2^39, or they were cut before.
         let test = wide(test) & 0xFFFF;
@@ -132,8 +133,8 @@ impl Hit {
         Self(test << 48 | wide(bucket.index()) << 40 | index << 1 | u64::from(is_changed))
     }
 
-    fn test(self) -> u64 {
-        self.0 >> 48
+    pub(super) fn test(self) -> u16 {
+        u16::try_from(self.0 >> 48).unwrap_or(u16::MAX)
     }
 
     /// The bucket's index.
@@ -205,6 +206,7 @@ const VALUE: u64 = 32;
 pub(super) struct Tools<'a> {
     pub(super) state: &'a mut State,
     pub(super) memo: &'a mut Memo,
+    pub(super) known: &'a mut Known,
     pub(super) chains: &'a Chains,
     pub(super) work: &'a mut u64,
     pub(super) budget: u64,
@@ -216,9 +218,6 @@ impl Screener {
         self.hits.clear();
         if self.hits.capacity() > LARGE {
             self.hits = Vec::new();
-        }
-        if self.made.capacity() > LARGE {
-            self.made = Vec::new();
         }
         self.proven = 0;
         let tests = plan.prefilter.tests();
@@ -246,8 +245,11 @@ impl Screener {
         self.hits = hits;
     }
 
-    /// Puts hits in the order in which rules ask for them.
+    /// Puts hits in the order in which rules ask for them, now that all were found.
     pub(super) fn sort(&mut self) {
+        if self.made.capacity() > LARGE {
+            self.made = Vec::new();
+        }
         self.hits.sort_unstable();
         // Of two hits that differ in the change alone, the one that tells of it stays.
         self.hits.dedup_by(|next, kept| {
@@ -306,8 +308,45 @@ impl Screener {
                     && tools.state.is_proven(*bucket, text, key);
                 self.proven += usize::from(proven);
                 let place = (std::slice::from_ref(bucket), index);
-                self.value(plan, site, place, text, proven, tools);
+                if proven {
+                    self.value(plan, site, place, text, proven, tools);
+                } else {
+                    self.known_or_new(plan, site, (bucket, index), text, tools);
+                }
             }
+        }
+    }
+
+    /// Looks at a value, if that was not done before.
+    fn known_or_new(
+        &mut self,
+        plan: &ScreenPlan,
+        site: &SitePlan,
+        (bucket, index): (&Bucket, usize),
+        text: Text,
+        tools: &mut Tools<'_>,
+    ) {
+        let key = tools.known.key_of(tools.state, *bucket, index);
+        let bytes = tools.state.store.get(text);
+        let slot = Known::slot(key, bytes);
+        if let Some(slot) = slot
+            && let Some(found) = tools.known.hits(slot, key, bytes)
+        {
+            *tools.work += VALUE + u64::try_from(text.len()).unwrap_or(u64::MAX);
+            for (test, is_changed) in found {
+                let test = usize::from(*test);
+                self.ready.set(test);
+                self.hits.push(Hit::new(test, *bucket, index, *is_changed));
+            }
+            return;
+        }
+        let before = self.hits.len();
+        let place = (std::slice::from_ref(bucket), index);
+        self.value(plan, site, place, text, false, tools);
+        if let Some(slot) = slot {
+            let hits = self.hits.get(before..).unwrap_or_default();
+            let bytes = tools.state.store.get(text);
+            tools.known.keep(slot, key, bytes, hits);
         }
     }
 
@@ -481,7 +520,7 @@ impl Screener {
 
 /// The hits of a test among all, which are sorted, in the order of the values.
 pub(super) fn hits_of(hits: &[Hit], test: u32) -> &[Hit] {
-    let test = u64::from(test);
+    let test = u16::try_from(test).unwrap_or(u16::MAX);
     let start = hits.partition_point(|hit| hit.test() < test);
     let rest = hits.get(start..).unwrap_or_default();
     let count = rest.partition_point(|hit| hit.test() == test);

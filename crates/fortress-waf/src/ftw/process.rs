@@ -83,16 +83,17 @@ impl Process {
     }
 }
 
-/// All tests, on as many threads: what comes of each, in their order. `worker` makes what runs them
-/// on a thread.
-pub fn in_parallel<'t, T, W>(
-    tests: &'t [Test],
+/// All tests (or what is made of them), on as many threads: what comes of each, in their order.
+/// `worker` makes what runs them on a thread.
+pub fn in_parallel<'t, I, T, W>(
+    tests: &'t [I],
     threads: usize,
     worker: impl Fn() -> W + Sync,
 ) -> Vec<T>
 where
+    I: Sync,
     T: Send,
-    W: FnMut(&'t Test) -> T,
+    W: FnMut(&'t I) -> T,
 {
     let next = AtomicUsize::new(0);
     let work = || {

@@ -75,6 +75,10 @@ const SHORT: usize = 16;
 const ASKING: u64 = 64;
 const LOOKING: u64 = 3;
 
+/// Tests that are asked for their demands one by one: what is made by decoding has an alphabet that
+/// nobody remembers, and few tests look at it.
+const FEW: u32 = 8;
+
 /// Alphabets that a thread remembers. Benign traffic has some tens; an attacker who makes up more
 /// costs the time of working them out, which is that of a few hundred bytes of text.
 const REMEMBERED: usize = 512;
@@ -178,12 +182,18 @@ impl Builder {
         let planes = planes.max().unwrap_or_default();
         let mut absent: Vec<u64> = (0..planes).flat_map(|_| every.words()).copied().collect();
         let mut demands = BTreeMap::<Alphabet, Vec<usize>>::new();
+        let mut own = Vec::with_capacity(tests);
+        let mut unjudged = every.clone();
+        for (_, test) in &self.judged {
+            Flag::new(0, *test).clear(unjudged.words_mut());
+        }
         let mut gates = Vec::new();
         let mut strings = Strings::default();
         for (test, condition) in self.conditions.into_iter().enumerate() {
-            for mask in condition.groups {
-                demands.entry(mask).or_default().push(test);
+            for mask in &condition.groups {
+                demands.entry(*mask).or_default().push(test);
             }
+            own.push(condition.groups.into());
             for (plane, (pieces, groups)) in condition.gates.into_iter().enumerate() {
                 let flag = Flag::new(plane * width, test);
                 flag.clear(&mut absent);
@@ -202,11 +212,18 @@ impl Builder {
             short,
             absent,
             demands: demands.into_iter().collect(),
+            own,
             judged: self.judged,
+            unjudged,
             gates,
             scanner: Scanner::new(strings),
         }
     }
+}
+
+fn is_few(tests: &Bits) -> bool {
+    let words = tests.words().iter();
+    words.map(|word| word.count_ones()).sum::<u32>() <= FEW
 }
 
 fn widen(size: usize) -> u64 {
@@ -255,7 +272,11 @@ pub(crate) struct Prefilter {
     absent: Vec<u64>,
     /// The tests that demand a byte of these groups.
     demands: Vec<(Alphabet, Vec<usize>)>,
+    /// The same by test.
+    own: Vec<Box<[Alphabet]>>,
     judged: Vec<(Judge, usize)>,
+    /// The tests that nobody judges.
+    unjudged: Bits,
     /// The gates that a byte of these groups opens.
     gates: Vec<(Alphabet, Flag)>,
     scanner: Scanner,
@@ -283,6 +304,10 @@ impl Prefilter {
             if candidates.words().iter().fold(0, |any, word| any | word) == 0 {
                 return;
             }
+        }
+        if is_few(candidates) && !self.can_any(candidates, alphabet) {
+            candidates.fill(false);
+            return;
         }
         let width = self.every.words().len();
         let (row, planes) = scratch.row(self, alphabet);
@@ -320,9 +345,28 @@ impl Prefilter {
     /// Whether one of these tests could match a text whose alphabet is this one or a part of it: more
     /// groups only ever leave more tests.
     pub(crate) fn leaves(&self, tests: &Bits, alphabet: Alphabet, scratch: &mut Scratch) -> bool {
+        if is_few(tests) {
+            return self.can_any(tests, alphabet);
+        }
         let (row, _) = scratch.row(self, alphabet);
         let mut words = tests.words().iter().zip(row);
         words.any(|(word, possible)| word & possible != 0)
+    }
+
+    /// Whether one of these tests can match a text of this alphabet, without the memory.
+    fn can_any(&self, tests: &Bits, alphabet: Alphabet) -> bool {
+        tests.iter_ones().any(|test| {
+            let mut demands = self.own.get(test).into_iter().flatten();
+            if !demands.all(|groups| alphabet.intersects(*groups)) {
+                return false;
+            }
+            if self.unjudged.contains(test) {
+                return true;
+            }
+            let bytes = alphabet.bytes();
+            let mut judges = self.judged.iter().filter(|(_, of)| *of == test);
+            judges.all(|(judge, _)| judge(&bytes))
+        })
     }
 
     /// Bytes of memory that it holds.
@@ -338,6 +382,12 @@ impl Prefilter {
             + size_of_val(self.absent.as_slice())
             + size_of_val(self.demands.as_slice())
             + demands.sum::<usize>()
+            + self
+                .own
+                .iter()
+                .map(|own| size_of_val(&**own) + size_of_val(own))
+                .sum::<usize>()
+            + size_of_val(self.unjudged.words())
             + size_of_val(self.gates.as_slice())
             + self.scanner.memory()
     }

@@ -99,6 +99,34 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "count such requests by their address instead (`missing: client` of the limit); the nearest list of limits replaces those further away",
             Some("OP.limits: [{ per: tenant, quota: 1000/day, missing: client }]"),
         ),
+        Reason::LoginDelayed => (
+            "allow more failures before the delay, or a shorter one",
+            Some("OP.login.delay: { after: 5, most: 1min }"),
+        ),
+        Reason::LoginLocked => (
+            "lift the lock (`fortress login unlock`), or lock later",
+            Some("OP.login.lock: { after: 100, for: 5min }"),
+        ),
+        Reason::LoginStuffing => (
+            "raise the number of accounts that may fail from one address, or only watch",
+            Some("OP.login.stuffing: { mode: monitor }"),
+        ),
+        Reason::LoginBreached => (
+            "the person has to choose another password; or do not look them up: remove `breached`",
+            None,
+        ),
+        Reason::BreachesUnavailable => (
+            "see that the list can be read or asked from here, or let passwords pass meanwhile",
+            Some("OP.login.breached.on_fault: open"),
+        ),
+        Reason::LoginRejected => (
+            "the person has to know the password; if clients need the upstream's own answer, say so",
+            Some("OP.login.uniform: false"),
+        ),
+        Reason::ObjectEnumeration => (
+            "allow more objects that are not there",
+            Some("OP.enumeration.distinct: 500/10min"),
+        ),
         Reason::CredentialMissing => (
             "the client has to send a token; if anyone may call this operation, say so",
             Some("OP.public: true"),

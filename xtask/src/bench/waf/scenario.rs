@@ -1,11 +1,12 @@
-//! The requests that the WAF comparison inspects, as raw HTTP, each in many variants: ids, names,
-//! dates and tokens change from one to the next, so that no engine profits from remembering one.
+//! The requests that the WAF comparison inspects, as raw HTTP, each in many variants: ids, dates,
+//! tokens and sessions change from one to the next, and come again only when no engine remembers them.
+//! What real clients repeat stays: names of fields and arguments, media types, a few user agents.
 //!
 //! Deliberately not here: requests that grow (those are `curve`), and requests that only one engine
 //! would refuse.
 
 /// How many variants of each scenario an engine is given in turn.
-const VARIANTS: u64 = 64;
+const VARIANTS: u64 = 2048;
 /// What a service's client calls itself.
 const CLIENT: &str = "orders-client/2.4.1";
 

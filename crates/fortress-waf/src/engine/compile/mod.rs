@@ -11,6 +11,8 @@ mod rules;
 mod screens;
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{
     Screening,
     persist::Kept,
@@ -25,6 +27,9 @@ use crate::{
     injection,
     seclang::{Mistake, Phase, Place, Ruleset, Variable},
 };
+
+/// The number of the next program; they tell programs apart in memory that several have used.
+static PROGRAMS: AtomicU64 = AtomicU64::new(1);
 
 /// Compiles rules.
 pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program, Vec<Mistake>> {
@@ -58,6 +63,10 @@ pub(super) fn compile(ruleset: &Ruleset, screening: Screening) -> Result<Program
         .map(|steps| turns(&compiler, &rules, steps));
     compiler.constants.close();
     Ok(Program {
+        number: match screening {
+            Screening::Prefiltered => PROGRAMS.fetch_add(1, Ordering::Relaxed),
+            Screening::Exhaustive => 0,
+        },
         turns,
         slot_names,
         processor_names,

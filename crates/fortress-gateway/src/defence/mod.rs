@@ -1,0 +1,336 @@
+//! What is known of those who log in: living tables that survive a reload, and an operation's
+//! defence compiled.
+//!
+//! Deliberately not here: how it is counted (`fortress-limits`), and what a request that is refused is
+//! told (`guard::login`).
+
+mod answers;
+mod breached;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use fortress_limits::{
+    Key,
+    defence::{
+        Attempt, Charge, Defence, Delay, Kind, Learnt, Lock, Pace, Refused, Response, Rules,
+        Suspicion, Trend, WalkRule, Walks, Who,
+    },
+    key::{Part, Secret},
+};
+use fortress_model::{
+    Diagnostic, Mode,
+    config::{Detect, LoginDefence, LoginKind, Stuffing, StuffingAction},
+};
+use tokio::time::Instant;
+
+pub(crate) use answers::{Answers, Verdict};
+pub(crate) use breached::{Breaches, Held};
+
+use crate::{compile::Effective, keys::KeyRing};
+
+/// What is known of everybody who logs in.
+#[derive(Debug)]
+pub(crate) struct Logins {
+    pub(crate) defence: Defence,
+    pub(crate) walks: Walks,
+    /// By what counts together.
+    courses: Mutex<HashMap<String, Course>>,
+    lists: Mutex<HashMap<String, Arc<Breaches>>>,
+    /// Refused attempts that are being held.
+    held: AtomicU32,
+    began: Instant,
+}
+
+/// How the logins of an operation go.
+#[derive(Clone, Debug, Default)]
+struct Course {
+    trend: Arc<Trend>,
+    pace: Arc<Pace>,
+}
+
+impl Logins {
+    /// Empty tables, under a secret of their own.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn new() -> Result<Arc<Self>, String> {
+        let mut secret = [0; 16];
+        aws_lc_rs::rand::fill(&mut secret)
+            .map_err(|_| "the system has no randomness".to_owned())?;
+        Ok(Arc::new(Self {
+            defence: Defence::new(Secret::new(secret)),
+            walks: Walks::default(),
+            courses: Mutex::default(),
+            lists: Mutex::default(),
+            held: AtomicU32::new(0),
+            began: Instant::now(),
+        }))
+    }
+
+    /// Nanoseconds since the beginning.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Forgets what is over. Walks all tables.
+    pub(crate) fn tidy(&self) {
+        let now = self.now();
+        self.defence.tidy(now);
+        self.walks.tidy(now);
+    }
+
+    /// A caller, by who it is, or by its address where nobody is known.
+    pub(crate) fn caller(&self, name: Option<(&str, &str)>, client: IpAddr) -> Key {
+        match name {
+            Some((identity, id)) => self
+                .defence
+                .name(b'i', &[identity.as_bytes(), id.as_bytes()]),
+            None => match fortress_limits::key::Prefixes::default().network(client) {
+                IpAddr::V4(address) => self.defence.name(b'c', &[&address.octets()]),
+                IpAddr::V6(address) => self.defence.name(b'c', &[&address.octets()]),
+            },
+        }
+    }
+
+    /// An object, by its path.
+    pub(crate) fn object(&self, api: &str, path: &str) -> Key {
+        self.defence.name(b'o', &[api.as_bytes(), path.as_bytes()])
+    }
+
+    /// What the journal calls an account.
+    pub(crate) fn account(&self, scope: &str, kind: Kind, account: &[u8]) -> String {
+        let key = self.defence.account(scope, kind, account);
+        format!("{key:?}")
+    }
+
+    /// Holds a refused attempt for a while, if there is room. A worker goes on meanwhile.
+    pub(crate) async fn tarpit(&self, room: u32, wait: Duration) {
+        struct Place<'l>(&'l AtomicU32);
+        impl Drop for Place<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        if room == 0 {
+            return;
+        }
+        let place = Place(&self.held);
+        if self.held.fetch_add(1, Ordering::Relaxed) < room {
+            tokio::time::sleep(wait).await;
+        }
+        drop(place);
+    }
+
+    fn course(&self, name: String) -> Course {
+        let mut courses = self.courses.lock().unwrap_or_else(PoisonError::into_inner);
+        courses.entry(name).or_default().clone()
+    }
+
+    fn list(&self, source: &fortress_model::config::BreachSource) -> Arc<Breaches> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.retain(|_, list| Arc::strong_count(list) > 1);
+        let list = lists
+            .entry(format!("{source:?}"))
+            .or_insert_with(|| Arc::new(Breaches::new(source)));
+        Arc::clone(list)
+    }
+}
+
+/// The defence of an operation that lets people in.
+#[derive(Debug)]
+pub(crate) struct LoginPlan {
+    pub(crate) logins: Arc<Logins>,
+    pub(crate) kind: LoginKind,
+    pub(crate) mode: Mode,
+    pub(crate) stuffing_mode: Mode,
+    pub(crate) rules: Rules,
+    pub(crate) account: Part,
+    pub(crate) password: Option<Part>,
+    pub(crate) answers: Answers,
+    pub(crate) uniform: bool,
+    pub(crate) pace: Arc<Pace>,
+    /// Refused attempts that are held at once.
+    pub(crate) hold: u32,
+    pub(crate) breached: Option<BreachedPlan>,
+    trend: Arc<Trend>,
+}
+
+/// Where passwords are looked up.
+#[derive(Debug)]
+pub(crate) struct BreachedPlan {
+    pub(crate) list: Arc<Breaches>,
+    pub(crate) closed: bool,
+    pub(crate) refuse_login: bool,
+}
+
+impl LoginPlan {
+    /// `None` where nobody is let in, or nobody looks.
+    pub(crate) fn compile(
+        keys: &KeyRing,
+        effective: &Effective,
+        (api, detect): (&str, &Detect),
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        let written = effective.login.as_ref()?;
+        let login = &written.value;
+        let mode = effective.mode.weaker(login.mode);
+        if mode == Mode::Off {
+            return None;
+        }
+        let logins = match keys.defence() {
+            Ok(logins) => logins,
+            Err(why) => {
+                diagnostics.push(Diagnostic::error(written.span, why));
+                return None;
+            }
+        };
+        let stuffing = login.stuffing.or(detect.stuffing).unwrap_or_default();
+        let stuffing_mode = mode.weaker(stuffing.mode);
+        // Two operations of one API that let people in are two doors of one house.
+        let course = logins.course(format!("{api} {}", login.kind.name()));
+        let breached = login.breached.as_ref().map(|breached| BreachedPlan {
+            list: logins.list(&breached.source),
+            closed: breached.closed,
+            refuse_login: breached.refuse_login,
+        });
+        if let Some(breached) = &breached
+            && let Err(why) = breached.list.is_there()
+        {
+            let help = "see `login.breached` in the manual";
+            diagnostics.push(Diagnostic::error(written.span, why).help(help));
+        }
+        Some(Self {
+            kind: login.kind,
+            mode,
+            stuffing_mode,
+            rules: rules(login, (stuffing_mode != Mode::Off).then_some(stuffing)),
+            account: login.account.clone(),
+            password: login.password.clone().or_else(|| beside(&login.account)),
+            answers: Answers::new(&login.failure, &login.success),
+            uniform: login.uniform,
+            pace: course.pace,
+            hold: login.hold,
+            breached,
+            trend: course.trend,
+            logins,
+        })
+    }
+
+    /// Asks whether an attempt may be made now, with or without looking for stuffing.
+    pub(crate) fn ask(&self, who: &Who<'_>, suspicious: bool) -> Result<Charge, Refused> {
+        let now = self.logins.now();
+        if suspicious {
+            return self.logins.defence.ask(&self.rules, &self.trend, who, now);
+        }
+        let rules = Rules {
+            suspicion: None,
+            ..self.rules
+        };
+        self.logins.defence.ask(&rules, &self.trend, who, now)
+    }
+
+    /// Counts an attempt that is only watched.
+    pub(crate) fn note(&self, who: &Who<'_>) -> Charge {
+        let now = self.logins.now();
+        self.logins.defence.note(&self.rules, who, now)
+    }
+
+    /// What an attempt was.
+    pub(crate) fn settle(&self, charge: Charge, was: Attempt) -> Learnt {
+        let now = self.logins.now();
+        let defence = &self.logins.defence;
+        defence.settle(&self.rules, &self.trend, charge, was, now)
+    }
+}
+
+fn rules(login: &LoginDefence, stuffing: Option<Stuffing>) -> Rules {
+    Rules {
+        kind: match login.kind {
+            LoginKind::Login => Kind::Login,
+            LoginKind::Otp => Kind::Otp,
+            LoginKind::Reset => Kind::Reset,
+            LoginKind::Registration => Kind::Registration,
+        },
+        delay: Delay {
+            after: login.after,
+            first: login.first,
+            most: login.most,
+        },
+        forget: login.forget,
+        lock: login.lock.map(|lock| Lock {
+            after: lock.after,
+            hold: lock.hold,
+        }),
+        suspicion: stuffing.map(|stuffing| Suspicion {
+            accounts: stuffing.accounts,
+            passwords: stuffing.passwords,
+            fall: stuffing.fall,
+            within: stuffing.within,
+            hold: stuffing.hold,
+            response: match stuffing.action {
+                StuffingAction::Block => Response::Block,
+                StuffingAction::Slow => Response::Slow,
+                StuffingAction::Challenge => Response::Challenge,
+            },
+        }),
+        known: login.known,
+    }
+}
+
+/// Where a password usually stands: in the body, beside the account.
+fn beside(account: &Part) -> Option<Part> {
+    let Part::Body(path) = account else {
+        return None;
+    };
+    let beside = match path.rsplit_once('.') {
+        Some((parent, _)) => format!("{parent}.password"),
+        None => "password".to_owned(),
+    };
+    Some(Part::Body(beside.into()))
+}
+
+/// How many objects a caller may ask for that are refused or not there.
+#[derive(Debug)]
+pub(crate) struct ObjectsPlan {
+    pub(crate) logins: Arc<Logins>,
+    pub(crate) rule: WalkRule,
+    pub(crate) mode: Mode,
+}
+
+impl ObjectsPlan {
+    /// `None` where nobody counts.
+    pub(crate) fn compile(
+        keys: &KeyRing,
+        effective: &Effective,
+        detect: &Detect,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        let enumeration = effective.enumeration.or(detect.enumeration)?;
+        let mode = effective.mode.weaker(enumeration.mode);
+        if mode == Mode::Off {
+            return None;
+        }
+        match keys.defence() {
+            Ok(logins) => Some(Self {
+                logins,
+                mode,
+                rule: WalkRule {
+                    distinct: enumeration.distinct,
+                    within: enumeration.within,
+                },
+            }),
+            Err(why) => {
+                diagnostics.push(Diagnostic::error(None, why));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Attempts to log in: whether one may be made now, and what its answer says that it was.
+//!
+//! An attempt that was let through counts as a failure until the upstream's answer says otherwise.
+//! **Dropping it leaves it one**, so that no way out of a request, a client that hangs up least of all,
+//! is an attempt for nothing. Deliberately not here: counting (`fortress-limits`).
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use fortress_limits::{
+    defence::{Attempt as Was, Charge, Learnt, Refused as Early, Sign, Who, Why},
+    headers::retry_after,
+    key::{Part, Subject as _},
+};
+use fortress_model::{Decision, Mode, Reason, config::LoginKind, decision::LoginRecord};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+
+use super::{inspect::Inspected, limit::Asked, principal::Caller};
+use crate::{
+    compile::OperationPlan,
+    defence::{Held, LoginPlan, Verdict},
+    reply::{Reply, ReplyBody},
+    route::Routed,
+    serve::Refused,
+};
+
+/// The longest that an answer to a failure is held, so that its time tells nothing.
+const LONGEST_HOLD: Duration = Duration::from_secs(2);
+
+/// The longest that a refused attempt is held.
+const LONGEST_TARPIT: Duration = Duration::from_secs(5);
+
+/// What the upstream is told of an attempt that looks like an attack. What a client says in it is
+/// taken away.
+const TOLD: HeaderName = HeaderName::from_static("fortress-login");
+
+/// The proof that an attempt may be made, or that the operation lets nobody in.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    suspect: bool,
+}
+
+impl Allowed {
+    /// Tells the upstream.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        headers.remove(&TOLD);
+        if self.suspect {
+            headers.insert(TOLD, HeaderValue::from_static("stuffing"));
+        }
+    }
+}
+
+/// An attempt, from when it was let through until it is known what it was.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt(Option<Open>);
+
+#[derive(Debug)]
+struct Open {
+    plan: Arc<OperationPlan>,
+    charge: Charge,
+    began: Instant,
+    /// To be looked up if the attempt succeeds.
+    password: Option<Box<[u8]>>,
+    settled: bool,
+}
+
+impl Attempt {
+    /// Whether the request may go on as an attempt.
+    ///
+    /// # Errors
+    /// `login.*`, `breaches.unavailable`.
+    pub(crate) async fn ask(
+        &mut self,
+        decision: &mut Decision,
+        routed: &Routed,
+        inspected: &Inspected,
+        caller: Option<&Caller>,
+    ) -> Result<Allowed, Refused> {
+        let plan = routed.plan();
+        let Some(login) = &plan.login else {
+            return Ok(Allowed { suspect: false });
+        };
+        let (request, body) = inspected.parts();
+        let asked = Asked::new(decision.client, (routed, request), caller, Some(body));
+        let account = value(&asked, &login.account);
+        let password = login
+            .password
+            .as_ref()
+            .and_then(|part| value(&asked, part))
+            .filter(|password| !password.is_empty());
+        let client = decision.ja4.clone();
+        let who = Who {
+            scope: &plan.api.name,
+            account: account.as_deref(),
+            address: decision.client,
+            client: client.as_deref(),
+            password: password.as_deref(),
+        };
+        let charge = match charge(decision, login, &who) {
+            Ok(charge) => charge,
+            Err(refused) => {
+                let wait = decision.login.as_ref().and_then(|login| login.wait);
+                let wait = wait.unwrap_or_default().min(LONGEST_TARPIT);
+                login.logins.tarpit(login.hold, wait).await;
+                return Err(refused);
+            }
+        };
+        let suspect = charge.suspect.is_some();
+        let keeps = login.breached.is_some() && login.kind == LoginKind::Login;
+        self.0 = Some(Open {
+            plan: Arc::clone(plan),
+            charge,
+            began: Instant::now(),
+            password: password.as_deref().filter(|_| keeps).map(Box::<[u8]>::from),
+            settled: false,
+        });
+        if login.kind != LoginKind::Login
+            && let Some(password) = &password
+        {
+            breached(decision, login, password, login.mode).await?;
+        }
+        Ok(Allowed { suspect })
+    }
+
+    /// What the answer's head says. A failure gets the one answer that all failures get.
+    ///
+    /// # Errors
+    /// `login.rejected`, `login.breached`.
+    pub(crate) async fn judge_head(
+        &mut self,
+        decision: &mut Decision,
+        (status, headers): (StatusCode, &HeaderMap),
+    ) -> Result<(), Refused> {
+        let Some(login) = self.open() else {
+            return Ok(());
+        };
+        match login.answers.head(status, headers) {
+            Verdict::Known(was) => self.judged(decision, was).await,
+            Verdict::InTheBody => Ok(()),
+        }
+    }
+
+    /// What the whole answer says, where its head said nothing.
+    ///
+    /// # Errors
+    /// `login.rejected`, `login.breached`.
+    pub(crate) async fn judge_whole(
+        &mut self,
+        decision: &mut Decision,
+        reply: &Reply,
+    ) -> Result<(), Refused> {
+        let Some(login) = self.open() else {
+            return Ok(());
+        };
+        let body = match &reply.body {
+            ReplyBody::Full(body) => Some(&**body),
+            ReplyBody::Empty { .. } => Some(&[][..]),
+            // It goes through as it comes: nobody knows what it says.
+            ReplyBody::Stream(_) => None,
+        };
+        let was = login.answers.whole(reply.status, &reply.headers, body);
+        self.judged(decision, was).await
+    }
+
+    /// The upstream gave no answer.
+    pub(crate) fn unjudged(&mut self, decision: &mut Decision) {
+        if self.open().is_some() {
+            self.settle(Was::Unjudged, decision);
+        }
+    }
+
+    /// The client did not wait for the answer.
+    pub(crate) fn abandon(&mut self, decision: &mut Decision) {
+        if self.open().is_some() {
+            self.settle(Was::Failed, decision);
+            if let Some(record) = &mut decision.login {
+                record.outcome = "abandoned";
+            }
+        }
+    }
+
+    /// The plan of an attempt that is not settled yet.
+    fn open(&self) -> Option<&LoginPlan> {
+        let open = self.0.as_ref().filter(|open| !open.settled)?;
+        open.plan.login.as_ref()
+    }
+
+    async fn judged(&mut self, decision: &mut Decision, was: Was) -> Result<(), Refused> {
+        self.settle(was, decision);
+        let Some(open) = &self.0 else {
+            return Ok(());
+        };
+        let Some(login) = &open.plan.login else {
+            return Ok(());
+        };
+        if was != Was::Unjudged {
+            login.pace.note(open.began.elapsed(), login.logins.now());
+        }
+        match was {
+            Was::Failed if login.uniform => {
+                let detail = match decision.upstream_status {
+                    Some(status) => format!("the upstream answered {status}"),
+                    None => "the upstream did not let the account in".to_owned(),
+                };
+                let verdict = decision.refuse_under(login.mode, Reason::LoginRejected, detail);
+                if verdict.is_err() {
+                    let hold = login.pace.hold(LONGEST_HOLD);
+                    tokio::time::sleep_until(open.began + hold).await;
+                }
+                Ok(verdict?)
+            }
+            Was::Succeeded => match &open.password {
+                Some(password) => {
+                    let refuse = login.breached.as_ref().is_some_and(|of| of.refuse_login);
+                    let mode = if refuse { login.mode } else { Mode::REPORTING };
+                    breached(decision, login, password, mode).await
+                }
+                None => Ok(()),
+            },
+            Was::Failed | Was::Unjudged => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, was: Was, decision: &mut Decision) {
+        let Some(learnt) = self.0.as_mut().and_then(|open| open.settle(was)) else {
+            return;
+        };
+        if let Some(record) = &mut decision.login {
+            record.outcome = match was {
+                Was::Failed => "failed",
+                Was::Succeeded => "succeeded",
+                Was::Unjudged => "unjudged",
+            };
+            record.found = if learnt.locked {
+                Some("the account was locked")
+            } else {
+                let fall = learnt.fall.map(|_| Sign::Ratio);
+                learnt.found.or(fall).map(Sign::name)
+            };
+        }
+    }
+}
+
+impl Open {
+    fn settle(&mut self, was: Was) -> Option<Learnt> {
+        let login = self.plan.login.as_ref()?;
+        self.settled = true;
+        Some(login.settle(self.charge, was))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(Was::Failed);
+        }
+    }
+}
+
+/// Charges an attempt, and begins its record.
+fn charge(decision: &mut Decision, login: &LoginPlan, who: &Who<'_>) -> Result<Charge, Refused> {
+    let account = who
+        .account
+        .map(|account| login.logins.account(who.scope, login.rules.kind, account));
+    let mut record = LoginRecord {
+        kind: login.kind.name(),
+        account,
+        outcome: "refused",
+        ..LoginRecord::default()
+    };
+    let mut verdict = login.ask(who, true);
+    if let Err(early) = &verdict
+        && let Why::Stuffing(_) = early.why
+    {
+        let refused = refuse(decision, login.stuffing_mode, early);
+        if let Err(refused) = refused {
+            record.wait = Some(early.wait);
+            decision.login = Some(Box::new(record));
+            return Err(refused);
+        }
+        // What is only watched for delays nobody; the delays themselves hold on.
+        verdict = login.ask(who, false);
+    }
+    let charge = match verdict {
+        Ok(charge) => charge,
+        Err(early) => {
+            record.wait = Some(early.wait);
+            if let Err(refused) = refuse(decision, login.mode, &early) {
+                decision.login = Some(Box::new(record));
+                return Err(refused);
+            }
+            login.note(who)
+        }
+    };
+    record.failures = charge.failures;
+    record.outcome = "unjudged";
+    record.found = charge.suspect.map(Sign::name);
+    decision.login = Some(Box::new(record));
+    Ok(charge)
+}
+
+fn refuse(decision: &mut Decision, mode: Mode, early: &Early) -> Result<(), Refused> {
+    let seconds = retry_after(early.wait);
+    let (reason, detail) = match early.why {
+        Why::Delayed { by, failures } => (
+            Reason::LoginDelayed,
+            format!(
+                "{failures} failures of this {}, next attempt in {seconds} s",
+                by.name()
+            ),
+        ),
+        Why::Locked => (
+            Reason::LoginLocked,
+            format!("the account is locked for {seconds} s more"),
+        ),
+        Why::Stuffing(sign) => (
+            Reason::LoginStuffing,
+            format!("{}, next attempt in {seconds} s", sign.name()),
+        ),
+    };
+    decision
+        .refuse_under(mode, reason, detail)
+        .map_err(|denial| {
+            let mut refused = Refused::from(denial);
+            let value = HeaderValue::from(seconds);
+            refused.headers.push((header::RETRY_AFTER, value));
+            refused
+        })
+}
+
+/// Looks a password up, where the configuration says where.
+async fn breached(
+    decision: &mut Decision,
+    login: &LoginPlan,
+    password: &[u8],
+    mode: Mode,
+) -> Result<(), Refused> {
+    let Some(breached) = &login.breached else {
+        return Ok(());
+    };
+    match breached.list.holds(password).await {
+        Ok(Held::Clean) => Ok(()),
+        Ok(Held::Breached(count)) => {
+            let detail = format!("the password was seen in breaches, {count} times");
+            Ok(decision.refuse_under(mode, Reason::LoginBreached, detail)?)
+        }
+        Err(why) if breached.closed => {
+            Ok(decision.refuse_under(mode, Reason::BreachesUnavailable, why)?)
+        }
+        Err(why) => {
+            decision
+                .notes
+                .push(format!("password not looked up: {why}"));
+            Ok(())
+        }
+    }
+}
+
+/// A part of the request that names an account or proves it.
+fn value<'a>(asked: &'a Asked<'_>, part: &Part) -> Option<Cow<'a, [u8]>> {
+    asked.part(part)
+}

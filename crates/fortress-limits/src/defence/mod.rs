@@ -1,0 +1,868 @@
+//! Defence of logins: what is counted of failures, how long the next attempt waits, and what looks
+//! like somebody who tries accounts that others lost.
+//!
+//! **An attempt counts as a failure from when it is let through**, and is taken back if it was none. So
+//! a thousand attempts at once do not pass before the first is judged, and whoever hangs up before the
+//! answer has still had an attempt.
+//!
+//! **Nobody can lock another out.** What counts most is the account together with the address. The
+//! account alone delays strangers only, each by the same short while and not one after the other, and
+//! an address from which the account came in before is no stranger. What counts for an address is
+//! offset by the accounts that come in from it, so that an office is not its worst typist.
+//!
+//! Nothing here keeps an account, an address or a password: all are keyed hashes, in tables whose
+//! memory is taken at once. Deliberately not here: what an answer means (the gateway reads it), and
+//! what refused clients are told.
+
+mod delay;
+mod distinct;
+mod pace;
+mod suspicion;
+mod table;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, hash::Hasher as _, net::IpAddr, time::Duration};
+
+use siphasher::sip128::Hasher128 as _;
+
+pub use delay::Delay;
+pub use pace::Pace;
+pub use suspicion::{Breadth, Fall, Response, Suspicion, Trend};
+pub use walk::{WalkRule, Walks};
+
+use crate::{
+    Key,
+    key::{self, Prefixes, Secret},
+};
+use delay::Level;
+use suspicion::{Source, Spray};
+use table::{Table, Worth};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Accounts, addresses, networks and pairs whose failures are counted: 16 MiB.
+const COUNTED: usize = 1 << 18;
+/// Sources that are watched for stuffing.
+const SOURCES: usize = 1 << 15;
+/// Passwords that are watched.
+const PASSWORDS: usize = 1 << 15;
+/// Pairs of account and address that came in: 5 MiB.
+const KNOWN: usize = 1 << 17;
+
+/// How long whoever was told to come back has time to do so.
+const PATIENCE: u64 = 300 * SECOND;
+
+/// The longest that an account's own count delays a stranger, as a part of the longest delay.
+const ACCOUNT_SHARE: u32 = 30;
+
+/// What an operation is for.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// Name and password, or the like.
+    #[default]
+    Login,
+    /// A one-time code.
+    Otp,
+    /// A forgotten password; each counts, whatever the answer.
+    Reset,
+    /// A new account; each counts, whatever the answer.
+    Registration,
+}
+
+impl Kind {
+    /// Every attempt is one that counts, since the answer tells nothing.
+    fn counts_all(self) -> bool {
+        match self {
+            Self::Reset | Self::Registration => true,
+            Self::Login | Self::Otp => false,
+        }
+    }
+
+    /// An address from which the account came in before is trusted more.
+    fn knows_places(self) -> bool {
+        match self {
+            Self::Login => true,
+            // Whoever stands before the second factor from there may hold the first one unduly.
+            Self::Otp | Self::Reset | Self::Registration => false,
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Login => 1,
+            Self::Otp => 2,
+            Self::Reset => 3,
+            Self::Registration => 4,
+        }
+    }
+}
+
+/// A lock of an account after many failures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lock {
+    /// Failures.
+    pub after: u32,
+    /// How long it lasts.
+    pub hold: Duration,
+}
+
+/// How an operation is defended.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// What it is for.
+    pub kind: Kind,
+    /// The delay of an account at an address; the others are made from it.
+    pub delay: Delay,
+    /// The time in which half of the failures are forgotten.
+    pub forget: Duration,
+    /// Locks accounts.
+    pub lock: Option<Lock>,
+    /// Looks for stuffing.
+    pub suspicion: Option<Suspicion>,
+    /// How long an address is known from which an account came in.
+    pub known: Duration,
+}
+
+impl Rules {
+    /// Failures from one address, whoever they are for.
+    fn of_address(&self) -> Delay {
+        Delay {
+            after: self.delay.after.saturating_mul(5),
+            ..self.delay
+        }
+    }
+
+    fn of_network(&self) -> Delay {
+        Delay {
+            after: self.delay.after.saturating_mul(20),
+            ..self.delay
+        }
+    }
+
+    /// Short, since it falls on whoever owns the account too.
+    fn of_account(&self) -> Delay {
+        Delay {
+            after: self.delay.after.saturating_mul(3),
+            first: self.delay.first,
+            most: (self.delay.most / ACCOUNT_SHARE).max(self.delay.first),
+        }
+    }
+}
+
+/// Who attempts.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// What counts together: the API.
+    pub scope: &'a str,
+    /// The account as it was written, if there is one.
+    pub account: Option<&'a [u8]>,
+    /// The client's address.
+    pub address: IpAddr,
+    /// What its TLS looks like (JA4), if that is known.
+    pub client: Option<&'a str>,
+    /// What it shows, if that is known; only a keyed hash of it is kept.
+    pub password: Option<&'a [u8]>,
+}
+
+/// What is counted by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum By {
+    /// The account at the address.
+    Pair,
+    /// The address.
+    Address,
+    /// Its network.
+    Network,
+    /// The account.
+    Account,
+}
+
+impl By {
+    /// As it is written in a detail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pair => "account and address",
+            Self::Address => "address",
+            Self::Network => "network",
+            Self::Account => "account",
+        }
+    }
+}
+
+/// What looks like an attack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sign {
+    /// Many accounts failed from there.
+    Source(Breadth),
+    /// The password failed for many accounts.
+    Password,
+    /// Far fewer logins succeed than usual.
+    Ratio,
+}
+
+impl Sign {
+    /// As it is written in a detail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source(Breadth::Address) => "many accounts failed from the address",
+            Self::Source(Breadth::Network) => "many accounts failed from the network",
+            Self::Source(Breadth::Client) => {
+                "many accounts failed from clients whose TLS looks alike"
+            }
+            Self::Password => "the password failed for many accounts",
+            Self::Ratio => "far fewer logins succeed than usual",
+        }
+    }
+}
+
+/// Why an attempt is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// Too soon after so many failures.
+    Delayed {
+        /// Of what.
+        by: By,
+        /// How many.
+        failures: u32,
+    },
+    /// The account is locked.
+    Locked,
+    /// It looks like stuffing.
+    Stuffing(Sign),
+}
+
+/// A refused attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refused {
+    /// Why.
+    pub why: Why,
+    /// When to come back.
+    pub wait: Duration,
+}
+
+/// An attempt that was let through, until it is known what it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    keys: Keys,
+    /// Why it looks like an attack although it passed.
+    pub suspect: Option<Sign>,
+    /// Failures of the account at this address before it.
+    pub failures: u32,
+}
+
+impl Charge {
+    /// The account's keyed hash, for the journal: the same for the same account, and nothing of it.
+    pub fn account(&self) -> Option<Key> {
+        self.keys.named
+    }
+}
+
+/// What an attempt was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attempt {
+    /// The account did not come in.
+    Failed,
+    /// It did.
+    Succeeded,
+    /// Nobody judged it: the upstream failed, or found the request wrong in another way.
+    Unjudged,
+}
+
+/// What was learnt from an attempt, as far as it is new.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Learnt {
+    /// The account was locked.
+    pub locked: bool,
+    /// A source or a password was found to be an attacker's.
+    pub found: Option<Sign>,
+    /// Far fewer logins succeed than usual.
+    pub fall: Option<Fall>,
+}
+
+/// What is known of everybody who attempts to log in.
+#[derive(Debug)]
+pub struct Defence {
+    secret: Secret,
+    counted: Table<Tally>,
+    sources: Table<Source>,
+    passwords: Table<Spray>,
+    known: Table<Known>,
+    address: Prefixes,
+    network: Prefixes,
+}
+
+/// Failures of a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    level: Level,
+    /// When it was told to come back.
+    asked: Option<u64>,
+    /// Locked until then.
+    locked: u64,
+}
+
+impl Worth for Tally {
+    fn worth(&self, now: u64) -> u64 {
+        let lock = u64::from(self.locked > now) * (1 << 32);
+        let asked = u64::from(
+            self.asked
+                .is_some_and(|at| now < at.saturating_add(PATIENCE)),
+        );
+        // The half-life is not known here; what is a day old was a typo.
+        let fresh = now < self.level.at().saturating_add(86_400 * SECOND);
+        let level = if fresh {
+            u64::from(self.level.failures(3_600 * SECOND, now)) * 2
+        } else {
+            0
+        };
+        lock + asked + level
+    }
+}
+
+/// Until when an address is one of the account's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known(u64);
+
+impl Worth for Known {
+    fn worth(&self, now: u64) -> u64 {
+        self.0.saturating_sub(now)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keys {
+    named: Option<Key>,
+    account: Key,
+    pair: Key,
+    place: Key,
+    address: Key,
+    network: Key,
+    client: Option<Key>,
+    password: Option<Key>,
+}
+
+impl Keys {
+    /// The account, for maps of accounts.
+    fn mark(&self) -> u64 {
+        self.account.to_halves().0
+    }
+
+    fn sources(&self) -> impl Iterator<Item = (Breadth, Key)> {
+        let client = self.client.map(|key| (Breadth::Client, key));
+        [
+            (Breadth::Address, self.address),
+            (Breadth::Network, self.network),
+        ]
+        .into_iter()
+        .chain(client)
+    }
+}
+
+impl Defence {
+    /// Empty tables. Hashes are made under the secret.
+    pub fn new(secret: Secret) -> Self {
+        Self {
+            secret,
+            counted: Table::new(COUNTED),
+            sources: Table::new(SOURCES),
+            passwords: Table::new(PASSWORDS),
+            known: Table::new(KNOWN),
+            address: Prefixes::default(),
+            network: Prefixes::new(24, 48),
+        }
+    }
+
+    /// Asks whether an attempt may be made now; if so, it counts as a failure until it is settled.
+    /// `now` is in nanoseconds of a clock that does not go back.
+    ///
+    /// # Errors
+    /// It may not; nothing is counted then.
+    pub fn ask(
+        &self,
+        rules: &Rules,
+        trend: &Trend,
+        who: &Who<'_>,
+        now: u64,
+    ) -> Result<Charge, Refused> {
+        let keys = self.keys(rules.kind, who);
+        let is_known = rules.kind.knows_places() && self.known.get(keys.place).0 > now;
+        let account = self.counted.get(keys.account);
+        if !is_known && account.locked > now {
+            return Err(Refused {
+                why: Why::Locked,
+                wait: Duration::from_nanos(account.locked - now),
+            });
+        }
+        let (suspect, asked_again) = if is_known {
+            (None, None)
+        } else {
+            self.suspect(rules, trend, &keys, now)?
+        };
+        let failures = self.charge(rules, &keys, is_known, now)?;
+        if !is_known && let Err(refused) = self.wait(rules, &keys, asked_again, now) {
+            self.take_back(&keys, By::Account);
+            return Err(refused);
+        }
+        Ok(Charge {
+            keys,
+            suspect,
+            failures,
+        })
+    }
+
+    /// Counts an attempt that [`Defence::ask`] refused and that was made nevertheless.
+    pub fn note(&self, rules: &Rules, who: &Who<'_>, now: u64) -> Charge {
+        let keys = self.keys(rules.kind, who);
+        let half_life = nanos(rules.forget);
+        for key in [keys.pair, keys.address, keys.network, keys.account] {
+            self.counted
+                .with(key, now, |tally| tally.level.add(half_life, now));
+        }
+        Charge {
+            keys,
+            suspect: None,
+            failures: 0,
+        }
+    }
+
+    /// What an attempt was.
+    pub fn settle(
+        &self,
+        rules: &Rules,
+        trend: &Trend,
+        charge: Charge,
+        attempt: Attempt,
+        now: u64,
+    ) -> Learnt {
+        let keys = charge.keys;
+        match attempt {
+            Attempt::Failed => self.failed(rules, trend, &keys, now),
+            Attempt::Succeeded if rules.kind.counts_all() => self.failed(rules, trend, &keys, now),
+            Attempt::Succeeded => {
+                self.succeeded(rules, trend, &keys, now);
+                Learnt::default()
+            }
+            Attempt::Unjudged => {
+                self.take_back(&keys, By::Pair);
+                Learnt::default()
+            }
+        }
+    }
+
+    /// Forgets the failures and the lock of an account; true if there were any.
+    pub fn unlock(&self, account: Key) -> bool {
+        let mut had = false;
+        self.counted.if_there(account, |tally| {
+            had = true;
+            *tally = Tally::default();
+        });
+        had
+    }
+
+    /// The key of an account, as [`Defence::unlock`] takes it.
+    pub fn account(&self, scope: &str, kind: Kind, account: &[u8]) -> Key {
+        let account = normal(account);
+        self.name(b'a', &[scope.as_bytes(), &[kind.code()], &account])
+    }
+
+    /// A key of whatever else is counted under the same secret.
+    pub fn name(&self, what: u8, parts: &[&[u8]]) -> Key {
+        let mut hasher = self.secret.hasher();
+        hasher.write_u8(what);
+        for part in parts {
+            key::write(&mut hasher, 0, part);
+        }
+        let hash = hasher.finish128();
+        Key::from_halves(hash.h1, hash.h2)
+    }
+
+    /// Empties what means nothing any more. Walks all tables: not for a request.
+    pub fn tidy(&self, now: u64) {
+        self.counted.tidy(now);
+        self.sources.tidy(now);
+        self.passwords.tidy(now);
+        self.known.tidy(now);
+    }
+
+    /// Keys that lost a state which still meant something, because their set was full.
+    pub fn evicted(&self) -> u64 {
+        self.counted.evicted()
+            + self.sources.evicted()
+            + self.passwords.evicted()
+            + self.known.evicted()
+    }
+
+    /// Bytes of all tables.
+    pub fn bytes(&self) -> usize {
+        self.counted.bytes() + self.sources.bytes() + self.passwords.bytes() + self.known.bytes()
+    }
+
+    fn keys(&self, kind: Kind, who: &Who<'_>) -> Keys {
+        let account = who.account.map(normal).unwrap_or_default();
+        let scope = who.scope.as_bytes();
+        let kind = [kind.code()];
+        let address = octets(self.address.network(who.address));
+        let network = octets(self.network.network(who.address));
+        let own = self.name(b'a', &[scope, &kind, &account]);
+        Keys {
+            named: who.account.map(|_| own),
+            account: own,
+            pair: self.name(b'p', &[scope, &kind, &account, &address]),
+            // Known places are the same for all that an account does.
+            place: self.name(b'k', &[scope, &account, &address]),
+            address: self.name(b's', &[scope, &kind, &address]),
+            network: self.name(b'n', &[scope, &kind, &network]),
+            client: who
+                .client
+                .map(|client| self.name(b'j', &[scope, &kind, client.as_bytes()])),
+            password: who
+                .password
+                .map(|password| self.name(b'w', &[scope, password])),
+        }
+    }
+
+    /// Whether an attempt looks like an attack: what it may pass with, and the wait that a general
+    /// alarm costs.
+    fn suspect(
+        &self,
+        rules: &Rules,
+        trend: &Trend,
+        keys: &Keys,
+        now: u64,
+    ) -> Result<(Option<Sign>, Option<Duration>), Refused> {
+        let Some(suspicion) = &rules.suspicion else {
+            return Ok((None, None));
+        };
+        let source = keys.sources().find_map(|(breadth, key)| {
+            let left = self.sources.get(key).flagged(now)?;
+            Some((Sign::Source(breadth), left))
+        });
+        let found = source.or_else(|| {
+            let left = self.passwords.get(keys.password?).flagged(now)?;
+            Some((Sign::Password, left))
+        });
+        let alarm = trend.alarm(now);
+        match (found, suspicion.response) {
+            (Some((sign, wait)), Response::Block) => Err(Refused {
+                why: Why::Stuffing(sign),
+                wait,
+            }),
+            (Some((sign, _)), Response::Slow) => Ok((Some(sign), Some(rules.of_account().most))),
+            (Some((sign, _)), Response::Challenge) => Ok((Some(sign), None)),
+            (None, Response::Challenge) => Ok((alarm.then_some(Sign::Ratio), None)),
+            (None, Response::Block | Response::Slow) => {
+                let wait = rules.delay.first.saturating_mul(2);
+                Ok((None, alarm.then_some(wait)))
+            }
+        }
+    }
+
+    /// Charges account and address together, then the wider ones; all or none.
+    fn charge(&self, rules: &Rules, keys: &Keys, is_known: bool, now: u64) -> Result<u32, Refused> {
+        let half_life = nanos(rules.forget);
+        let failures = self.counted.get(keys.pair).level.failures(half_life, now);
+        let take = |by: By, key: Key, delay: Option<Delay>| {
+            let taken = self.counted.with(key, now, |tally| {
+                let failures = tally.level.failures(half_life, now);
+                let wait = delay.map_or(Duration::ZERO, |delay| delay.of(failures));
+                let ready = tally.level.at().saturating_add(nanos(wait));
+                if !wait.is_zero() && now < ready {
+                    return Err((failures, Duration::from_nanos(ready - now)));
+                }
+                tally.level.add(half_life, now);
+                Ok(())
+            });
+            taken.map_err(|(failures, wait)| Refused {
+                why: Why::Delayed { by, failures },
+                wait,
+            })
+        };
+        // What is offset stays below what costs: people who come in pay for those who mistype.
+        let offset = |delay: Delay, key: Key| {
+            let welcome = self.sources.get(key).welcome(now);
+            (!is_known).then(|| Delay {
+                after: delay.after.saturating_add(welcome),
+                ..delay
+            })
+        };
+        take(By::Pair, keys.pair, Some(rules.delay))?;
+        let address = offset(rules.of_address(), keys.address);
+        if let Err(refused) = take(By::Address, keys.address, address) {
+            self.take_back(keys, By::Address);
+            return Err(refused);
+        }
+        let network = offset(rules.of_network(), keys.network);
+        if let Err(refused) = take(By::Network, keys.network, network) {
+            self.take_back(keys, By::Network);
+            return Err(refused);
+        }
+        Ok(failures)
+    }
+
+    /// Charges the account, and lets a stranger come back first where it is under attack.
+    ///
+    /// Strangers do not wait for each other: each has a time of its own, or whoever asks most often
+    /// would keep the owner out.
+    fn wait(
+        &self,
+        rules: &Rules,
+        keys: &Keys,
+        alarm: Option<Duration>,
+        now: u64,
+    ) -> Result<(), Refused> {
+        let half_life = nanos(rules.forget);
+        let failures = self
+            .counted
+            .get(keys.account)
+            .level
+            .failures(half_life, now);
+        if let Some(lock) = rules.lock
+            && failures >= lock.after
+        {
+            // As many as may fail are in flight.
+            return Err(Refused {
+                why: Why::Delayed {
+                    by: By::Account,
+                    failures,
+                },
+                wait: rules.delay.first,
+            });
+        }
+        let own = rules.of_account().of(failures);
+        let wait = nanos(own.max(alarm.unwrap_or_default()));
+        if wait > 0 {
+            let left = self
+                .counted
+                .with(keys.pair, now, |tally| match tally.asked {
+                    Some(asked) if now < asked.saturating_add(wait) => {
+                        Some(asked.saturating_add(wait) - now)
+                    }
+                    Some(asked) if now < asked.saturating_add(wait).saturating_add(PATIENCE) => {
+                        tally.asked = None;
+                        None
+                    }
+                    Some(_) | None => {
+                        tally.asked = Some(now);
+                        Some(wait)
+                    }
+                });
+            if let Some(left) = left {
+                let why = if own.is_zero() {
+                    Why::Stuffing(Sign::Ratio)
+                } else {
+                    Why::Delayed {
+                        by: By::Account,
+                        failures,
+                    }
+                };
+                return Err(Refused {
+                    why,
+                    wait: Duration::from_nanos(left),
+                });
+            }
+        }
+        self.counted
+            .with(keys.account, now, |tally| tally.level.add(half_life, now));
+        Ok(())
+    }
+
+    /// Takes back what was charged before `by`, or all of it for the pair itself.
+    fn take_back(&self, keys: &Keys, by: By) {
+        let charged: &[Key] = match by {
+            By::Address => &[keys.pair],
+            By::Network => &[keys.pair, keys.address],
+            By::Account => &[keys.pair, keys.address, keys.network],
+            By::Pair => &[keys.pair, keys.address, keys.network, keys.account],
+        };
+        for key in charged {
+            self.counted.if_there(*key, |tally| tally.level.take_back());
+        }
+    }
+
+    fn failed(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) -> Learnt {
+        let mut learnt = Learnt::default();
+        if let Some(lock) = rules.lock {
+            let half_life = nanos(rules.forget);
+            self.counted.if_there(keys.account, |tally| {
+                if tally.level.failures(half_life, now) >= lock.after {
+                    learnt.locked = tally.locked <= now;
+                    // What led to the lock is paid for by it.
+                    *tally = Tally {
+                        level: Level::default(),
+                        asked: None,
+                        locked: now.saturating_add(nanos(lock.hold)),
+                    };
+                }
+            });
+        }
+        let Some(suspicion) = &rules.suspicion else {
+            return learnt;
+        };
+        let mark = keys.mark();
+        if !rules.kind.counts_all() {
+            learnt.fall = trend.failed(suspicion, mark, now);
+        }
+        let alarm = trend.alarm(now);
+        for (breadth, key) in keys.sources() {
+            let is_new = self.sources.with(key, now, |source| {
+                source.failed((suspicion, breadth), mark, alarm, now)
+            });
+            if is_new {
+                // The narrowest comes first, and says most.
+                learnt.found.get_or_insert(Sign::Source(breadth));
+            }
+        }
+        if let Some(key) = keys.password.filter(|_| !rules.kind.counts_all()) {
+            let is_new = self
+                .passwords
+                .with(key, now, |spray| spray.failed(suspicion, mark, now));
+            if is_new {
+                learnt.found.get_or_insert(Sign::Password);
+            }
+        }
+        learnt
+    }
+
+    fn succeeded(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) {
+        for key in [keys.pair, keys.account] {
+            self.counted
+                .if_there(key, |tally| *tally = Tally::default());
+        }
+        // An attacker's own account must not wash the others' failures away: one is taken back.
+        for key in [keys.address, keys.network] {
+            self.counted.if_there(key, |tally| tally.level.take_back());
+        }
+        if rules.kind.knows_places() {
+            let until = now.saturating_add(nanos(rules.known));
+            self.known.with(keys.place, now, |known| known.0 = until);
+        }
+        let Some(suspicion) = &rules.suspicion else {
+            return;
+        };
+        let mark = keys.mark();
+        trend.succeeded(mark, now);
+        for (_, key) in keys.sources() {
+            self.sources
+                .with(key, now, |source| source.succeeded(suspicion, mark, now));
+        }
+    }
+}
+
+/// A state that outlives the process. Times are relative, since the clock begins anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// Failures that were counted.
+    Failures {
+        /// Of what.
+        key: Key,
+        /// How many.
+        failures: u32,
+        /// How long ago the last was.
+        ago: Duration,
+    },
+    /// An account that is locked.
+    Lock {
+        /// The account.
+        key: Key,
+        /// How much longer.
+        left: Duration,
+    },
+    /// An address from which an account came in.
+    Known {
+        /// Both.
+        key: Key,
+        /// How much longer it is known.
+        left: Duration,
+    },
+}
+
+impl Defence {
+    /// What is to be kept: locks, then known places, then failures, the largest first; at most `most`
+    /// of each.
+    pub fn keep(&self, most: usize, now: u64) -> Vec<Kept> {
+        let (mut locks, mut failures) = (Vec::new(), Vec::new());
+        self.counted.each(now, |key, tally| {
+            if tally.locked > now {
+                let left = Duration::from_nanos(tally.locked - now);
+                locks.push(Kept::Lock { key, left });
+            }
+            let count = tally.level.failures(3_600 * SECOND, now);
+            if count > 0 {
+                let ago = Duration::from_nanos(now.saturating_sub(tally.level.at()));
+                failures.push((
+                    count,
+                    Kept::Failures {
+                        key,
+                        failures: count,
+                        ago,
+                    },
+                ));
+            }
+        });
+        let mut known = Vec::new();
+        self.known.each(now, |key, until| {
+            let left = Duration::from_nanos(until.0 - now);
+            known.push((left, Kept::Known { key, left }));
+        });
+        failures.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
+        known.sort_unstable_by_key(|(left, _)| std::cmp::Reverse(*left));
+        locks.truncate(most);
+        locks.extend(known.into_iter().take(most).map(|(_, kept)| kept));
+        locks.extend(failures.into_iter().take(most).map(|(_, kept)| kept));
+        locks
+    }
+
+    /// Takes up what was kept.
+    pub fn recall(&self, kept: &[Kept], now: u64) {
+        for kept in kept {
+            match *kept {
+                Kept::Failures { key, failures, ago } => {
+                    let at = now.saturating_sub(nanos(ago));
+                    self.counted
+                        .with(key, now, |tally| tally.level = Level::of(failures, at));
+                }
+                Kept::Lock { key, left } => {
+                    let until = now.saturating_add(nanos(left));
+                    self.counted.with(key, now, |tally| tally.locked = until);
+                }
+                Kept::Known { key, left } => {
+                    let until = now.saturating_add(nanos(left));
+                    self.known.with(key, now, |known| known.0 = until);
+                }
+            }
+        }
+    }
+}
+
+/// One account is written in many ways: most servers know `Ann@x.test ` and `ann@x.test` as the same,
+/// and whoever guesses must not get a fresh count for each.
+fn normal(account: &[u8]) -> Cow<'_, [u8]> {
+    match std::str::from_utf8(account) {
+        Ok(text) => {
+            let text = text.trim();
+            if text
+                .bytes()
+                .any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii())
+            {
+                Cow::Owned(text.to_lowercase().into_bytes())
+            } else {
+                Cow::Borrowed(text.as_bytes())
+            }
+        }
+        Err(_) => Cow::Borrowed(account),
+    }
+}
+
+fn octets(address: IpAddr) -> Cow<'static, [u8]> {
+    match address {
+        IpAddr::V4(address) => Cow::Owned(address.octets().to_vec()),
+        IpAddr::V6(address) => Cow::Owned(address.octets().to_vec()),
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
