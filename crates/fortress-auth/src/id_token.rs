@@ -52,6 +52,9 @@ pub enum IdTokenError {
     /// `at_hash` does not fit the access token.
     #[error("the ID token came with another access token")]
     AccessToken,
+    /// A refreshed ID token is somebody else's.
+    #[error("the ID token is of another person")]
+    Subject,
     /// `max_age` was asked for, and `auth_time` is absent or longer ago.
     #[error("the ID token's login is not recent enough")]
     Age,
@@ -62,7 +65,9 @@ impl IdTokenError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Token(error) => error.reason(),
-            Self::Nonce | Self::AuthorizedParty | Self::AccessToken => Reason::CredentialInvalid,
+            Self::Nonce | Self::AuthorizedParty | Self::AccessToken | Self::Subject => {
+                Reason::CredentialInvalid
+            }
             Self::Age => Reason::CredentialExpired,
         }
     }
@@ -101,16 +106,7 @@ impl IdTokenVerifier {
         login: &Login<'_>,
         now: Timestamp,
     ) -> Result<Verified, IdTokenError> {
-        let is_id_token = |given: Option<&str>| given.is_none_or(|given| is_type(given, &["JWT"]));
-        let (header, claims) = self.verifier.signed(token, keys, is_id_token)?;
-        let algorithm = header.algorithm;
-        let verified = self.verifier.judge(header, claims, now)?;
-        for name in ["sub", "iat"] {
-            if verified.claims.all().get(name).is_none() {
-                return Err(TokenError::ClaimMissing(name).into());
-            }
-        }
-        self.check_party(&verified)?;
+        let (algorithm, verified) = self.identified(token, keys, now)?;
         let nonce = text(verified.claims.all(), "nonce")?.unwrap_or_default();
         let is_ours = !login.nonce.is_empty()
             && constant_time::verify_slices_are_equal(nonce.as_bytes(), login.nonce.as_bytes())
@@ -126,6 +122,59 @@ impl IdTokenVerifier {
                 .map_err(|(Age::Unknown | Age::TooOld(_))| IdTokenError::Age)?;
         }
         Ok(verified)
+    }
+
+    /// Verifies an ID token that came with refreshed tokens (OpenID Connect Core, section 12.2): of
+    /// the same person, for the same login as the one before, which was verified.
+    ///
+    /// # Errors
+    /// Whatever is wrong first.
+    pub fn verify_refreshed(
+        &self,
+        token: &str,
+        keys: &JwkSet,
+        before: &Verified,
+        access_token: &str,
+        now: Timestamp,
+    ) -> Result<Verified, IdTokenError> {
+        let (algorithm, verified) = self.identified(token, keys, now)?;
+        if verified.subject != before.subject {
+            return Err(IdTokenError::Subject);
+        }
+        let (old, new) = (before.claims.all(), verified.claims.all());
+        // Neither need be there, but where one is, it speaks of the login that there was.
+        for (name, error) in [
+            ("nonce", IdTokenError::Nonce),
+            ("auth_time", IdTokenError::Age),
+        ] {
+            if let (Some(old), Some(new)) = (old.get(name), new.get(name))
+                && old != new
+            {
+                return Err(error);
+            }
+        }
+        check_access_token(&verified, algorithm, access_token)?;
+        Ok(verified)
+    }
+
+    /// What holds for every ID token of this client.
+    fn identified(
+        &self,
+        token: &str,
+        keys: &JwkSet,
+        now: Timestamp,
+    ) -> Result<(Algorithm, Verified), IdTokenError> {
+        let is_id_token = |given: Option<&str>| given.is_none_or(|given| is_type(given, &["JWT"]));
+        let (header, claims) = self.verifier.signed(token, keys, is_id_token)?;
+        let algorithm = header.algorithm;
+        let verified = self.verifier.judge(header, claims, now)?;
+        for name in ["sub", "iat"] {
+            if verified.claims.all().get(name).is_none() {
+                return Err(TokenError::ClaimMissing(name).into());
+            }
+        }
+        self.check_party(&verified)?;
+        Ok((algorithm, verified))
     }
 
     /// Checks 3 to 5: with several audiences the token must say whom it was issued to, and where

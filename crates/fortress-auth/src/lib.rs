@@ -6,7 +6,7 @@
 //! ([`api_key`]).
 //!
 //! Other credentials have a module each: [`certificate`], [`message_signature`], [`webhook`],
-//! [`basic`], and [`session`] for browsers. [`internal`] and [`exchange`] are what upstreams are
+//! [`basic`], and [`login`] and [`session`] for browsers. [`internal`] and [`exchange`] are what upstreams are
 //! told instead of the caller's token; [`replay`] remembers what came already.
 //!
 //! Everything here is a plain function on borrowed data. Deliberately absent: IO, clocks, tokio,
@@ -53,6 +53,7 @@ mod introspection;
 mod json;
 mod jwks;
 mod jws;
+pub mod login;
 pub mod message_signature;
 mod registered;
 pub mod replay;

@@ -143,10 +143,24 @@ impl Revocations {
         issuer: &str,
         now: Timestamp,
     ) -> Result<(), TokenError> {
+        self.check_issued(verified, issuer, issued(verified), now)
+    }
+
+    /// As [`Self::check`], for what began at another time than its token was issued: a session,
+    /// which gets new tokens as long as it lasts.
+    ///
+    /// # Errors
+    /// [`TokenError::Revoked`].
+    pub fn check_issued(
+        &self,
+        verified: &Verified,
+        issuer: &str,
+        issued: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), TokenError> {
         if self.is_empty() {
             return Ok(());
         }
-        let issued = issued(verified);
         let revoked = |terms: &Terms| terms.hold(issued, now);
         let among = |terms: &HashMap<Box<str>, Terms>, name: Option<&str>| {
             name.and_then(|name| terms.get(name)).is_some_and(revoked)

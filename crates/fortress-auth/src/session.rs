@@ -1,23 +1,25 @@
-//! What a browser's login with OpenID Connect needs to remember, in the browser: encrypted cookies
-//! that only this gateway reads, the secrets of one login (PKCE, `state`, `nonce`), and the token
-//! against forged requests.
+//! What a browser remembers of a login with OpenID Connect: encrypted cookies that only this gateway
+//! reads, and the secrets of one login (PKCE, `state`, `nonce`).
 //!
-//! A cookie is `version ‖ nonce ‖ AES-256-GCM(expiry ‖ content)` in base64url, with its name and
-//! version as associated data: a value does not pass under another name. Deliberately not here: the
-//! login's requests, and what a session holds.
+//! A value is `version ‖ nonce ‖ AES-256-GCM(expiry ‖ content)` in base64url, with the cookie's name
+//! and the client that it is for as associated data: a value passes under no other name, and for no
+//! other client or issuer. A session that is longer than browsers keep is cut into several cookies;
+//! the first begins with their number. Deliberately not here: the login's requests (`login`).
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     constant_time::verify_slices_are_equal,
-    digest, hkdf, hmac,
+    digest, hkdf,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use fortress_model::{Secret, Timestamp};
 
 /// The most bytes of a cookie's name and value: browsers keep 4096 with the attributes.
 pub const MAX_COOKIE: usize = 3_900;
+/// Cookies that one session may be cut into.
+pub const MAX_PIECES: usize = 4;
 /// Bytes of a key.
 pub const KEY: usize = 32;
 /// The longest path to return to.
@@ -30,10 +32,11 @@ const EXPIRY: usize = 8;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The content does not fit a cookie.
-    #[error("the session does not fit a cookie of {MAX_COOKIE} bytes")]
+    /// The content does not fit the cookies.
+    #[error("the session does not fit {MAX_PIECES} cookies of {MAX_COOKIE} bytes")]
     TooLarge,
-    /// Not one of our cookies, changed, under another name, or by a key that is gone.
+    /// Not one of our cookies, changed, under another name, for another client, or by a key that is
+    /// gone.
     #[error("the session's cookie cannot be read")]
     Unreadable,
     /// Its time is over.
@@ -41,18 +44,11 @@ pub enum SessionError {
     Expired(u64),
 }
 
-/// Writes and reads the cookies of one name.
-pub struct SessionCookie {
-    /// With `__Host-`: browsers then take it only over TLS, from this very host, for every path.
-    name: Box<str>,
-    current: Keys,
-    previous: Option<Keys>,
-    lifetime: Duration,
-}
-
-struct Keys {
-    cookie: LessSafeKey,
-    csrf: hmac::Key,
+/// Encrypts what cookies hold, for one client of one issuer.
+pub struct Sealer {
+    current: LessSafeKey,
+    previous: Option<LessSafeKey>,
+    client: Box<str>,
 }
 
 /// What was in a cookie.
@@ -74,76 +70,58 @@ pub enum Stale {
     Yes,
 }
 
-impl SessionCookie {
-    /// Takes a name (`__Host-` is put before it), the key, during a rotation the key before it, and
-    /// how long a cookie is valid.
+impl Sealer {
+    /// Takes the key, during a rotation the key before it, and what tells the client from others.
     ///
     /// # Errors
-    /// The name is not one of letters, digits, `-` and `_`; a key does not have [`KEY`] bytes; or
-    /// the lifetime is zero.
+    /// A key does not have [`KEY`] bytes.
     pub fn new(
-        name: &str,
         key: &Secret<Vec<u8>>,
         previous: Option<&Secret<Vec<u8>>>,
-        lifetime: Duration,
+        client: &str,
     ) -> Result<Self, &'static str> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            return Err("a session's cookie has a name of letters, digits, `-` and `_`");
-        }
-        if lifetime < Duration::from_secs(1) {
-            return Err("a session lasts at least a second");
-        }
         Ok(Self {
-            name: format!("__Host-{name}").into(),
-            current: Keys::new(key)?,
-            previous: previous.map(Keys::new).transpose()?,
-            lifetime,
+            current: derive(key)?,
+            previous: previous.map(derive).transpose()?,
+            client: client.into(),
         })
     }
 
-    /// The whole name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Encrypts content. `nonce` must be random.
+    /// Encrypts content for the cookie of this name. `nonce` must be random.
     ///
     /// # Errors
-    /// The content does not fit a cookie.
+    /// The content does not fit [`MAX_PIECES`] cookies.
     pub fn seal(
         &self,
+        name: &str,
         content: &Secret<Vec<u8>>,
         nonce: [u8; NONCE_LEN],
-        now: Timestamp,
+        expires: Timestamp,
     ) -> Result<String, SessionError> {
-        let lifetime = u64::try_from(self.lifetime.as_nanos()).unwrap_or(u64::MAX);
-        let expires = now.0.saturating_add(lifetime);
         let mut sealed = Vec::with_capacity(EXPIRY + content.expose().len() + 16);
-        sealed.extend(expires.to_be_bytes());
+        sealed.extend(expires.0.to_be_bytes());
         sealed.extend(content.expose());
         self.current
-            .cookie
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(self.associated()),
+                Aad::from(self.associated(name)),
                 &mut sealed,
             )
             .map_err(|_| SessionError::TooLarge)?;
         let whole = [&[VERSION][..], &nonce, &sealed].concat();
         let value = URL_SAFE_NO_PAD.encode(whole);
-        if self.name.len() + value.len() > MAX_COOKIE {
+        if value.len() > MAX_PIECES * room(name) {
             return Err(SessionError::TooLarge);
         }
         Ok(value)
     }
 
-    /// Decrypts a cookie's value.
+    /// Decrypts what was sealed for the cookie of this name.
     ///
     /// # Errors
     /// It was not written here under this name with one of the keys, or its time is over.
-    pub fn open(&self, value: &str, now: Timestamp) -> Result<Opened, SessionError> {
-        if value.len() > MAX_COOKIE {
+    pub fn open(&self, name: &str, value: &str, now: Timestamp) -> Result<Opened, SessionError> {
+        if value.len() > MAX_PIECES * MAX_COOKIE {
             return Err(SessionError::Unreadable);
         }
         let whole = URL_SAFE_NO_PAD
@@ -161,7 +139,7 @@ impl SessionCookie {
         ];
         let (plain, is_stale) = keys
             .into_iter()
-            .find_map(|(keys, stale)| Some((self.decrypt(keys?, nonce, sealed)?, stale)))
+            .find_map(|(key, stale)| Some((self.decrypt(key?, name, nonce, sealed)?, stale)))
             .ok_or(SessionError::Unreadable)?;
         let (expires, content) = plain
             .expose()
@@ -178,61 +156,32 @@ impl SessionCookie {
         })
     }
 
-    /// The value of `Set-Cookie` that stores a sealed value for as long as it is valid. `Lax`: the
-    /// provider sends the browser back from another site.
-    pub fn set(&self, value: &str) -> String {
-        let (name, seconds) = (&self.name, self.lifetime.as_secs());
-        format!("{name}={value}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax")
-    }
-
-    /// The value of `Set-Cookie` that removes it.
-    pub fn remove(&self) -> String {
-        let name = &self.name;
-        format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
-    }
-
-    /// The token that a page of this session sends with each request that changes something, in a
-    /// header field or a form; bound to the session's id, so that another's does not do.
-    pub fn csrf_token(&self, session: &[u8]) -> String {
-        URL_SAFE_NO_PAD.encode(hmac::sign(&self.current.csrf, session))
-    }
-
-    /// Whether a token is this session's, by either key.
-    pub fn is_csrf_token(&self, session: &[u8], token: &str) -> bool {
-        let Ok(tag) = URL_SAFE_NO_PAD.decode(token) else {
-            return false;
-        };
-        [Some(&self.current), self.previous.as_ref()]
-            .into_iter()
-            .flatten()
-            .any(|keys| hmac::verify(&keys.csrf, session, &tag).is_ok())
-    }
-
     fn decrypt(
         &self,
-        keys: &Keys,
+        key: &LessSafeKey,
+        name: &str,
         nonce: &[u8; NONCE_LEN],
         sealed: &[u8],
     ) -> Option<Secret<Vec<u8>>> {
         let mut buffer = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = keys
-            .cookie
-            .open_in_place(nonce, Aad::from(self.associated()), &mut buffer)
+        let plain = key
+            .open_in_place(nonce, Aad::from(self.associated(name)), &mut buffer)
             .ok()?
             .len();
         buffer.truncate(plain);
         Some(Secret::new(buffer))
     }
 
-    fn associated(&self) -> Vec<u8> {
-        [self.name.as_bytes(), &[0, VERSION]].concat()
+    // A name has no NUL, so that no two pairs are alike.
+    fn associated(&self, name: &str) -> Vec<u8> {
+        [name.as_bytes(), &[0, VERSION], self.client.as_bytes()].concat()
     }
 }
 
-impl fmt::Debug for SessionCookie {
+impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionCookie({})", self.name)
+        f.write_str("Sealer([redacted])")
     }
 }
 
@@ -242,29 +191,80 @@ impl fmt::Debug for Opened {
     }
 }
 
-impl Keys {
-    /// One key for each purpose, derived from the one that is configured.
-    fn new(key: &Secret<Vec<u8>>) -> Result<Self, &'static str> {
-        const LENGTH: &str = "a session's key has 32 random bytes";
-        if key.expose().len() != KEY {
-            return Err(LENGTH);
-        }
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"fortress session");
-        let root = salt.extract(key.expose());
-        let derive = |purpose: &'static [u8]| {
-            let mut derived = [0; KEY];
-            root.expand(&[purpose], hkdf::HKDF_SHA256)
-                .and_then(|expanded| expanded.fill(&mut derived))
-                .map_err(|_| LENGTH)?;
-            Ok::<_, &'static str>(Secret::new(derived))
-        };
-        let cookie =
-            UnboundKey::new(&AES_256_GCM, derive(b"cookie")?.expose()).map_err(|_| LENGTH)?;
-        Ok(Self {
-            cookie: LessSafeKey::new(cookie),
-            csrf: hmac::Key::new(hmac::HMAC_SHA256, derive(b"csrf")?.expose()),
-        })
+/// A key for this purpose alone, from the one that is configured.
+fn derive(key: &Secret<Vec<u8>>) -> Result<LessSafeKey, &'static str> {
+    const LENGTH: &str = "a session's key has 32 random bytes";
+    if key.expose().len() != KEY {
+        return Err(LENGTH);
     }
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"fortress session");
+    let mut derived = Secret::new([0; KEY]);
+    salt.extract(key.expose())
+        .expand(&[b"cookie"], hkdf::HKDF_SHA256)
+        .and_then(|expanded| expanded.fill(derived.expose_mut()))
+        .map_err(|_| LENGTH)?;
+    let key = UnboundKey::new(&AES_256_GCM, derived.expose()).map_err(|_| LENGTH)?;
+    Ok(LessSafeKey::new(key))
+}
+
+/// Bytes of a value that one cookie of this name holds, its number and the digit before the first
+/// aside.
+fn room(name: &str) -> usize {
+    MAX_COOKIE.saturating_sub(name.len() + 3)
+}
+
+/// The name of a piece, from 0 on.
+pub fn piece_name(name: &str, index: usize) -> String {
+    match index {
+        0 => name.to_owned(),
+        _ => format!("{name}.{index}"),
+    }
+}
+
+/// Cuts a sealed value into the values of cookies.
+pub fn pieces(name: &str, value: &str) -> Vec<String> {
+    let room = room(name).max(1);
+    let cut: Vec<&[u8]> = value.as_bytes().chunks(room).collect();
+    let count = cut.len();
+    let pieces = cut.into_iter().enumerate().map(|(index, piece)| {
+        // Base64 has no character of several bytes.
+        let piece = String::from_utf8_lossy(piece);
+        match index {
+            0 => format!("{count}{piece}"),
+            _ => piece.into_owned(),
+        }
+    });
+    pieces.collect()
+}
+
+/// Puts a sealed value together again; `None` where there is no first piece, and something unreadable
+/// where another is missing.
+pub fn join<'c>(name: &str, find: impl Fn(&str) -> Option<&'c str>) -> Option<String> {
+    let first = find(name)?;
+    let mut characters = first.chars();
+    let count = characters.next().and_then(|digit| digit.to_digit(10));
+    let count = count.map_or(0, |count| usize::try_from(count).unwrap_or(0));
+    let mut whole = characters.as_str().to_owned();
+    for index in 1..count.min(MAX_PIECES) {
+        whole.push_str(find(&piece_name(name, index)).unwrap_or("?"));
+    }
+    Some(if (1..=MAX_PIECES).contains(&count) {
+        whole
+    } else {
+        String::new()
+    })
+}
+
+/// The value of `Set-Cookie` that stores a value. With the prefix `__Host-` in its name a browser
+/// takes it only over TLS, from this very host, for every path. `Lax`: the provider sends the browser
+/// back from another site.
+pub fn set_cookie(name: &str, value: &str, seconds: u64) -> String {
+    format!("{name}={value}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax")
+}
+
+/// The value of `Set-Cookie` that removes it.
+pub fn remove_cookie(name: &str) -> String {
+    format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax")
 }
 
 /// The secrets of one login, from 96 random bytes.

@@ -75,6 +75,8 @@ pub enum Proven {
     },
     /// The issuer itself, which was asked (RFC 7662).
     Introspection,
+    /// A browser's session, which begins with a verified ID token.
+    Session,
 }
 
 impl fmt::Display for Proven {
@@ -89,6 +91,7 @@ impl fmt::Display for Proven {
                 key_id: None,
             } => write!(f, "{algorithm}"),
             Self::Introspection => f.write_str("introspection"),
+            Self::Session => f.write_str("session"),
         }
     }
 }

@@ -12,15 +12,8 @@ pub(crate) enum Found<'a> {
 /// The cookie of this name (RFC 6265, section 4.2.1).
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     let mut found = Found::None;
-    let pairs = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'));
-    for pair in pairs {
-        if let Some((key, value)) = pair.trim().split_once('=')
-            && key == name
-        {
+    for (key, value) in all(headers) {
+        if key == name {
             match found {
                 Found::None => found = Found::One(value),
                 Found::One(_) | Found::Several => return Found::Several,
@@ -28,4 +21,14 @@ pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
         }
     }
     found
+}
+
+/// All cookies that can be read, as they came.
+pub(crate) fn all(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
 }

@@ -16,7 +16,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use fortress_auth::{Cache, JwkSet, Nonces, OpaqueCache, ReplayCache, replay::Replays};
-use fortress_model::{Secret, SystemClock, config::StoreSettings};
+use fortress_model::{
+    Secret, SystemClock,
+    config::{Config, StoreSettings},
+};
 use fortress_store::{Feed, StoreError};
 use http::Uri;
 use tokio::{
@@ -25,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    browser_login::LoginMemory,
     compile,
     defence::Logins,
     fetch::{self, Fetcher},
@@ -68,6 +72,8 @@ pub struct KeyRing {
     /// Signed requests that came already, by the entry of `identity`.
     replays: Arc<Mutex<HashMap<String, Arc<Replays>>>>,
     hashers: Hashers,
+    /// What must not happen twice in logins, by the entry of `identity`.
+    logins: Arc<Mutex<HashMap<String, Arc<LoginMemory>>>>,
     feeds: Feeds,
     loads: Loads,
 }
@@ -143,6 +149,9 @@ pub(crate) struct Metadata {
     pub(crate) authorization_endpoint: Option<String>,
     pub(crate) token_endpoint: Option<String>,
     pub(crate) end_session_endpoint: Option<String>,
+    pub(crate) revocation_endpoint: Option<String>,
+    /// It names itself in its answers to browsers (RFC 9207, section 3).
+    pub(crate) names_itself: bool,
 }
 
 /// One issuer's keys.
@@ -285,14 +294,20 @@ impl KeyRing {
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn counts(&self) -> Result<Arc<Counts>, String> {
+    pub(crate) fn counts(&self, config: &Config) -> Result<Arc<Counts>, String> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counts) = &*counts {
             return Ok(Arc::clone(counts));
         }
-        let made = Counts::new()?;
+        let made = Counts::new(config)?;
         *counts = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// What limits count, if any configuration had limits.
+    pub(crate) fn known_counts(&self) -> Option<Arc<Counts>> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
     }
 
     /// What is known of those who log in; made when the first configuration has a login.
@@ -351,6 +366,13 @@ impl KeyRing {
             .entry(identity.to_owned())
             .or_insert_with(|| Arc::new(Replays::new(compile::SIGNED_REQUESTS)));
         Arc::clone(replays)
+    }
+
+    /// What the login of an identity remembers.
+    pub(crate) fn login(&self, identity: &str) -> Arc<LoginMemory> {
+        let mut known = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, memory| Arc::strong_count(memory) > 1);
+        Arc::clone(known.entry(identity.to_owned()).or_default())
     }
 
     /// What computes passwords' hashes, for all identities.
@@ -562,6 +584,11 @@ impl Keys {
         read_metadata(&document, issuer)
     }
 
+    /// Its metadata say where it is asked.
+    pub(crate) fn is_discovered(&self) -> bool {
+        matches!(self.source, Source::Discovery(_))
+    }
+
     /// Where the issuer is asked about tokens and the like, as far as it was discovered.
     pub(crate) fn metadata(&self) -> Option<Arc<Metadata>> {
         self.metadata.load_full()
@@ -626,6 +653,11 @@ fn read_metadata(document: &[u8], issuer: &str) -> Result<Metadata, String> {
         authorization_endpoint: optional("authorization_endpoint"),
         token_endpoint: optional("token_endpoint"),
         end_session_endpoint: optional("end_session_endpoint"),
+        revocation_endpoint: optional("revocation_endpoint"),
+        names_itself: members
+            .get("authorization_response_iss_parameter_supported")
+            .and_then(fortress_auth::Value::as_bool)
+            .unwrap_or_default(),
     })
 }
 

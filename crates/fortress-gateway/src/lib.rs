@@ -3,6 +3,7 @@
 //! [`compile::compile`] turns a configuration into a [`compile::Gateway`], [`server::Server`] runs
 //! it. Deliberately not here: anything of the admin side or of the offline half (audit, attack).
 
+mod browser_login;
 mod client_certificate;
 pub mod client_hello;
 pub mod compile;
@@ -31,6 +32,7 @@ mod route;
 pub mod rules;
 mod serve;
 pub mod server;
+mod shared_counts;
 mod told;
 mod upstream;
 mod well_known;

@@ -5,37 +5,76 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use fortress_limits::{
     key::Secret,
     limiter::{Keys, Limit, Limiter, Limits, Now},
 };
-use fortress_model::{Diagnostic, Timestamp};
+use fortress_model::{
+    Diagnostic, Timestamp,
+    config::{Config, SecretSource},
+};
 use tokio::time::Instant;
 
-use crate::compile::Effective;
+use crate::{compile::Effective, journal::Notes, server::ServerError, shared_counts::SharedCounts};
 
 /// The counts of all limits.
 #[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) limiter: Limiter,
+    /// What instances share, where the configuration names a Redis.
+    pub(crate) shared: Option<SharedCounts>,
     secret: Secret,
     began: Instant,
 }
 
+/// The secret that the keys of limits are hashed under, and what tells it from others.
+struct Under {
+    secret: [u8; 16],
+    fingerprint: String,
+}
+
 impl Counts {
-    /// Empty tables, under a secret of their own.
+    /// Empty tables. What outlives this process, or is shared with others, is counted under a secret
+    /// that comes from the configuration; all else under one that nobody knows.
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn new() -> Result<Arc<Self>, String> {
-        let mut secret = [0; 16];
-        aws_lc_rs::rand::fill(&mut secret)
-            .map_err(|_| "the system has no randomness".to_owned())?;
+    pub(crate) fn new(config: &Config) -> Result<Arc<Self>, String> {
+        let began = Instant::now();
+        let under = under(config)?;
+        let redis = config.redis.as_ref();
+        let shared =
+            redis.map(|settings| SharedCounts::new(&settings.value, began, under.fingerprint));
+        let limiter = Limiter::new(Keys::default());
         Ok(Arc::new(Self {
-            limiter: Limiter::new(Keys::default()),
-            secret: Secret::new(secret),
-            began: Instant::now(),
+            limiter: match &shared {
+                Some(shared) => limiter.sharing(shared.leases()),
+                None => limiter,
+            },
+            shared,
+            secret: Secret::new(under.secret),
+            began,
         }))
+    }
+
+    /// Starts what runs beside the requests; a second time it does nothing. Blocks; not within a
+    /// runtime.
+    ///
+    /// # Errors
+    /// No thread or no runtime could be made.
+    pub(crate) fn start(&self, notes: Notes) -> Result<(), ServerError> {
+        match &self.shared {
+            Some(shared) => shared.start(notes),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends what runs beside the requests, which are over. Blocks for a moment; not within a runtime.
+    pub(crate) fn stop(&self) {
+        if let Some(shared) = &self.shared {
+            shared.stop();
+        }
     }
 
     /// The time on both clocks; `wall` is the calendar's.
@@ -75,8 +114,18 @@ impl LimitsPlan {
         };
         let mut made = Vec::new();
         for rule in &effective.limits {
+            if rule.value.on_fault.is_some() && counts.shared.is_none() {
+                let message =
+                    "`on_fault` of a limit changes nothing without a store that instances share";
+                let help = "add `store: { redis: env:REDIS_URL }`, or remove it";
+                let found = Diagnostic::warning(rule.span, message).help(help);
+                if !diagnostics.contains(&found) {
+                    diagnostics.push(found);
+                }
+            }
             let place = &effective.limits_place;
-            match Limit::new(&rule.value, place, effective.mode, &counts.secret) {
+            let settings = (effective.mode, effective.limits_fault);
+            match Limit::new(&rule.value, place, settings, &counts.secret) {
                 Ok(limit) => made.push(limit),
                 Err(error) => {
                     let message = format!("this limit cannot be kept: {error}");
@@ -95,5 +144,87 @@ impl LimitsPlan {
             limits,
             operation: format!("{api} {operation}").into(),
         })
+    }
+}
+
+/// What is said of `store.redis` once all limits are known: that it shares nothing, that another one is
+/// in use, that its keys are no secret.
+pub(crate) fn advise<'p>(
+    config: &Config,
+    counts: Option<&Counts>,
+    mut plans: impl Iterator<Item = &'p LimitsPlan>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let shares = counts.and_then(|counts| counts.shared.as_ref());
+    let Some(redis) = &config.redis else {
+        if shares.is_some() {
+            tracing::warn!("`store.redis` is gone: instances share their counts until the restart");
+        }
+        return;
+    };
+    let mut warn = |message: &str, help: &str| {
+        diagnostics.push(Diagnostic::warning(redis.span, message).help(help));
+    };
+    let is_shared = |plan: &LimitsPlan| plan.limits.iter().any(|limit| limit.shared().is_some());
+    if !plans.any(is_shared) {
+        warn(
+            "`store.redis` shares nothing: no rate and no quota is written",
+            "add `limits` to `defaults`, an API or an operation, or remove it",
+        );
+    } else if shares.is_none_or(|shared| !shared.is_of(&redis.value)) {
+        warn(
+            "`store.redis` was changed, and the former stays in use until the restart",
+            "restart the instances one after the other",
+        );
+    }
+    let has_pepper = config.store.is_some() || redis.value.pepper.is_some();
+    if !has_pepper && redis.value.password.is_none() {
+        warn(
+            "whoever reads this Redis can find out whose counts it holds: there is neither a pepper nor a password",
+            "add `pepper: file:pepper.key`, the same for all instances, or a password",
+        );
+    }
+}
+
+/// From the pepper where there is one, which instances that share a store have in common; else from
+/// the password of Redis. Without either nobody is kept from reckoning the keys.
+fn under(config: &Config) -> Result<Under, String> {
+    const PURPOSE: &str = "what limits are counted under";
+    let pepper = config.store.as_ref().map(|store| &store.pepper.value);
+    let redis = config.redis.as_ref().map(|redis| &redis.value);
+    let pepper = pepper.or_else(|| redis?.pepper.as_ref());
+    // What cannot be read stops the start, where the store is opened; `check` goes on.
+    if let Some(pepper) =
+        pepper.and_then(|source: &SecretSource| fortress_store::pepper(source).ok())
+    {
+        return Ok(Under::from(pepper.digest(PURPOSE).0));
+    }
+    if let Some(redis) = redis {
+        let mut all = digest::Context::new(&digest::SHA256);
+        all.update(PURPOSE.as_bytes());
+        if let Some(password) = &redis.password {
+            all.update(password.expose().as_bytes());
+        }
+        let mut whole = [0; 32];
+        whole.copy_from_slice(all.finish().as_ref());
+        return Ok(Under::from(whole));
+    }
+    let mut whole = [0; 32];
+    aws_lc_rs::rand::fill(&mut whole).map_err(|_| "the system has no randomness".to_owned())?;
+    Ok(Under::from(whole))
+}
+
+impl From<[u8; 32]> for Under {
+    fn from(whole: [u8; 32]) -> Self {
+        let hash = digest::digest(&digest::SHA256, &whole);
+        let hexadecimal = hash
+            .as_ref()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"));
+        Self {
+            secret: whole.first_chunk().copied().unwrap_or_default(),
+            fingerprint: hexadecimal.collect(),
+        }
     }
 }

@@ -4,6 +4,9 @@
 //! grow the number of series. A shard outlives a reload: its slots are found by name. Deliberately
 //! not here: anything about single requests, which is the journal's.
 
+mod process;
+mod shared_counts;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -27,9 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-mod process;
-
-use crate::{journal::Counters, keys::KeyRing};
+use crate::{journal::Counters, keys::KeyRing, shared_counts::SharedCounts};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -85,8 +86,15 @@ impl Metrics {
     }
 
     /// Also encodes what lives outside of configurations; the first call counts.
-    pub(crate) fn attach_living(&self, keys: KeyRing) {
+    pub(crate) fn attach_keys(&self, keys: KeyRing) {
         self.keys.get_or_init(|| keys);
+    }
+
+    /// Whether the counts that instances share cannot be had.
+    pub(crate) fn shared_counts_are_away(&self) -> bool {
+        let counts = self.keys.get().and_then(KeyRing::known_counts);
+        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
+        shared.is_some_and(SharedCounts::is_away)
     }
 
     /// A new configuration is in force.
@@ -508,6 +516,11 @@ impl Collector for Metrics {
         if let Some(keys) = self.keys.get() {
             process::networks(&mut encoder, &keys.feeds())?;
             process::load(&mut encoder, &keys.loads())?;
+        }
+        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts)
+            && let Some(shared) = &counts.shared
+        {
+            shared_counts::encode(&mut encoder, shared)?;
         }
         self.process(&mut encoder)
     }

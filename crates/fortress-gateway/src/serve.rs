@@ -10,10 +10,11 @@ use std::{
 
 use fortress_limits::adaptive;
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::{
+    browser_login::{self, Page, send_away},
     client_certificate,
     compile::Gateway,
     forwarded,
@@ -176,17 +177,22 @@ pub(crate) async fn serve(
         gateway.hsts(&arrival.listener),
     );
     tally.tell(decision, &mut reply.headers);
+    for cookie in watch.cookies {
+        reply.headers.append(header::SET_COOKIE, cookie);
+    }
     decision.status = reply.status.as_u16();
     watch.objects.note(decision);
     record.keep(tally);
     Answer { reply, record }
 }
 
-/// What is learnt of whoever asks from the answer.
+/// What goes from the guards to the answer, and is learnt of whoever asks from it.
 #[derive(Debug, Default)]
 struct Watch {
     attempt: Attempt,
     objects: Objects,
+    /// What the browser is to change of its session, whatever becomes of the request.
+    cookies: Vec<HeaderValue>,
 }
 
 /// Why there is no answer of the upstream's.
@@ -233,6 +239,8 @@ pub(crate) fn refuse_head(
 pub(crate) struct Refused {
     pub(crate) denial: Denial,
     pub(crate) headers: challenge::Fields,
+    /// Where a person's browser is sent instead of the problem.
+    pub(crate) redirect: Option<Box<HeaderValue>>,
 }
 
 impl From<Denial> for Refused {
@@ -240,6 +248,7 @@ impl From<Denial> for Refused {
         Self {
             denial,
             headers: challenge::Fields::new(),
+            redirect: None,
         }
     }
 }
@@ -275,6 +284,13 @@ async fn answer(
     if let Some(reply) = gateway.documents.answer(&method, &head.host, &head.target) {
         decision.outcome = Outcome::Answered;
         return Ok(reply);
+    }
+    if let Some(answered) = gateway
+        .logins
+        .answer(gateway, decision, arrival, &head)
+        .await
+    {
+        return Ok(answered?);
     }
     let cleared = guard(
         (gateway, arrival),
@@ -360,9 +376,11 @@ async fn guard(
     let plan = routed.plan();
     stopwatch.enter(decision, Stage::Throttle);
     let admitted = client::check(decision, plan)?;
-    let throttled = tally.throttle(decision, &routed, &request)?;
+    let throttled = tally.throttle(decision, &routed, &request).await?;
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
+    let page = Page::new(&request, (&host, scheme), arrival, decision.received);
+    let sessions = browser_login::recognise(plan, &page, &mut watch.cookies).await;
     let shown = Shown {
         arrival,
         method: &request.method,
@@ -374,15 +392,20 @@ async fn guard(
         proxied: arrival.is_proxied(gateway),
         headers: &request.headers,
         certificate: &certificate,
+        sessions: &sessions,
         now: decision.received,
     };
     let mut body = LateBody::new(body, &gateway.memory);
-    let principal = authenticate::check(decision, plan, &shown, &mut body).await?;
-    stopwatch.enter(decision, Stage::Quota);
-    let counted = tally.quota(decision, &routed, &request, &principal)?;
-    let unwalked = watch.objects.check(decision, plan, principal.caller())?;
-    stopwatch.enter(decision, Stage::Authorize);
-    let permit = authorize::check(decision, plan, &principal)?;
+    let asked = (&routed, &request, &shown);
+    let known = admit(decision, stopwatch, asked, &mut body, (tally, watch)).await;
+    let (principal, counted, unwalked, permit) = match known {
+        Ok(known) => known,
+        Err(refused) => {
+            let away = (&sessions, &mut watch.cookies);
+            return Err(send_away(decision, plan, &page, away, refused).await);
+        }
+    };
+    gateway.logins.strip(&mut request.headers);
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
@@ -409,9 +432,35 @@ async fn guard(
     })
 }
 
+/// The guards that ask who calls, in their order: a refusal of theirs may be mended by logging in.
+async fn admit(
+    decision: &mut Decision,
+    stopwatch: &mut Stopwatch,
+    (routed, request, shown): (&Routed, &Request, &Shown<'_>),
+    body: &mut LateBody<'_, impl RequestBody>,
+    (tally, watch): (&mut Tally, &mut Watch),
+) -> Result<(Principal, Counted, Unwalked, Permit), Refused> {
+    let plan = routed.plan();
+    let principal = authenticate::check(decision, plan, shown, body).await?;
+    stopwatch.enter(decision, Stage::Quota);
+    let counted = tally.quota(decision, routed, request, &principal).await?;
+    let unwalked = watch.objects.check(decision, plan, principal.caller())?;
+    stopwatch.enter(decision, Stage::Authorize);
+    let permit = authorize::check(decision, plan, &principal)?;
+    Ok((principal, counted, unwalked, permit))
+}
+
 fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
-    decision.outcome = Outcome::Denied(refused.denial.reason);
-    let mut reply = reply::problem(decision, refused.denial.reason);
+    let mut reply = match refused.redirect {
+        Some(location) => {
+            decision.outcome = Outcome::Answered;
+            browser_login::redirect(StatusCode::FOUND, *location)
+        }
+        None => {
+            decision.outcome = Outcome::Denied(refused.denial.reason);
+            reply::problem(decision, refused.denial.reason)
+        }
+    };
     let reason = refused.denial.reason;
     if matches!(
         reason,

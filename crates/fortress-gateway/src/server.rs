@@ -117,7 +117,7 @@ impl Server {
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
-        metrics.attach_living(keys.clone());
+        metrics.attach_keys(keys.clone());
         let (stop, stopping) = watch::channel(false);
         let drain_time = gateway.bounds.drain_time;
         let revision = AtomicU64::new(gateway.revision);
@@ -145,6 +145,7 @@ impl Server {
             server.start_worker(index, handle)?;
         }
         server.start_keeper()?;
+        server.start_counts()?;
         server.listen(&gateway)?;
         Ok(server)
     }
@@ -163,10 +164,11 @@ impl Server {
     /// Puts a configuration in force. Requests in flight finish on the one that they began with.
     ///
     /// # Errors
-    /// [`ServerError::Listen`] for a new address; the old configuration stays in force then.
+    /// [`ServerError::Listen`] for a new address, [`ServerError::Worker`] if no thread can be made; the
+    /// old configuration stays in force then.
     pub fn apply(&self, gateway: Gateway) -> Result<u64, ServerError> {
         let gateway = Arc::new(gateway);
-        let applied = self.listen(&gateway);
+        let applied = self.start_counts().and_then(|()| self.listen(&gateway));
         if let Err(error) = applied {
             self.shared.metrics.reload_failed();
             return Err(error);
@@ -224,6 +226,9 @@ impl Server {
                 tracing::error!("a worker ended in a panic");
             }
         }
+        if let Some(counts) = self.keys.known_counts() {
+            counts.stop();
+        }
         if let Some(journal) = self.journal.take() {
             journal.close(Duration::from_secs(5));
         }
@@ -233,7 +238,7 @@ impl Server {
         let (commands, orders) = mpsc::channel(COMMANDS);
         let shared = Arc::clone(&self.shared);
         let drain_time = self.drain_time;
-        let thread = start(format!("worker-{index}"), move |runtime| {
+        let thread = thread(format!("worker-{index}"), move |runtime| {
             runtime.block_on(async move {
                 let shard = shared.metrics.shard(index);
                 let worker = Worker::new(shared, journal, shard);
@@ -245,12 +250,20 @@ impl Server {
         Ok(())
     }
 
+    /// Starts what counts beside the requests, once there are limits.
+    fn start_counts(&self) -> Result<(), ServerError> {
+        match (self.keys.known_counts(), &self.journal) {
+            (Some(counts), Some(journal)) => counts.start(journal.notes()),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
     fn start_keeper(&mut self) -> Result<(), ServerError> {
         let keys = self.keys.clone();
         let feeds = self.keys.feeds();
         let gateway = Arc::clone(&self.shared.gateway);
         let stopping = self.shared.stopping.clone();
-        let thread = start("keys".into(), move |runtime| {
+        let thread = thread("keys".into(), move |runtime| {
             runtime.block_on(async move {
                 tokio::select! {
                     () = keys.keep_fresh() => {}
@@ -321,7 +334,7 @@ impl Drop for Server {
 
 /// Starts a thread with a runtime of its own, whose tasks never leave it. (A `LocalSet` in an ordinary
 /// runtime would do the same, at the price of a second scheduler.)
-fn start(
+pub(crate) fn thread(
     name: String,
     work: impl FnOnce(&LocalRuntime) + Send + 'static,
 ) -> Result<JoinHandle<()>, ServerError> {

@@ -24,7 +24,7 @@ use fortress_limits::{
 use fortress_model::{
     Mode,
     clock::Timestamp,
-    config::{Factor, settings},
+    config::{Factor, LimitFault, settings},
     document::{Format, Sources, read},
 };
 use governor::{Quota as GovernorQuota, RateLimiter};
@@ -170,9 +170,15 @@ fn three_limits_of_an_operation(bencher: Bencher<'_, '_>) {
     let (settings, _) = settings(&read(id, &sources, Format::Yaml).unwrap());
     let secret = Secret::new([7; 16]);
     let rules = settings.limits.unwrap();
-    let limits = rules
-        .iter()
-        .map(|rule| Limit::new(&rule.value, "orders", Mode::Enforce, &secret).unwrap());
+    let limits = rules.iter().map(|rule| {
+        Limit::new(
+            &rule.value,
+            "orders",
+            (Mode::Enforce, LimitFault::Local),
+            &secret,
+        )
+        .unwrap()
+    });
     let limits = Limits::new(limits);
     let limiter = Limiter::new(Keys::default());
     let clock = AtomicU64::new(0);

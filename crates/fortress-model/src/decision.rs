@@ -226,6 +226,9 @@ pub struct LimitRecord {
     pub refused: bool,
     /// It refuses; others are watched alone.
     pub enforced: bool,
+    /// By which count: this instance's (`here`), the one that instances share (`shared`), or, while that
+    /// is away, this instance's part (`alone`) or none (`open`, `closed`).
+    pub counted: &'static str,
 }
 
 /// What became of an attempt to log in.

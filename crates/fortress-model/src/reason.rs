@@ -185,6 +185,8 @@ reasons! {
     LimitConcurrency = "limit.concurrency", TOO_MANY_REQUESTS, Api4;
     /// The request lacks something that a limit counts by, and the limit refuses such (`missing: refuse`).
     LimitUnkeyed = "limit.unkeyed", BAD_REQUEST, Api4;
+    /// The count that instances share cannot be had, and the limit refuses meanwhile (`on_fault: closed`).
+    LimitUnavailable = "limit.unavailable", SERVICE_UNAVAILABLE, Api4;
 
     // ---- authenticate
     /// The request carries no credential that the operation accepts.
@@ -219,6 +221,24 @@ reasons! {
     PasswordsExhausted = "passwords.exhausted", SERVICE_UNAVAILABLE, Api4;
     /// The keys of the token's issuer cannot be had, so the token cannot be judged.
     KeysUnavailable = "keys.unavailable", SERVICE_UNAVAILABLE, Api2;
+
+    /// A session's cookie was not written by this gateway, or was changed, or by a key that is gone:
+    /// its authenticated decryption fails.
+    ///
+    /// Without a rotation of `login.key` somebody tries cookies.
+    SessionForged = "session.forged", UNAUTHORIZED, Api2;
+    /// A request that may change something came with a session's cookie from a page of another site,
+    /// or does not say where from (`Sec-Fetch-Site`, `Origin`).
+    ///
+    /// Browsers send cookies whoever makes them; a page of the gateway's own origin passes.
+    SessionCrossSite = "session.cross_site", FORBIDDEN, Api2;
+    /// A browser came back from its login with an answer that does not count: of another login or
+    /// browser, shown twice, of another issuer, late, an error of the issuer's, or a token that does
+    /// not answer it.
+    LoginFailed = "login.failed", BAD_REQUEST, Api2;
+    /// The issuer could not be asked in the course of a login, or to renew a session's tokens that
+    /// are over.
+    LoginUnavailable = "login.unavailable", SERVICE_UNAVAILABLE, Api2;
 
     // ---- authorize
     /// The principal lacks a scope which the operation's `security` demands.

@@ -190,3 +190,35 @@ fn a_login_may_have_to_be_recent() {
         assert_eq!(error, IdTokenError::Age, "{auth_time}");
     }
 }
+
+#[test]
+fn refreshed_tokens_are_of_the_same_person_and_login() {
+    let before = log_in(&[("auth_time", "1000")]).expect("a login");
+    let refreshed = |changes: &[(&str, &str)]| {
+        let token = id_token("JWT", changes);
+        verifier().verify_refreshed(&token, &KEYS.set, &before, ACCESS_TOKEN, at(NOW))
+    };
+    let same = [("nonce", "\"n-0S6_WzA2Mj\""), ("auth_time", "1000")];
+    assert_eq!(&*refreshed(&same).expect("the same").subject, "alice");
+    assert!(refreshed(&[("nonce", "")]).is_ok(), "it need not be there");
+    let error = |changes: &[(&str, &str)]| refreshed(changes).expect_err("refused");
+    assert_eq!(error(&[("sub", "\"bob\"")]), IdTokenError::Subject);
+    assert_eq!(error(&[("nonce", "\"other\"")]), IdTokenError::Nonce);
+    assert_eq!(error(&[("auth_time", "2000")]), IdTokenError::Age);
+    let party = IdTokenError::AuthorizedParty;
+    assert_eq!(error(&[("azp", "\"app\"")]), party);
+    let foreign = ("at_hash", "\"77QmUPtjPfzWtF2AnpK9RR\"");
+    assert_eq!(error(&[foreign]), IdTokenError::AccessToken);
+    for change in [
+        ("iss", "\"x\""),
+        ("aud", "\"app\""),
+        ("iat", ""),
+        ("exp", "1"),
+    ] {
+        let error = error(&[change]);
+        assert!(
+            matches!(error, IdTokenError::Token(_)),
+            "{change:?}: {error}"
+        );
+    }
+}

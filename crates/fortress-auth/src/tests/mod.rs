@@ -9,6 +9,7 @@ mod confusion;
 mod differential;
 mod introspected;
 mod keys;
+mod login;
 mod message_signature;
 mod mutations;
 mod outward;

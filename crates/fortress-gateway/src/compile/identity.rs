@@ -4,6 +4,7 @@
 
 mod basic;
 mod certificate;
+mod login;
 mod signature;
 
 use std::{
@@ -26,10 +27,14 @@ use fortress_model::{
     },
 };
 use http::HeaderName;
+pub(super) use login::logins;
 pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
 use tokio::sync::Semaphore;
 
-use crate::keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed};
+use crate::{
+    browser_login::LoginPlan,
+    keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed},
+};
 
 /// Questions to one issuer that may be under way at once.
 const QUESTIONS: usize = 64;
@@ -82,6 +87,8 @@ pub(crate) struct TokenPlan {
     /// Each token must be bound to a certificate.
     pub(crate) certificate_bound: bool,
     pub(crate) introspection: Option<IntrospectionPlan>,
+    /// How people log in with a browser.
+    pub(crate) login: Option<Arc<LoginPlan>>,
 }
 
 /// Proofs of possession.
@@ -152,7 +159,7 @@ fn kind(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CredentialKind> {
     match &identity.kind {
-        IdentityKind::Issuer(issuer) => token(identity, issuer, keys, diagnostics),
+        IdentityKind::Issuer(issuer) => token(config, identity, issuer, keys, diagnostics),
         IdentityKind::ApiKey(api_keys) => api_key(config, identity, api_keys, keys, diagnostics),
         IdentityKind::Certificate(certificates) => {
             let plan = certificate::compile(config, identity, certificates, diagnostics)?;
@@ -199,12 +206,12 @@ fn api_key(
 }
 
 fn token(
+    config: &Config,
     identity: &Identity,
     issuer: &Issuer,
     ring: &KeyRing,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<CredentialKind> {
-    no_login(identity, issuer, diagnostics)?;
     let mut algorithms: Vec<Algorithm> = issuer
         .algorithms
         .iter()
@@ -251,6 +258,8 @@ fn token(
             diagnostics,
         )?),
     };
+    let asked = (&keys, algorithms.as_slice());
+    let login = login::of((config, identity, issuer), asked, ring, diagnostics)?;
     let verifier = Verifier::new(Expectations {
         issuer: issuer.issuer.value.clone(),
         audience: issuer.audience.clone(),
@@ -268,19 +277,8 @@ fn token(
         dpop,
         certificate_bound: issuer.certificate_bound == Demand::Required,
         introspection,
+        login,
     })))
-}
-
-/// What is not there yet must not be believed to protect anything.
-fn no_login(identity: &Identity, issuer: &Issuer, diagnostics: &mut Vec<Diagnostic>) -> Option<()> {
-    if issuer.login.is_none() {
-        return Some(());
-    }
-    let name = &identity.name.value;
-    let message = format!("`identity.{name}.login` is not available in this version");
-    let help = "remove it: a page can get tokens by itself and send them";
-    diagnostics.push(Diagnostic::error(identity.name.span, message).help(help));
-    None
 }
 
 /// A shared key, for each algorithm that may be meant.

@@ -36,10 +36,11 @@ pub(crate) use told::Voices;
 pub(crate) use waf::{Engines, RuleSets};
 
 use crate::{
+    browser_login::Logins,
     client_certificate::ClientTrust,
     defence::{LoginPlan, ObjectsPlan},
     keys::KeyRing,
-    limits::LimitsPlan,
+    limits::{self, LimitsPlan},
     listen::ListenerPlan,
     networks::{List, NetworksPlan},
     request::OVERRIDES,
@@ -74,6 +75,8 @@ pub struct Gateway {
     pub(crate) voices: Voices,
     /// What the gateway says of its APIs.
     pub(crate) documents: Documents,
+    /// How browsers log in.
+    pub(crate) logins: Logins,
 }
 
 impl Gateway {
@@ -265,6 +268,12 @@ pub(crate) fn compile_after(
     compiler.files.extend(compiler.rule_sets.files());
     let bounds = settings::bounds(&config.defaults);
     let certificate_field = identity::certificate_field(config, &mut compiler.diagnostics);
+    let counts = keys.known_counts();
+    let limits = compiler
+        .plans
+        .iter()
+        .filter_map(|plan| plan.limits.as_ref());
+    limits::advise(config, counts.as_deref(), limits, &mut compiler.diagnostics);
     let sound = compiler
         .diagnostics
         .iter()
@@ -282,6 +291,7 @@ pub(crate) fn compile_after(
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
+        logins: identity::logins(&identities),
         engines: compiler.rule_sets.into_engines(),
         voices: compiler.voicing.into_voices(),
     });
@@ -473,7 +483,7 @@ impl Compiler<'_> {
     }
 
     fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
-        let counts = || self.keys.counts();
+        let counts = || self.keys.counts(self.config);
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 

@@ -4,8 +4,8 @@
 use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
-        self, Api, Config, Cookies, Enumeration, LimitRule, LoginDefence, NetworkRules, Priority,
-        RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
+        self, Api, Config, Cookies, Enumeration, LimitFault, LimitRule, LoginDefence, NetworkRules,
+        Priority, RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -24,6 +24,7 @@ pub(crate) struct Effective {
     pub(crate) networks: NetworkRules,
     pub(crate) priority: Priority,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
+    pub(crate) limits_fault: LimitFault,
     pub(crate) login: Option<Spanned<LoginDefence>>,
     pub(crate) enumeration: Option<Enumeration>,
     /// The place in `layers` of what the limits stand in.
@@ -47,6 +48,7 @@ impl Effective {
             networks: NetworkRules::default(),
             priority: Priority::default(),
             limits: Vec::new(),
+            limits_fault: LimitFault::default(),
             login: None,
             enumeration: None,
             limits_layer: 0,
@@ -80,6 +82,7 @@ impl Effective {
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);
         self.responses = layer.responses_undeclared.unwrap_or(self.responses);
+        self.limits_fault = layer.limits_fault.unwrap_or(self.limits_fault);
         if let Some(limits) = &layer.limits {
             self.limits.clone_from(limits);
         }

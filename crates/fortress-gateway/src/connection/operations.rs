@@ -46,7 +46,7 @@ pub(super) fn answer(worker: &Rc<Worker>, head: &Head) -> Reply {
                 "no upstream gets internal tokens\n".into(),
             ),
         },
-        "/readyz" => text(StatusCode::OK, plain, "ok\n".into()),
+        "/readyz" => text(StatusCode::OK, plain, readiness(worker).into()),
         _ => text(
             StatusCode::NOT_FOUND,
             plain,
@@ -61,6 +61,16 @@ pub(super) fn answer(worker: &Rc<Worker>, head: &Head) -> Reply {
         };
     }
     reply
+}
+
+/// Ready, and what is away meanwhile. That shared counts are away is no reason to be taken out of service:
+/// all instances have the same Redis, and limits say themselves what holds without it.
+fn readiness(worker: &Worker) -> &'static str {
+    if worker.shared.metrics.shared_counts_are_away() {
+        "ok\nRedis is away: `on_fault` of limits holds\n"
+    } else {
+        "ok\n"
+    }
 }
 
 /// Sends a client to the same URL over https. 308 keeps method and body (RFC 9110, section 15.4.9),

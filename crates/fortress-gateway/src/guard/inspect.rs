@@ -90,7 +90,9 @@ pub(crate) async fn check(
         Vec::new()
     };
     let plain = is_plain.then_some(&*body);
-    tally.body(decision, routed, &request, principal, plain)?;
+    tally
+        .body(decision, routed, &request, principal, plain)
+        .await?;
     if let Some(run) = examination.run() {
         // What could not be decoded passed under `monitor`: rules would find noise in it.
         let body = if is_plain { body.clone() } else { Bytes::new() };

@@ -12,7 +12,7 @@ use fortress_limits::{
     cost::Number,
     headers::{self, Told},
     key::{Part, Stage as At, Subject},
-    limiter::{Held, Limit, Measure, Refusal, Report},
+    limiter::{Counted as CountedBy, Held, Limit, Measure, Refusal, Report},
 };
 use fortress_model::{
     Decision, Denial, Mode, Outcome, Reason,
@@ -54,13 +54,14 @@ impl Tally {
     ///
     /// # Errors
     /// `limit.*`.
-    pub(crate) fn throttle(
+    pub(crate) async fn throttle(
         &mut self,
         decision: &mut Decision,
         routed: &Routed,
         request: &Request,
     ) -> Result<Throttled, Refused> {
-        self.ask(decision, At::Head, (routed, request), None, None)?;
+        self.ask(decision, At::Head, (routed, request), None, None)
+            .await?;
         Ok(Throttled(()))
     }
 
@@ -68,7 +69,7 @@ impl Tally {
     ///
     /// # Errors
     /// `limit.*`.
-    pub(crate) fn quota(
+    pub(crate) async fn quota(
         &mut self,
         decision: &mut Decision,
         routed: &Routed,
@@ -76,7 +77,8 @@ impl Tally {
         principal: &Principal,
     ) -> Result<Counted, Refused> {
         let caller = principal.caller();
-        self.ask(decision, At::Identity, (routed, request), caller, None)?;
+        self.ask(decision, At::Identity, (routed, request), caller, None)
+            .await?;
         Ok(Counted(()))
     }
 
@@ -84,7 +86,7 @@ impl Tally {
     ///
     /// # Errors
     /// `limit.*`.
-    pub(crate) fn body(
+    pub(crate) async fn body(
         &mut self,
         decision: &mut Decision,
         routed: &Routed,
@@ -94,9 +96,10 @@ impl Tally {
     ) -> Result<(), Refused> {
         let caller = principal.caller();
         self.ask(decision, At::Body, (routed, request), caller, body)
+            .await
     }
 
-    fn ask(
+    async fn ask(
         &mut self,
         decision: &mut Decision,
         at: At,
@@ -111,7 +114,12 @@ impl Tally {
         let mut asked = Asked::new(decision.client, (routed, request), caller, body);
         asked.ja4.clone_from(&decision.ja4);
         let now = limits.counts.now(decision.received);
-        let outcome = limits.counts.limiter.take(&limits.limits, at, &asked, now);
+        let given = match &limits.counts.shared {
+            Some(shared) => shared.find_out(&limits.limits, at, &asked, now).await,
+            None => SmallVec::new(),
+        };
+        let limiter = &limits.counts.limiter;
+        let outcome = limiter.take_given(&limits.limits, at, &asked, now, &given);
         let kept = self.kept.get_or_insert_with(|| Kept {
             plan: Arc::clone(plan),
             held: Held::default(),
@@ -163,7 +171,17 @@ impl Tally {
             }
         };
         let limiter = &limits.counts.limiter;
-        kept.held.settle(limiter, &limits.limits, number, now);
+        kept.held.settle(
+            limiter,
+            &limits.limits,
+            number,
+            now,
+            |shared, key, units| {
+                if let Some(counts) = &limits.counts.shared {
+                    counts.owe(shared, key, units, now.wall);
+                }
+            },
+        );
     }
 
     /// Tells the client what is left, in the form that the limits ask for.
@@ -253,6 +271,13 @@ fn record(stage: Stage, limit: &Limit, report: &Report) -> LimitRecord {
         retry_in: report.decision.retry_after,
         refused: report.refused.is_some(),
         enforced: limit.mode() == Mode::Enforce,
+        counted: match report.counted {
+            CountedBy::Here => "here",
+            CountedBy::Shared => "shared",
+            CountedBy::Alone { .. } => "alone",
+            CountedBy::Open => "open",
+            CountedBy::Closed => "closed",
+        },
     }
 }
 
@@ -273,6 +298,10 @@ fn told(limit: &Limit, report: &Report, refusal: Refusal) -> (Reason, String) {
             reason,
             format!("limit `{name}` has no room for another key"),
         ),
+        Refusal::Unavailable => (
+            Reason::LimitUnavailable,
+            format!("limit `{name}` cannot be asked, and refuses then"),
+        ),
         Refusal::Spent => {
             let left = report.decision.remaining;
             let wait = match report.decision.retry_after {
@@ -291,6 +320,7 @@ fn told(limit: &Limit, report: &Report, refusal: Refusal) -> (Reason, String) {
 /// in flight ends: a second is as good as any.
 fn retry(limit: &Limit, report: &Report) -> Option<Duration> {
     match (report.refused, limit.measure()) {
+        (Some(Refusal::Unavailable), _) => Some(Duration::from_secs(1)),
         (Some(Refusal::Spent | Refusal::Crowded), Measure::Concurrent(_)) => {
             Some(Duration::from_secs(1))
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fortress_auth::{Value, Verified, api_key::KeyHolder};
 use fortress_model::{config::ClaimPaths, decision::PrincipalRecord};
 
+use crate::browser_login::Live;
 use crate::client_certificate::PeerCertificate;
 use crate::compile::{Access, Alternative, CredentialKind, IdentityPlan, OperationPlan};
 
@@ -24,6 +25,8 @@ pub(crate) struct Caller {
 pub(crate) enum Proof {
     /// A token.
     Token(Arc<Verified>),
+    /// A browser's session.
+    Session(Arc<Live>),
     /// A key of the store.
     ApiKey(Arc<KeyHolder>),
     /// A client certificate.
@@ -41,6 +44,7 @@ impl Caller {
     pub(crate) fn has_scope(&self, scope: &str) -> bool {
         match &self.proof {
             Proof::Token(verified) => verified.has_scope(scope),
+            Proof::Session(live) => live.verified.has_scope(scope),
             Proof::ApiKey(holder) => holder.access.has_scope(scope),
             // Nobody granted it any.
             Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
@@ -54,6 +58,7 @@ impl Caller {
         match &self.proof {
             Proof::ApiKey(holder) => holder.access.has_role(role),
             Proof::Token(_)
+            | Proof::Session(_)
             | Proof::Certificate(_)
             | Proof::Password
             | Proof::Signature
@@ -65,6 +70,10 @@ impl Caller {
     pub(crate) fn scopes(&self) -> Vec<&str> {
         match &self.proof {
             Proof::Token(verified) => verified.scopes.iter().map(|scope| &**scope).collect(),
+            Proof::Session(live) => {
+                let scopes = live.verified.scopes.iter();
+                scopes.map(|scope| &**scope).collect()
+            }
             Proof::ApiKey(holder) => holder.access.scopes.iter().map(|scope| &**scope).collect(),
             // Nobody granted it any.
             Proof::Certificate(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => {
@@ -78,6 +87,7 @@ impl Caller {
         match &self.proof {
             Proof::ApiKey(holder) => holder.access.roles.iter().map(|role| &**role).collect(),
             Proof::Token(_)
+            | Proof::Session(_)
             | Proof::Certificate(_)
             | Proof::Password
             | Proof::Signature
@@ -117,11 +127,25 @@ impl Caller {
         self.token()?.claims.get(path)
     }
 
-    /// The token, if it showed one.
+    /// The token, if it showed one, or that of its login.
     pub(crate) fn token(&self) -> Option<&Verified> {
         match &self.proof {
             Proof::Token(verified) => Some(verified),
+            Proof::Session(live) => Some(&live.verified),
             Proof::ApiKey(_)
+            | Proof::Certificate(_)
+            | Proof::Password
+            | Proof::Signature
+            | Proof::Webhook { .. } => None,
+        }
+    }
+
+    /// Its session, if it is a browser that logged in.
+    pub(crate) fn session(&self) -> Option<&Live> {
+        match &self.proof {
+            Proof::Session(live) => Some(live),
+            Proof::Token(_)
+            | Proof::ApiKey(_)
             | Proof::Certificate(_)
             | Proof::Password
             | Proof::Signature
@@ -139,6 +163,7 @@ impl Caller {
         match &self.proof {
             Proof::ApiKey(holder) => Some(holder.id.to_string()),
             Proof::Token(_)
+            | Proof::Session(_)
             | Proof::Certificate(_)
             | Proof::Password
             | Proof::Signature
@@ -150,6 +175,7 @@ impl Caller {
     pub(crate) fn record(&self) -> PrincipalRecord {
         let method = match &self.proof {
             Proof::Token(verified) => verified.proven.to_string(),
+            Proof::Session(live) => live.verified.proven.to_string(),
             Proof::ApiKey(holder) => format!("API key {}", holder.id),
             Proof::Certificate(certificate) => certificate.to_string(),
             Proof::Password => "password".to_owned(),

@@ -158,6 +158,11 @@ impl Journal {
         Arc::clone(&self.shared.counters)
     }
 
+    /// For what happens beside requests.
+    pub(crate) fn notes(&self) -> Notes {
+        Notes(Arc::clone(&self.shared))
+    }
+
     /// Writes everything that was recorded until now and ends. Blocks for at most `deadline`.
     /// Records that come later are counted as lost.
     pub fn close(self, deadline: Duration) -> Closed {
@@ -248,6 +253,31 @@ impl JournalHandle {
             self.shared.wake();
         }
     }
+}
+
+/// Tells the journal what happened beside requests, such as a store that is away: seldom, and each change
+/// once.
+#[derive(Clone, Debug)]
+pub(crate) struct Notes(Arc<Shared>);
+
+impl Notes {
+    /// Writes an event. `code` is `noun.state`, like a reason's; `detail` holds no secret. Never waits
+    /// for a disk.
+    pub(crate) fn note(&self, code: &'static str, status: NoteStatus, detail: &str) {
+        let now = SystemClock.now();
+        let mut lines = Vec::new();
+        ocsf::note(&mut lines, code, status, now, detail);
+        for queue in &self.0.queues {
+            queue.push(&lines, 0, &SystemClock);
+        }
+    }
+}
+
+/// Whether a note tells of something bad or of its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoteStatus {
+    Failure,
+    Success,
 }
 
 /// Totals since the start; they only grow.

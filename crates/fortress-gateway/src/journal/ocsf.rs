@@ -12,7 +12,7 @@ use fortress_model::{
     decision::{MatchedValue, PrincipalRecord, RuleMatch, RulesRecord, Stage},
 };
 
-use super::json::Json;
+use super::{NoteStatus, json::Json};
 
 /// Bytes of a path; `bounds.uri` is the same by default.
 const PATH: usize = 8 << 10;
@@ -108,6 +108,43 @@ pub(super) fn loss(
     );
     json.end_object();
     json.end_object();
+    json.end_line();
+}
+
+/// Appends an event that no request is the reason of.
+pub(super) fn note(
+    out: &mut Vec<u8>,
+    code: &'static str,
+    status: NoteStatus,
+    at: Timestamp,
+    detail: &str,
+) {
+    let (severity_id, severity, status_id, status) = match status {
+        NoteStatus::Failure => (4u32, "High", 2u32, "Failure"),
+        NoteStatus::Success => (1, "Informational", 1, "Success"),
+    };
+    let mut json = Json::new(out);
+    json.line();
+    json.object("metadata");
+    product(&mut json);
+    json.end_object();
+    json.number("category_uid", 6u32);
+    json.word("category_name", "Application Activity");
+    json.number("class_uid", 6008u32);
+    json.word("class_name", "Application Error");
+    json.number("activity_id", 1u32);
+    json.word("activity_name", "General Error");
+    json.number("type_uid", 600_801u32);
+    json.word("type_name", "Application Error: General Error");
+    json.number("severity_id", severity_id);
+    json.word("severity", severity);
+    json.number("time", at.millis());
+    json.number("timezone_offset", 0u32);
+    json.number("status_id", status_id);
+    json.word("status", status);
+    json.word("status_code", code);
+    json.text("status_detail", detail, DETAIL);
+    json.text("message", detail, DETAIL);
     json.end_line();
 }
 
@@ -609,6 +646,7 @@ fn limits(json: &mut Json<'_>, decision: &Decision) {
         }
         json.flag("refused", limit.refused);
         json.flag("enforced", limit.enforced);
+        json.word("counted", limit.counted);
         json.end_object();
     }
     json.end_array();

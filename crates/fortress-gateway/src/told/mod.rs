@@ -28,6 +28,7 @@ use crate::{
 
 pub(crate) use exchanger::{Exchanger, Failure, Settings as ExchangeSettings};
 pub(crate) use field::MAX_FIELD;
+pub(crate) use place::remove_cookies;
 pub(crate) use speaker::{Speaker, Unsaid};
 
 /// What the upstream of an API is told, compiled.
@@ -184,6 +185,9 @@ fn subject_token(
     principal: &Principal,
     request: &Request,
 ) -> Option<Secret<String>> {
+    if let Some(live) = principal.caller().and_then(Caller::session) {
+        return Some(live.access_token().clone());
+    }
     let alternative = principal.alternative(plan)?;
     let is_token = |kind: &CredentialKind| matches!(kind, CredentialKind::Token(_));
     let mut credentials = alternative.credentials.iter();
@@ -208,7 +212,12 @@ pub(crate) async fn finish(
     // Reading the body may have taken a while.
     let now = SystemClock.now();
     match &plan.api.telling.way {
-        Way::AsItCame | Way::Removed => Ok(Told(None)),
+        // A session came without its token, which is here.
+        Way::AsItCame => match caller.session() {
+            Some(live) => written(decision, None, live.access_token()),
+            None => Ok(Told(None)),
+        },
+        Way::Removed => Ok(Told(None)),
         Way::Internal {
             issuer,
             speaker,

@@ -53,9 +53,14 @@ pub(super) fn remove(place: &Place, request: &mut Request) {
 
 /// Servers trim names, and take what they cannot decode as it is: so do we.
 fn remove_cookie(headers: &mut HeaderMap, name: &str) {
+    remove_cookies(headers, |key| key == name.as_bytes());
+}
+
+/// As for one cookie, for all whose names are such.
+pub(crate) fn remove_cookies(headers: &mut HeaderMap, is_such: impl Fn(&[u8]) -> bool) {
     let is_it = |pair: &&[u8]| {
         let key = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        key.trim_ascii() == name.as_bytes()
+        is_such(key.trim_ascii())
     };
     let mut left: Vec<Vec<u8>> = Vec::new();
     let mut found = false;

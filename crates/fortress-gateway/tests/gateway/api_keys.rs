@@ -94,6 +94,20 @@ impl Place {
         self.store.revoke(&revocation, SystemClock.now()).unwrap();
     }
 
+    /// Revokes what was issued to a subject until now.
+    pub(crate) fn revoke_at(&self, issuer: &str, subject: &str) {
+        let now = SystemClock.now();
+        let revocation = Revocation {
+            target: RevocationTarget::Subject {
+                issuer: issuer.into(),
+                subject: subject.into(),
+            },
+            issued_before: Some(now),
+            until: None,
+        };
+        self.store.revoke(&revocation, now).unwrap();
+    }
+
     fn gateway(&self, upstream: &Upstream) -> Gateway {
         let config = format!(
             "version: 1

@@ -304,12 +304,38 @@ fn fault(
             let (name, value) = rest.split_once(": ").unwrap();
             (response.header(name) != Some(value)).then(|| format!("{:?}", response.header(name)))
         }
+        "header-has" => {
+            let (name, part) = rest.split_once(": ").unwrap();
+            let found = response.header(name);
+            let has = found.is_some_and(|value| value.contains(part));
+            (!has).then(|| format!("{found:?}"))
+        }
         "no-header" => response
             .header(rest)
             .map(|value| format!("it is `{value}`")),
         "body" => (body() != rest).then(body),
         "body-has" => (!body().contains(rest)).then(body),
         "body-lacks" => body().contains(rest).then(body),
+        word if word.starts_with("upstream") => upstream_fault(word, rest, received),
+        "journal" => {
+            let event = gateway
+                .event(response.header("x-request-id").unwrap_or_default())
+                .to_string();
+            (!event.contains(rest)).then_some(event)
+        }
+        "journal-lacks" => {
+            let event = gateway
+                .event(response.header("x-request-id").unwrap_or_default())
+                .to_string();
+            event.contains(rest).then_some(event)
+        }
+        other => Some(format!("the harness does not know `{other}`")),
+    }
+}
+
+/// The same for what the upstream got.
+fn upstream_fault(word: &str, rest: &str, received: &[Received]) -> Option<String> {
+    match word {
         "upstream" => {
             let count = match rest {
                 "none" => 0,
@@ -346,24 +372,12 @@ fn fault(
                 .map(|request| String::from_utf8_lossy(&request.body).into_owned());
             (found.as_deref() != Some(rest)).then(|| format!("{found:?}"))
         }
-        "journal" => {
-            let event = gateway
-                .event(response.header("x-request-id").unwrap_or_default())
-                .to_string();
-            (!event.contains(rest)).then_some(event)
-        }
-        "journal-lacks" => {
-            let event = gateway
-                .event(response.header("x-request-id").unwrap_or_default())
-                .to_string();
-            event.contains(rest).then_some(event)
-        }
         other => Some(format!("the harness does not know `{other}`")),
     }
 }
 
-/// Lines become CRLF lines; `{{token …}}` becomes a token, `{{sign …}}`, `{{stripe …}}` and
-/// `{{certificate …}}` what `signers` makes; a body gets its length.
+/// Lines become CRLF lines; `{{token …}}` becomes a token, `{{sign …}}`, `{{stripe …}}`, `{{session …}}`
+/// and `{{certificate …}}` what `signers` makes; a body gets its length.
 fn request(text: &str) -> Vec<u8> {
     let text = tokens(text);
     let (head, body) = text
@@ -414,6 +428,7 @@ fn tokens(text: &str) -> String {
             }
             Some(("sign", wish)) => out.push_str(&signers::sign(wish.trim_end())),
             Some(("stripe", wish)) => out.push_str(&signers::stripe(wish.trim_end())),
+            Some(("session", wish)) => out.push_str(&signers::session(wish)),
             Some(("certificate", uri)) => out.push_str(&signers::certificate(uri)),
             _ => out.push_str(&Tokens::shared().make(wish.strip_prefix("token").unwrap())),
         }

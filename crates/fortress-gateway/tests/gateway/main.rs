@@ -28,6 +28,8 @@ mod limits;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod networks;
 #[cfg(test)]
 mod signers;

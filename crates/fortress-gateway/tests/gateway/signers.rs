@@ -1,9 +1,15 @@
-//! Signatures and certificates for cases: what a text could not hold, since it names the time.
+//! Signatures, certificates and sessions for cases: what a text could not hold, since it names the time.
 
 use aws_lc_rs::{digest, hmac, signature::Ed25519KeyPair};
-use fortress_auth::certificate::client_cert;
-use fortress_model::{Clock, SystemClock};
+use fortress_auth::{
+    certificate::client_cert,
+    login::Session,
+    session::{Sealer, pieces},
+};
+use fortress_model::{Clock, Secret, SystemClock, Timestamp};
 use rcgen::{CertificateParams, KeyPair, SanType};
+
+use super::support::Tokens;
 
 /// The secret of the cases' webhooks.
 const SECRET: &[u8] = b"it is a secret to everybody";
@@ -44,6 +50,53 @@ pub(crate) fn sign(wish: &str) -> String {
     let key = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
     let signature = client_cert(key.sign(base.as_bytes()).as_ref());
     format!("{fields}Signature-Input: s={parameters}\nSignature: s={signature}")
+}
+
+/// `alice [roles=…] [acr=…] [auth=…] [key=other] [at=ISSUER] [old] [over] [ended] [cut]`: the cookie of
+/// whoever logged in at `web` as the client `shop`: an hour ago, with tokens that are over, ended, or
+/// cut in half.
+pub(crate) fn session(wish: &str) -> String {
+    const NAME: &str = "__Host-fortress-web";
+    let now = SystemClock.now();
+    let earlier = |seconds: u64| Timestamp(now.0 - seconds * 1_000_000_000);
+    let later = |seconds: u64| Timestamp(now.0 + seconds * 1_000_000_000);
+    let (mut key, mut issuer, mut claims) = ([b'b'; 32], "https://idp.test", String::new());
+    let (mut started, mut expires, mut ends, mut is_cut) = (now, later(600), later(600), false);
+    for word in wish.split_whitespace() {
+        match word {
+            "key=other" => key = [b'o'; 32],
+            "old" => started = earlier(3600),
+            "over" => expires = earlier(1),
+            "ended" => ends = earlier(1),
+            "cut" => is_cut = true,
+            _ => match word.strip_prefix("at=") {
+                Some(other) => issuer = other,
+                None => claims.push_str(&format!("{word} ")),
+            },
+        }
+    }
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let session = Session {
+        id: "of-the-cases".to_owned(),
+        started,
+        seen: now,
+        got: started,
+        expires,
+        access_token: secret("access-token"),
+        refresh_token: None,
+        id_token: secret(&Tokens::shared().make(&claims)),
+        scope: "openid email".to_owned(),
+    };
+    let sealer = Sealer::new(&Secret::new(key.to_vec()), None, &format!("{issuer}\nshop"));
+    let mut nonce = [0; 12];
+    aws_lc_rs::rand::fill(&mut nonce).unwrap();
+    let sealed = sealer.unwrap().seal(NAME, &session.encode(), nonce, ends);
+    let pieces = pieces(NAME, &sealed.unwrap());
+    let [value] = pieces.as_slice() else {
+        panic!("{} cookies", pieces.len());
+    };
+    let length = if is_cut { value.len() / 2 } else { value.len() };
+    format!("{NAME}={}", value.get(..length).unwrap())
 }
 
 /// `[age=…] BODY`: what Stripe's form has in its field.

@@ -231,12 +231,17 @@ fn environment(name: &str) -> Option<String> {
     match name {
         "SECRET" => Some("gw-secret".into()),
         "SHARED_KEY" => Some(SHARED_KEY.into()),
+        "COOKIE_KEY" => Some(COOKIE_KEY.into()),
+        "NEW_COOKIE_KEY" => Some("Y2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2NjY2M=".into()),
         _ => None,
     }
 }
 
 /// A key for HMAC.
 pub(crate) const SHARED_KEY: &str = "a key that only the tests share, of 40 b";
+
+/// A key for the cookies of sessions.
+pub(crate) const COOKIE_KEY: &str = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI=";
 
 fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();

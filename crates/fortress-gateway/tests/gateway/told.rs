@@ -115,7 +115,7 @@ fn an_upstream_verifies_that_the_gateway_spoke() {
     assert_eq!(set.len(), 2, "the key that signs and the next");
     let verified = verify(&set, &token).unwrap();
     assert_eq!(&*verified.subject, "alice");
-    assert_eq!(verified.scopes, ["read".into(), "write".into()]);
+    assert_eq!(verified.scopes, ["read", "write"].map(Box::<str>::from));
     assert_eq!(verified.claims.text("identity"), Some("idp"));
     assert_eq!(verified.claims.text("acr"), Some("gold"));
     assert!(verified.claims.texts("roles").eq(["staff"]));

@@ -11,7 +11,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Reply, Shared, decision};
+use super::{Call, Reply, Shared, decision};
 use crate::{Decision, Key, shards::Shards};
 use fortress_model::clock::Timestamp;
 
@@ -39,15 +39,15 @@ impl fmt::Debug for Leases {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Slot {
     key: (u64, u64),
+    /// What the limit measures: what is given back has to be told by it.
+    shared: Option<Shared>,
     /// Units to spend.
     units: u64,
     /// Until then.
     expires: u64,
-    /// A rate's units end after [`LEASE_TIME`]; a quota's are good for as long as its window.
-    is_rate: bool,
     /// Units that the next lease has.
     size: u64,
     /// When the store was last asked; zero is an empty slot.
@@ -98,7 +98,7 @@ pub enum Answer {
 }
 
 impl Leases {
-    /// A table for `keys` keys: 480 bytes each.
+    /// A table for `keys` keys: 600 bytes each.
     pub fn new(keys: usize) -> Self {
         Self {
             slots: Shards::new(keys),
@@ -107,14 +107,16 @@ impl Leases {
 
     /// Spends `cost` units of the lease, or says what to ask for. `now` is in nanoseconds of a clock
     /// that does not go back and is not at its zero.
-    pub fn spend(&self, key: Key, shared: Shared<'_>, cost: u64, now: u64) -> Spend {
+    pub fn spend(&self, key: Key, shared: &Shared, cost: u64, now: u64) -> Spend {
         let most = most_leased(shared);
         self.slots.with_set(key, |set| {
             let slot = take_slot(set, key, now);
             let Some(slot) = slot else {
                 return Spend::Ask { want: cost };
             };
-            slot.is_rate = matches!(shared, Shared::Rate(_));
+            if slot.shared.is_none() {
+                slot.shared = Some(shared.clone());
+            }
             if now < slot.blocked && cost >= slot.refused {
                 let wait =
                     (slot.retry > 0).then(|| Duration::from_nanos(slot.retry.saturating_sub(now)));
@@ -199,14 +201,52 @@ impl Leases {
         });
     }
 
-    /// Takes out what was not spent in time, to be given back to all; with `all`, everything, before
-    /// this instance stops.
-    pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Key, u64)) {
+    /// A request that was refused by another limit gives its units back to the lease.
+    pub fn put_back(&self, key: Key, units: u64, now: u64) {
+        self.slots.with_set(key, |set| {
+            let halves = key.to_halves();
+            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
+            if let Some(slot) = set.iter_mut().find(held)
+                && now < slot.expires
+            {
+                slot.units = slot.units.saturating_add(units);
+            }
+        });
+    }
+
+    /// Takes up to `units` out of the lease, for a cost that became known afterwards, and says how
+    /// many of them were not there.
+    pub fn drain(&self, key: Key, units: u64, now: u64) -> u64 {
+        self.slots.with_set(key, |set| {
+            let halves = key.to_halves();
+            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
+            let Some(slot) = set.iter_mut().find(held) else {
+                return units;
+            };
+            let there = if now < slot.expires { slot.units } else { 0 };
+            let taken = units.min(there);
+            slot.units = there - taken;
+            units - taken
+        })
+    }
+
+    /// Takes out what was not spent in time, as calls that give it back to all; with `all`,
+    /// everything, before this instance stops.
+    pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Call)) {
         self.slots.each(|slot| {
             let is_idle = now.saturating_sub(slot.asked) >= LEASE_TIME;
-            if slot.units > 0 && (all || is_idle || now >= slot.expires) {
-                give_back(Key::from_halves(slot.key.0, slot.key.1), slot.units);
-                slot.units = 0;
+            if slot.units == 0 || !(all || is_idle || now >= slot.expires) {
+                return;
+            }
+            let units = std::mem::take(&mut slot.units);
+            if let Some(shared) = &slot.shared {
+                give_back(Call {
+                    key: Key::from_halves(slot.key.0, slot.key.1),
+                    shared: shared.clone(),
+                    least: 0,
+                    want: units,
+                    returns: true,
+                });
             }
         });
     }
@@ -250,13 +290,18 @@ impl Slot {
         self.remaining = remaining;
         let reset = u64::try_from(reset.as_nanos()).unwrap_or(u64::MAX);
         self.reset = now.saturating_add(reset);
-        let time = if self.is_rate { LEASE_TIME } else { reset };
+        // A rate's units end soon; a quota's are good for as long as its window.
+        let time = match self.shared {
+            Some(Shared::Quota(_)) => reset,
+            Some(Shared::Rate(_)) | None => LEASE_TIME,
+        };
         self.expires = now.saturating_add(time);
         self.blocked = 0;
     }
 }
 
-fn most_leased(shared: Shared<'_>) -> u64 {
+/// Of one instance, the most units of a limit that are leased at once.
+pub fn most_leased(shared: &Shared) -> u64 {
     let whole = match shared {
         Shared::Rate(rate) => rate.burst(),
         Shared::Quota(quota) => quota.limit(),

@@ -18,13 +18,11 @@
 
 mod breaker;
 mod lease;
-mod resp;
 
 pub use breaker::{Admission, Breaker, BreakerSettings, BreakerState};
-pub use lease::{Answer, LEASE_TIME, Leases, MOST_LEASED, Spend};
-pub use resp::{CommandError, Parsed, command_eval, command_evalsha, command_load, parse_reply};
+pub use lease::{Answer, LEASE_TIME, Leases, MOST_LEASED, Spend, most_leased};
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use fortress_model::{clock::Timestamp, config::LimitFault};
 use sha1::{Digest, Sha1};
@@ -38,10 +36,10 @@ use crate::{
 /// The script, for `SCRIPT LOAD` and `EVAL`.
 pub const SCRIPT: &str = include_str!("take.lua");
 
-/// The script's name for `EVALSHA`: its SHA-1 in hexadecimal.
-pub fn script_sha() -> String {
+/// A script's name for `EVALSHA`: its SHA-1 in hexadecimal.
+pub fn script_sha(script: &str) -> String {
     let mut text = String::with_capacity(40);
-    for byte in Sha1::digest(SCRIPT.as_bytes()) {
+    for byte in Sha1::digest(script.as_bytes()) {
         // A String takes everything.
         write!(text, "{byte:02x}").unwrap_or_default();
     }
@@ -49,21 +47,21 @@ pub fn script_sha() -> String {
 }
 
 /// What a limit measures, as Redis is told.
-#[derive(Clone, Copy, Debug)]
-pub enum Shared<'a> {
+#[derive(Clone, Debug)]
+pub enum Shared {
     /// A rate.
-    Rate(&'a Rate),
+    Rate(Rate),
     /// A quota.
-    Quota(&'a Quota),
+    Quota(Arc<Quota>),
 }
 
 /// One call of the script.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
+#[derive(Clone, Debug)]
+pub struct Call {
     /// The key of the limit and request.
     pub key: Key,
     /// What the limit measures.
-    pub shared: Shared<'a>,
+    pub shared: Shared,
     /// Units below which nothing is granted: what the request costs.
     pub least: u64,
     /// Units to lease; at least `least`.
@@ -75,11 +73,11 @@ pub struct Call<'a> {
 /// The largest number that a script's doubles hold exactly, halved for sums.
 const LARGEST: u64 = 1 << 52;
 
-impl Call<'_> {
+impl Call {
     /// The key in Redis. In braces, so that a Cluster places it by that alone.
     pub fn name(&self) -> String {
         let (high, low) = self.key.to_halves();
-        let kind = match self.shared {
+        let kind = match &self.shared {
             Shared::Rate(_) => 'r',
             Shared::Quota(_) => 'q',
         };
@@ -96,7 +94,7 @@ impl Call<'_> {
             number(self.want.max(self.least))
         };
         let least = number(self.least);
-        match self.shared {
+        match &self.shared {
             Shared::Rate(rate) => {
                 let nanos = u64::try_from(rate.interval().as_nanos()).unwrap_or(LARGEST);
                 vec!["r".into(), least, want, number(nanos), number(rate.burst())]
@@ -165,7 +163,7 @@ pub enum ReplyError {
 impl Reply {
     /// From the five numbers of the script's list. What cannot be is an error, and the limit's
     /// failure policy then decides: a wrong server must not grant anything.
-    pub fn parse(numbers: &[i64], call: &Call<'_>) -> Result<Self, ReplyError> {
+    pub fn parse(numbers: &[i64], call: &Call) -> Result<Self, ReplyError> {
         let [units, remaining, wait, reset, now] = *numbers else {
             return Err(ReplyError::Shape);
         };
@@ -177,7 +175,7 @@ impl Reply {
         }
         let now = Timestamp(number(now)?.saturating_mul(1_000));
         if units == -1 {
-            return match call.shared {
+            return match &call.shared {
                 Shared::Quota(_) => Ok(Self::OtherWindow { now }),
                 Shared::Rate(_) => Err(ReplyError::Range),
             };
@@ -231,11 +229,6 @@ impl Fallback {
             LimitFault::Open => Self::Pass,
         }
     }
-}
-
-/// One instance's part of a quota; at least one unit.
-pub fn quota_share(limit: u64, instances: u32) -> u64 {
-    (limit / u64::from(instances.max(1))).max(1)
 }
 
 /// A decision about one request, from what was granted to it.

@@ -14,14 +14,15 @@ fn key(number: u64) -> Key {
     Key::from_halves(number + 1, number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-fn quota(limit: u64) -> Quota {
-    Quota::new(limit, Unit::Day, TimeZone::UTC, Edge::Calendar)
+fn quota(limit: u64) -> Shared {
+    let quota = Quota::new(limit, Unit::Day, TimeZone::UTC, Edge::Calendar);
+    Shared::Quota(Arc::new(quota))
 }
 
-fn call<'a>(shared: Shared<'a>, least: u64, want: u64) -> Call<'a> {
+fn call(shared: &Shared, least: u64, want: u64) -> Call {
     Call {
         key: key(1),
-        shared,
+        shared: shared.clone(),
         least,
         want,
         returns: false,
@@ -31,7 +32,7 @@ fn call<'a>(shared: Shared<'a>, least: u64, want: u64) -> Call<'a> {
 #[test]
 fn names_and_arguments() {
     let rate = Rate::new(10, Duration::from_secs(1), 20).unwrap();
-    let of_rate = call(Shared::Rate(&rate), 2, 5);
+    let of_rate = call(&Shared::Rate(rate), 2, 5);
     assert_eq!(
         of_rate.name(),
         "fortress:r:{00000000000000029e3779b97f4a7c15}"
@@ -45,7 +46,7 @@ fn names_and_arguments() {
     };
     assert_eq!(back.arguments(now), ["r", "0", "-5", "100000000", "20"]);
     let quota = quota(1_000);
-    let of_quota = call(Shared::Quota(&quota), 1, 1);
+    let of_quota = call(&quota, 1, 1);
     assert!(of_quota.name().starts_with("fortress:q:{"));
     let day = 86_400_000_000_u64;
     let today = 1_795_910_400_000_000_u64;
@@ -65,7 +66,7 @@ fn names_and_arguments() {
     ];
     expect.extend(edges.map(|edge| edge.to_string()));
     assert_eq!(of_quota.arguments(now), expect);
-    assert_eq!(script_sha().len(), 40);
+    assert_eq!(script_sha(SCRIPT).len(), 40);
     // Keys are hashes: nothing of a request goes to the store.
     let spec = KeySpec::new(
         &Secret::new([1; 16]),
@@ -81,7 +82,7 @@ fn names_and_arguments() {
 fn replies_that_cannot_be_are_errors() {
     let quota = quota(1_000);
     let rate = Rate::new(10, Duration::from_secs(1), 20).unwrap();
-    let asked = call(Shared::Quota(&quota), 2, 5);
+    let asked = call(&quota, 2, 5);
     let parse = |numbers: &[i64]| Reply::parse(numbers, &asked);
     let granted = |units, wait| {
         Ok(Reply::Granted {
@@ -119,7 +120,7 @@ fn replies_that_cannot_be_are_errors() {
     }
     assert_eq!(parse(&[5, 7, 0, 9]), Err(ReplyError::Shape));
     assert_eq!(parse(&[]), Err(ReplyError::Shape));
-    let other = call(Shared::Rate(&rate), 2, 5);
+    let other = call(&Shared::Rate(rate), 2, 5);
     assert_eq!(
         Reply::parse(&[-1, 0, 0, 0, NOW], &other),
         Err(ReplyError::Range)
@@ -146,10 +147,6 @@ fn fallbacks() {
     );
     assert_eq!(Fallback::of(LimitFault::Closed, 4), Fallback::Refuse);
     assert_eq!(Fallback::of(LimitFault::Open, 4), Fallback::Pass);
-    assert_eq!(
-        (quota_share(1_000, 4), quota_share(2, 4), quota_share(5, 0)),
-        (250, 1, 5)
-    );
 }
 
 /// A shared count that only goes down.
@@ -174,7 +171,7 @@ impl Count {
     }
 }
 
-fn request(leases: &Leases, count: &mut Count, shared: Shared<'_>, cost: u64, now: u64) -> bool {
+fn request(leases: &Leases, count: &mut Count, shared: &Shared, cost: u64, now: u64) -> bool {
     match leases.spend(key(1), shared, cost, now) {
         Spend::Pass { refill, .. } => {
             if let Some(units) = refill {
@@ -206,7 +203,7 @@ fn a_hot_key_costs_few_calls_and_a_quota_is_shared_exactly() {
     for number in 0..60_000_usize {
         now += MS / 10;
         let leases = &instances[number % 4];
-        passed += u64::from(request(leases, &mut count, Shared::Quota(&quota), 1, now));
+        passed += u64::from(request(leases, &mut count, &quota, 1, now));
     }
     assert_eq!(count.left, 0);
     assert_eq!(passed, 10_000);
@@ -228,20 +225,20 @@ fn a_lease_is_never_more_than_a_part() {
     let mut now = MS;
     for _ in 0..1_000 {
         now += MS / 100;
-        request(&leases, &mut count, Shared::Quota(&quota), 1, now);
+        request(&leases, &mut count, &quota, 1, now);
         let mut held = 0;
         // The bound that the module states.
-        leases.sweep(0, false, |_, units| held += units);
+        leases.sweep(0, false, |call| held += call.want);
         assert!(held <= 10, "{held}");
     }
     let rate = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).unwrap();
     let leases = Leases::new(100);
     for _ in 0..5_000 {
         now += MS / 100;
-        request(&leases, &mut count, Shared::Rate(&rate), 1, now);
+        request(&leases, &mut count, &Shared::Rate(rate), 1, now);
     }
     let mut held = 0;
-    leases.sweep(now, true, |_, units| held += units);
+    leases.sweep(now, true, |call| held += call.want);
     assert!(held > 100 && held <= MOST_LEASED, "{held}");
 }
 
@@ -257,19 +254,20 @@ fn what_is_not_spent_goes_back() {
     let mut passed = 0;
     for _ in 0..500 {
         now += MS;
-        passed += u64::from(request(&leases, &mut count, Shared::Quota(&quota), 1, now));
+        passed += u64::from(request(&leases, &mut count, &quota, 1, now));
     }
     let held = 10_000 - count.left - passed;
     assert!(held > 0);
     let mut back = 0;
-    leases.sweep(now + LEASE_TIME / 2, false, |_, units| back += units);
+    leases.sweep(now + LEASE_TIME / 2, false, |call| back += call.want);
     assert_eq!(back, 0);
-    leases.sweep(now + 2 * LEASE_TIME, false, |who, units| {
-        assert_eq!(who, key(1));
-        back += units;
+    leases.sweep(now + 2 * LEASE_TIME, false, |call| {
+        assert_eq!(call.key, key(1));
+        assert!(call.returns);
+        back += call.want;
     });
     assert_eq!(back, held);
-    leases.sweep(now + 2 * LEASE_TIME, true, |_, _| panic!("twice"));
+    leases.sweep(now + 2 * LEASE_TIME, true, |_| panic!("twice"));
 }
 
 #[test]
@@ -277,7 +275,7 @@ fn refusals_are_remembered_for_a_moment_and_only_for_costs_as_large() {
     let quota = quota(100);
     let leases = Leases::new(100);
     let mut count = Count { left: 3, calls: 0 };
-    let shared = Shared::Quota(&quota);
+    let shared = &quota;
     assert!(!request(&leases, &mut count, shared, 5, MS));
     assert!(!request(&leases, &mut count, shared, 6, 2 * MS));
     assert_eq!(count.calls, 1);
@@ -298,7 +296,7 @@ fn refusals_are_remembered_for_a_moment_and_only_for_costs_as_large() {
 fn a_refill_that_fails_is_tried_again() {
     let quota = quota(10_000);
     let leases = Leases::new(100);
-    let shared = Shared::Quota(&quota);
+    let shared = &quota;
     let mut count = Count {
         left: 10_000,
         calls: 0,
@@ -331,4 +329,30 @@ fn a_refill_that_fails_is_tried_again() {
         leases.answered(key(1), 1, &other, now),
         Answer::Again(Timestamp(5))
     );
+}
+
+#[test]
+fn units_go_back_to_the_lease_and_out_of_it() {
+    let quota = quota(10_000);
+    let leases = Leases::new(100);
+    let reply = |units| Reply::Granted {
+        units,
+        remaining: 9_000,
+        wait: Some(Duration::ZERO),
+        reset: Duration::from_secs(10),
+        now: Timestamp(1_795_910_400_000_000_000),
+    };
+    assert!(matches!(
+        leases.spend(key(1), &quota, 1, MS),
+        Spend::Ask { .. }
+    ));
+    leases.answered(key(1), 1, &reply(11), MS);
+    // Ten are there: three go out, two come back, and of twenty more nine are there.
+    assert_eq!(leases.drain(key(1), 3, 2 * MS), 0);
+    leases.put_back(key(1), 2, 2 * MS);
+    assert_eq!(leases.drain(key(1), 20, 2 * MS), 11);
+    // Nobody holds the lease of another, and none comes back after its window.
+    assert_eq!(leases.drain(key(2), 5, 2 * MS), 5);
+    leases.put_back(key(1), 5, 20_000 * MS);
+    assert_eq!(leases.drain(key(1), 5, 2 * MS), 5);
 }

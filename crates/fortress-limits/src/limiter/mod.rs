@@ -20,6 +20,7 @@ use crate::{
     Decision, Key,
     concurrency::{Concurrency, Crowded, Permit},
     cost::{self, Number},
+    distributed::{Leases, Shared},
     gcra::{Gcra, Rate, RateError},
     key::{KeySpec, NoKey, Part, Prefixes, Secret, Stage, Subject},
     quota::{Quota, Quotas},
@@ -34,6 +35,8 @@ pub struct Limiter {
     pub quotas: Quotas,
     /// Requests in flight.
     pub concurrency: Arc<Concurrency>,
+    /// What was leased of limits that instances share.
+    pub leases: Option<Arc<Leases>>,
 }
 
 /// For how many keys each table is made; with more of them it begins to forget.
@@ -73,6 +76,7 @@ pub struct Limit {
     name: Arc<str>,
     key: KeySpec,
     measure: Measure,
+    shared: Option<Shared>,
     cost: fortress_model::config::Cost,
     mode: Mode,
     stage: Stage,
@@ -90,7 +94,7 @@ pub enum Measure {
     /// Evenly, with bursts.
     Rate(Rate),
     /// In a window of the calendar.
-    Quota(Quota),
+    Quota(Arc<Quota>),
     /// At once.
     Concurrent(u64),
 }
@@ -108,12 +112,12 @@ pub enum LimitError {
 
 impl Limit {
     /// From the configuration. `place` says where the limit was written (an API, a tag, an
-    /// operation): limits with one name at two places count apart. `mode` is that of the operation;
-    /// the limit's own can only weaken it.
+    /// operation): limits with one name at two places count apart. `mode` and `on_fault` are those of
+    /// the operation: the limit's own mode can only weaken it, and its own `on_fault` is nearer.
     pub fn new(
         rule: &LimitRule,
         place: &str,
-        mode: Mode,
+        (mode, on_fault): (Mode, LimitFault),
         secret: &Secret,
     ) -> Result<Self, LimitError> {
         let measure = match &rule.measure {
@@ -130,7 +134,7 @@ impl Limit {
             } => {
                 let zone = TimeZoneDatabase::bundled().get(zone);
                 let zone = zone.map_err(|_| LimitError::Zone)?;
-                Measure::Quota(Quota::new(*limit, *unit, zone, *edge))
+                Measure::Quota(Arc::new(Quota::new(*limit, *unit, zone, *edge)))
             }
             LimitMeasure::Concurrent(count) => Measure::Concurrent(*count),
         };
@@ -152,14 +156,22 @@ impl Limit {
         } else {
             Stage::Identity
         };
+        // What is in flight dies with its instance, and a count elsewhere could not know: each instance
+        // counts its own.
+        let shared = match &measure {
+            Measure::Rate(rate) => Some(Shared::Rate(*rate)),
+            Measure::Quota(quota) => Some(Shared::Quota(Arc::clone(quota))),
+            Measure::Concurrent(_) => None,
+        };
         Ok(Self {
             name: rule.name.as_str().into(),
             stage: key.stage().max(needs),
             key,
             measure,
+            shared,
             cost: rule.cost.clone(),
             mode: mode.weaker(rule.mode),
-            on_fault: rule.on_fault,
+            on_fault: rule.on_fault.unwrap_or(on_fault),
             headers: rule.headers,
             exempt_networks: rule.exempt_networks.as_slice().into(),
             exempt_principals: rule.exempt_principals.as_slice().into(),
@@ -190,6 +202,11 @@ impl Limit {
     /// How many.
     pub fn measure(&self) -> &Measure {
         &self.measure
+    }
+
+    /// The same for what instances share; `None` for what each counts by itself.
+    pub fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
     }
 
     /// Enforce, monitor or off.
@@ -283,10 +300,82 @@ impl Limits {
         self.0.get(index)
     }
 
+    /// The limits of a stage that instances share, with what the request counts as and costs. Those
+    /// that do not hold for it, or refuse it without counting, are left out.
+    pub fn shared_due<'l>(
+        &'l self,
+        stage: Stage,
+        subject: &(impl Subject + ?Sized),
+    ) -> impl Iterator<Item = (Due, &'l Limit, &'l Shared)> {
+        let due = self.0.iter().enumerate();
+        due.filter(move |(_, limit)| limit.stage == stage)
+            .filter_map(|(index, limit)| {
+                let shared = limit.shared.as_ref()?;
+                let key = limit.key(subject).ok()?;
+                let cost = limit.cost(subject);
+                Some((Due { index, key, cost }, limit, shared))
+            })
+    }
+
     /// Whether any limit is asked at a stage.
     pub fn any_at(&self, stage: Stage) -> bool {
         self.0.iter().any(|limit| limit.stage == stage)
     }
+}
+
+/// A request before a limit that instances share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Due {
+    /// Which limit.
+    pub index: usize,
+    /// What the request counts as.
+    pub key: Key,
+    /// What it costs.
+    pub cost: u64,
+}
+
+/// What was found out about a limit that instances share, before all limits are asked at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Given {
+    /// Of which limit, and for which request.
+    pub due: Due,
+    /// What was found out.
+    pub verdict: Verdict,
+}
+
+/// What was found out about a limit that instances share.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The shared count has decided; if it allows, the cost was taken out of the lease.
+    Shared(Decision),
+    /// It could not be asked: this instance goes on alone with its part.
+    Alone {
+        /// Into how many parts the limit is split.
+        instances: u32,
+    },
+    /// It could not be asked, and requests pass.
+    Open,
+    /// It could not be asked, and requests are refused.
+    Closed,
+}
+
+/// By which count a limit decided.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Counted {
+    /// By this instance's, which is the only one.
+    #[default]
+    Here,
+    /// By the one that instances share.
+    Shared,
+    /// That one is away: by this instance's part.
+    Alone {
+        /// Into how many parts the limit is split.
+        instances: u32,
+    },
+    /// That one is away: not at all, and the request passes.
+    Open,
+    /// That one is away: not at all, and the request is refused.
+    Closed,
 }
 
 /// What one limit said.
@@ -298,6 +387,8 @@ pub struct Report {
     pub decision: Decision,
     /// Why it refused, if it did.
     pub refused: Option<Refusal>,
+    /// By which count.
+    pub counted: Counted,
 }
 
 /// Why a limit refuses.
@@ -309,6 +400,8 @@ pub enum Refusal {
     Unkeyed,
     /// The table of requests in flight has no room for another key.
     Crowded,
+    /// The count that instances share cannot be had, and the limit refuses then.
+    Unavailable,
 }
 
 /// What all limits of a stage said.
@@ -333,10 +426,9 @@ pub struct Held {
 
 #[derive(Clone, Copy, Debug)]
 struct Taken {
-    index: usize,
-    key: Key,
-    cost: u64,
-    at: Timestamp,
+    due: Due,
+    at: Now,
+    from: Counted,
 }
 
 impl Limiter {
@@ -346,6 +438,16 @@ impl Limiter {
             rates: Gcra::new(keys.rates),
             quotas: Quotas::new(keys.quotas),
             concurrency: Concurrency::new(keys.concurrent),
+            leases: None,
+        }
+    }
+
+    /// With a table for leases of what instances share.
+    #[must_use]
+    pub fn sharing(self, leases: Arc<Leases>) -> Self {
+        Self {
+            leases: Some(leases),
+            ..self
         }
     }
 
@@ -357,25 +459,48 @@ impl Limiter {
         subject: &(impl Subject + ?Sized),
         now: Now,
     ) -> Outcome {
+        self.take_given(limits, stage, subject, now, &[])
+    }
+
+    /// The same, with what was found out before about those that instances share.
+    pub fn take_given(
+        &self,
+        limits: &Limits,
+        stage: Stage,
+        subject: &(impl Subject + ?Sized),
+        now: Now,
+        given: &[Given],
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let due = limits.0.iter().enumerate();
         for (index, limit) in due.filter(|(_, limit)| limit.stage == stage) {
-            let key = match limit.key(subject) {
-                Ok(key) => Some(key),
-                Err(NoKey::Skip) => continue,
-                Err(NoKey::Refuse) => None,
-            };
-            let (decision, refused) = match key {
-                None => (nothing(), Some(Refusal::Unkeyed)),
-                Some(key) if outcome.refused.is_some() => {
-                    (self.peek(limit, key, limit.cost(subject), now), None)
-                }
-                Some(key) => self.ask(index, limit, key, subject, now, &mut outcome.held),
+            let known = given.iter().find(|known| known.due.index == index);
+            let is_refused = outcome.refused.is_some();
+            let (decision, refused, counted) = if let Some(known) = known {
+                let held = &mut outcome.held;
+                let (decision, refused, counted) = self.judge(limit, known, is_refused, now, held);
+                // Another limit has refused: that this one would have is not told, as of the others.
+                (decision, refused.filter(|_| !is_refused), counted)
+            } else {
+                let key = match limit.key(subject) {
+                    Ok(key) => Some(key),
+                    Err(NoKey::Skip) => continue,
+                    Err(NoKey::Refuse) => None,
+                };
+                let (decision, refused) = match key {
+                    None => (nothing(), Some(Refusal::Unkeyed)),
+                    Some(key) if is_refused => {
+                        (self.peek(limit, key, limit.cost(subject), now), None)
+                    }
+                    Some(key) => self.ask(index, limit, key, subject, now, &mut outcome.held),
+                };
+                (decision, refused, Counted::Here)
             };
             outcome.reports.push(Report {
                 index,
                 decision,
                 refused,
+                counted,
             });
             if refused.is_some() && limit.mode == Mode::Enforce && outcome.refused.is_none() {
                 outcome.refused = Some(index);
@@ -401,6 +526,88 @@ impl Limiter {
                     reset_after: Duration::ZERO,
                 }
             }
+        }
+    }
+
+    /// What a limit says of which something was found out before.
+    fn judge(
+        &self,
+        limit: &Limit,
+        known: &Given,
+        is_refused: bool,
+        now: Now,
+        held: &mut Held,
+    ) -> (Decision, Option<Refusal>, Counted) {
+        let (decision, due, counted) = match known.verdict {
+            Verdict::Shared(decision) => (decision, known.due, Counted::Shared),
+            Verdict::Alone { instances } => {
+                let (decision, due) = self.alone(limit, known.due, instances, is_refused, now);
+                (decision, due, Counted::Alone { instances })
+            }
+            Verdict::Open => {
+                let decision = Decision {
+                    allowed: true,
+                    remaining: limit.most(),
+                    ..nothing()
+                };
+                return (decision, None, Counted::Open);
+            }
+            Verdict::Closed => return (nothing(), Some(Refusal::Unavailable), Counted::Closed),
+        };
+        if !decision.allowed {
+            return (decision, Some(Refusal::Spent), counted);
+        }
+        // What is alone and refused was not taken, only looked at.
+        if !is_refused || counted == Counted::Shared {
+            held.taken.push(Taken {
+                due,
+                at: now,
+                from: counted,
+            });
+        }
+        (decision, None, counted)
+    }
+
+    /// By this instance's part. What costs more than the whole part takes the whole part: it passes
+    /// where the limit itself would let it.
+    fn alone(
+        &self,
+        limit: &Limit,
+        due: Due,
+        instances: u32,
+        is_refused: bool,
+        now: Now,
+    ) -> (Decision, Due) {
+        let part = |part: u64, whole: u64| Due {
+            cost: if due.cost > whole {
+                due.cost
+            } else {
+                due.cost.min(part)
+            },
+            ..due
+        };
+        match &limit.measure {
+            Measure::Rate(whole) => {
+                let rate = whole.share(instances);
+                let due = part(rate.burst(), whole.burst());
+                let decision = if is_refused {
+                    self.rates.peek(due.key, &rate, due.cost, now.elapsed)
+                } else {
+                    self.rates.take(due.key, &rate, due.cost, now.elapsed)
+                };
+                (decision, due)
+            }
+            Measure::Quota(whole) => {
+                let quota = whole.share(instances);
+                let due = part(quota.limit(), whole.limit());
+                let decision = if is_refused {
+                    self.quotas.peek(due.key, &quota, due.cost, now.wall)
+                } else {
+                    self.quotas.take(due.key, &quota, due.cost, now.wall)
+                };
+                (decision, due)
+            }
+            Measure::Concurrent(_) => (nothing(), due),
         }
     }
 
@@ -438,10 +645,9 @@ impl Limiter {
             return (decision, Some(Refusal::Spent));
         }
         held.taken.push(Taken {
-            index,
-            key,
-            cost,
-            at: now.wall,
+            due: Due { index, key, cost },
+            at: now,
+            from: Counted::Here,
         });
         (decision, None)
     }
@@ -449,26 +655,41 @@ impl Limiter {
 
 impl Held {
     /// Takes what the answer says that the request has cost beyond what was taken before. Where the
-    /// answer says something that is no number, the limit's all is taken.
+    /// answer says something that is no number, the limit's all is taken. What a lease does not have
+    /// is handed to `owe`.
     pub fn settle<'a>(
         &self,
         limiter: &Limiter,
         limits: &Limits,
         number: impl Fn(&Factor) -> Number<'a>,
         now: Now,
+        mut owe: impl FnMut(&Shared, Key, u64),
     ) {
         for taken in &self.taken {
-            let Some(limit) = limits.get(taken.index) else {
+            let Due { index, key, cost } = taken.due;
+            let Some(limit) = limits.get(index) else {
                 continue;
             };
             if !cost::needs_answer(&limit.cost) {
                 continue;
             }
             let whole = cost::evaluate(&limit.cost, limit.most(), &number);
-            let extra = whole.saturating_sub(taken.cost);
+            let extra = whole.saturating_sub(cost);
+            if taken.from == Counted::Shared {
+                let leases = limiter.leases.as_ref();
+                let rest = leases.map_or(0, |leases| leases.drain(key, extra, now.lease_time()));
+                if let Some(shared) = limit.shared.as_ref().filter(|_| rest > 0) {
+                    owe(shared, key, rest);
+                }
+                continue;
+            }
+            let parts = taken.parts();
             match &limit.measure {
-                Measure::Rate(rate) => limiter.rates.charge(taken.key, rate, extra, now.elapsed),
-                Measure::Quota(quota) => limiter.quotas.charge(taken.key, quota, extra, now.wall),
+                Measure::Rate(rate) => {
+                    let rate = rate.share(parts);
+                    limiter.rates.charge(key, &rate, extra, now.elapsed);
+                }
+                Measure::Quota(quota) => limiter.quotas.charge(key, quota, extra, now.wall),
                 Measure::Concurrent(_) => {}
             }
         }
@@ -477,15 +698,21 @@ impl Held {
     /// Gives everything back, as if the request had never come.
     pub fn give_back(self, limiter: &Limiter, limits: &Limits) {
         for taken in &self.taken {
-            let Some(limit) = limits.get(taken.index) else {
+            let Due { index, key, cost } = taken.due;
+            let Some(limit) = limits.get(index) else {
                 continue;
             };
+            if taken.from == Counted::Shared {
+                if let Some(leases) = &limiter.leases {
+                    leases.put_back(key, cost, taken.at.lease_time());
+                }
+                continue;
+            }
+            let parts = taken.parts();
             match &limit.measure {
-                Measure::Rate(rate) => limiter.rates.refund(taken.key, rate, taken.cost),
+                Measure::Rate(rate) => limiter.rates.refund(key, &rate.share(parts), cost),
                 Measure::Quota(quota) => {
-                    limiter
-                        .quotas
-                        .refund(taken.key, quota, taken.cost, taken.at);
+                    limiter.quotas.refund(key, quota, cost, taken.at.wall);
                 }
                 Measure::Concurrent(_) => {}
             }
@@ -496,6 +723,23 @@ impl Held {
     pub fn join(&mut self, other: Self) {
         self.taken.extend(other.taken);
         self.permits.extend(other.permits);
+    }
+}
+
+impl Taken {
+    /// Into how many parts the limit was split when it was taken.
+    fn parts(&self) -> u32 {
+        match self.from {
+            Counted::Alone { instances } => instances,
+            Counted::Here | Counted::Shared | Counted::Open | Counted::Closed => 1,
+        }
+    }
+}
+
+impl Now {
+    /// For [`Leases`], to whom zero is an empty slot.
+    pub fn lease_time(self) -> u64 {
+        self.elapsed.saturating_add(1)
     }
 }
 

@@ -71,11 +71,15 @@ fn rules(text: &str) -> Vec<Spanned<LimitRule>> {
 
 fn limits(text: &str) -> Limits {
     let secret = Secret::new([1; 16]);
-    Limits::new(
-        rules(text)
-            .iter()
-            .map(|rule| Limit::new(&rule.value, "orders", Mode::Enforce, &secret).unwrap()),
-    )
+    Limits::new(rules(text).iter().map(|rule| {
+        Limit::new(
+            &rule.value,
+            "orders",
+            (Mode::Enforce, LimitFault::Local),
+            &secret,
+        )
+        .unwrap()
+    }))
 }
 
 fn limiter() -> Limiter {
@@ -162,7 +166,13 @@ fn monitored_limits_are_reported_and_refuse_nothing() {
     assert_eq!(second.reports[0].refused, Some(Refusal::Spent));
     // An operation under `monitor` weakens a limit that enforces.
     let rule = &rules("{ per: client, rate: 1/s }")[0].value;
-    let weak = Limit::new(rule, "orders", Mode::Monitor, &Secret::new([1; 16])).unwrap();
+    let weak = Limit::new(
+        rule,
+        "orders",
+        (Mode::Monitor, LimitFault::Open),
+        &Secret::new([1; 16]),
+    )
+    .unwrap();
     assert_eq!(weak.mode(), Mode::Monitor);
 }
 
@@ -240,7 +250,13 @@ fn shared_or_each_operation_by_itself() {
     }
     // The same words at another place are another limit.
     let rule = &rules("{ per: client, rate: 1/s }")[0].value;
-    let elsewhere = Limit::new(rule, "billing", Mode::Enforce, &Secret::new([1; 16])).unwrap();
+    let elsewhere = Limit::new(
+        rule,
+        "billing",
+        (Mode::Enforce, LimitFault::Local),
+        &Secret::new([1; 16]),
+    )
+    .unwrap();
     let elsewhere = Limits::new([elsewhere]);
     assert_eq!(
         limiter.take(&elsewhere, Stage::Head, &other, at(0)).refused,
@@ -301,9 +317,13 @@ fn costs_of_the_answer() {
             answer,
             ..request.clone()
         };
-        found
-            .held
-            .settle(&limiter, &limits, |factor| answer.number(factor), at(0));
+        found.held.settle(
+            &limiter,
+            &limits,
+            |factor| answer.number(factor),
+            at(0),
+            |_, _, _| panic!("owes"),
+        );
         let left = |index: usize| {
             let limit = limits.get(index).unwrap();
             limiter
@@ -345,4 +365,118 @@ fn threads_share_a_quota_whatever_else_refuses() {
             .sum()
     });
     assert_eq!(total, 2_000);
+}
+
+/// What a shared count would have said of a request, for all limits of it.
+fn given(limits: &Limits, request: &Request, verdict: Verdict) -> Vec<Given> {
+    let due = limits.shared_due(Stage::Head, request);
+    due.map(|(due, ..)| Given { due, verdict }).collect()
+}
+
+#[test]
+fn what_is_shared_was_decided_before() {
+    let limits = limits(
+        "{ name: a, per: client, rate: 2/h }, { name: b, per: client, quota: 9/day }, { name: c, per: client, concurrent: 1 }",
+    );
+    let (limiter, request) = (limiter(), from("192.0.2.1"));
+    let says = |allowed| {
+        Verdict::Shared(Decision {
+            allowed,
+            remaining: 7,
+            retry_after: Some(Duration::ZERO),
+            reset_after: Duration::ZERO,
+        })
+    };
+    let ask = |verdict| {
+        let given = given(&limits, &request, verdict);
+        assert_eq!(given.len(), 2);
+        limiter.take_given(&limits, Stage::Head, &request, at(0), &given)
+    };
+    // However often: this instance's own tables are not asked.
+    for _ in 0..10 {
+        let outcome = ask(says(true));
+        assert_eq!(outcome.refused, None);
+        let counted: Vec<_> = outcome.reports.iter().map(|of| of.counted).collect();
+        assert_eq!(counted, [Counted::Shared, Counted::Here, Counted::Shared]);
+    }
+    let outcome = ask(says(false));
+    assert_eq!(outcome.refused, Some(0));
+    assert_eq!(outcome.reports[0].refused, Some(Refusal::Spent));
+    // A later one does not tell that it refuses too, and what is in flight is not held.
+    assert_eq!(outcome.reports[2].refused, None);
+    drop(outcome);
+    assert_eq!(ask(Verdict::Open).refused, None);
+    let outcome = ask(Verdict::Closed);
+    assert_eq!(outcome.reports[0].refused, Some(Refusal::Unavailable));
+    assert_eq!(outcome.reports[0].counted, Counted::Closed);
+}
+
+#[test]
+fn alone_an_instance_has_its_part() {
+    let limits = limits(
+        "{ name: a, per: client, rate: 8/h }, { name: b, per: client, quota: 100/day, cost: query.page_size / 10 }",
+    );
+    let limiter = limiter();
+    let passed = |client: &'static str, page_size: Option<&'static str>, times: usize| {
+        let request = Request {
+            page_size,
+            ..from(client)
+        };
+        let ask = || {
+            let given = given(&limits, &request, Verdict::Alone { instances: 4 });
+            let outcome = limiter.take_given(&limits, Stage::Head, &request, at(0), &given);
+            outcome.refused.is_none()
+        };
+        (0..times).filter(|_| ask()).count()
+    };
+    assert_eq!(passed("192.0.2.1", None, 10), 2);
+    // Of the quota one has 25: what costs 60 takes all of them, and what costs 200 never passed.
+    assert_eq!(passed("192.0.2.2", Some("600"), 10), 1);
+    assert_eq!(passed("192.0.2.3", Some("2000"), 10), 0);
+}
+
+#[test]
+fn what_another_limit_refuses_goes_back_to_the_lease() {
+    use crate::distributed::{Reply, Spend};
+    let limits =
+        limits("{ name: a, per: client, concurrent: 1 }, { name: b, per: client, quota: 9/day }");
+    let leases = Arc::new(Leases::new(100));
+    let limiter = limiter().sharing(Arc::clone(&leases));
+    let request = from("192.0.2.1");
+    let now = at(5);
+    let (due, _, shared) = limits.shared_due(Stage::Head, &request).next().unwrap();
+    let ask = || {
+        let spent = leases.spend(due.key, shared, due.cost, now.lease_time());
+        let Spend::Pass { decision, .. } = spent else {
+            panic!("{spent:?}");
+        };
+        let verdict = Verdict::Shared(decision);
+        limiter.take_given(
+            &limits,
+            Stage::Head,
+            &request,
+            now,
+            &[Given { due, verdict }],
+        )
+    };
+    assert!(matches!(
+        leases.spend(due.key, shared, 1, now.lease_time()),
+        Spend::Ask { .. }
+    ));
+    let reply = Reply::Granted {
+        units: 4,
+        remaining: 5,
+        wait: Some(Duration::ZERO),
+        reset: Duration::from_secs(60),
+        now: Timestamp(1_795_910_400_000_000_000),
+    };
+    leases.answered(due.key, 1, &reply, now.lease_time());
+    let first = ask();
+    assert_eq!(first.refused, None);
+    for _ in 0..10 {
+        assert_eq!(ask().refused, Some(0));
+    }
+    drop(first);
+    assert_eq!(ask().refused, None);
+    assert_eq!(leases.drain(due.key, 9, now.lease_time()), 8);
 }

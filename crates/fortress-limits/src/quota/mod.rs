@@ -16,7 +16,10 @@ mod window;
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,10 +32,10 @@ pub use window::{Span, Unit, Windows};
 use crate::{Decision, Key, shards::Shards};
 
 /// So many units in each window.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Quota {
     limit: u64,
-    windows: Windows,
+    windows: Arc<Windows>,
     edge: Edge,
 }
 
@@ -41,8 +44,18 @@ impl Quota {
     pub fn new(limit: u64, unit: Unit, zone: TimeZone, edge: Edge) -> Self {
         Self {
             limit,
-            windows: Windows::new(unit, zone),
+            windows: Arc::new(Windows::new(unit, zone)),
             edge,
+        }
+    }
+
+    /// One of `parts` equal shares, for instances that cannot ask each other. At least one unit, or
+    /// nothing could ever be taken.
+    #[must_use]
+    pub fn share(&self, parts: u32) -> Self {
+        Self {
+            limit: (self.limit / u64::from(parts.max(1))).max(1),
+            ..self.clone()
         }
     }
 

@@ -6,25 +6,25 @@
 )]
 
 use std::{
-    io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use fortress_limits::{
     Key,
-    distributed::{
-        Answer, Call, CommandError, Leases, Parsed, Reply, SCRIPT, Shared, Spend, command_eval,
-        command_evalsha, command_load, parse_reply, script_sha,
-    },
+    distributed::{Answer, Call, Leases, Reply, SCRIPT, Shared, Spend, script_sha},
     gcra::Rate,
     quota::{Edge, Quota, Unit},
 };
 use fortress_model::clock::{Clock, SystemClock, Timestamp};
 use jiff::tz::TimeZone;
+use redis::{Connection, ErrorKind, RedisError, ServerErrorKind, cmd};
 
 /// A server of this test's own, ended with it.
 struct Server {
@@ -82,15 +82,9 @@ impl Server {
     }
 
     fn connect(&self) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        Client {
-            stream,
-            buffer: Vec::new(),
-        }
+        let address = format!("redis://127.0.0.1:{}", self.port);
+        let client = redis::Client::open(address).unwrap();
+        Client(client.get_connection().unwrap())
     }
 }
 
@@ -108,71 +102,38 @@ fn servers() -> Vec<Server> {
     servers
 }
 
-struct Client {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
+struct Client(Connection);
 
 impl Client {
-    fn send(&mut self, command: &[u8]) -> Parsed {
-        self.stream.write_all(command).unwrap();
-        loop {
-            let (Parsed::Numbers(_, used) | Parsed::Text(_, used) | Parsed::Refused(_, used)) =
-                parse_reply(&self.buffer)
-            else {
-                assert_ne!(
-                    parse_reply(&self.buffer),
-                    Parsed::Broken,
-                    "{:?}",
-                    String::from_utf8_lossy(&self.buffer)
-                );
-                let mut more = [0; 4_096];
-                let count = self.stream.read(&mut more).unwrap();
-                assert!(count > 0, "the server closed");
-                self.buffer.extend_from_slice(&more[..count]);
-                continue;
-            };
-            let found = parse_reply(&self.buffer);
-            self.buffer.drain(..used);
-            return found;
-        }
-    }
-
     fn load(&mut self) {
-        let mut command = Vec::new();
-        command_load(SCRIPT, &mut command);
-        match self.send(&command) {
-            Parsed::Text(sha, _) => assert_eq!(sha, script_sha()),
-            other @ (Parsed::Incomplete
-            | Parsed::Numbers(..)
-            | Parsed::Refused(..)
-            | Parsed::Broken) => {
-                panic!("{other:?}")
-            }
-        }
+        let sha: String = cmd("SCRIPT")
+            .arg("LOAD")
+            .arg(SCRIPT)
+            .query(&mut self.0)
+            .unwrap();
+        assert_eq!(sha, script_sha(SCRIPT));
     }
 
-    fn call(&mut self, call: &Call<'_>, now: Timestamp) -> Reply {
-        let mut command = Vec::new();
-        command_evalsha(
-            &script_sha(),
-            &call.name(),
-            &call.arguments(now),
-            &mut command,
-        );
-        match self.send(&command) {
-            Parsed::Numbers(numbers, _) => Reply::parse(&numbers, call).unwrap(),
-            other @ (Parsed::Incomplete
-            | Parsed::Text(..)
-            | Parsed::Refused(..)
-            | Parsed::Broken) => {
-                panic!("{other:?}")
-            }
-        }
+    fn run(
+        &mut self,
+        (name, script): (&str, &str),
+        call: &Call,
+        now: Timestamp,
+    ) -> Result<Vec<i64>, RedisError> {
+        let mut command = cmd(name);
+        command.arg(script).arg(1).arg(call.name());
+        command.arg(call.arguments(now)).query(&mut self.0)
+    }
+
+    fn call(&mut self, call: &Call, now: Timestamp) -> Reply {
+        let numbers = self
+            .run(("EVALSHA", &script_sha(SCRIPT)), call, now)
+            .unwrap();
+        Reply::parse(&numbers, call).unwrap()
     }
 
     /// Units granted, left, and microseconds to wait.
-    fn take(&mut self, call: &Call<'_>) -> (u64, u64, Option<u128>) {
+    fn take(&mut self, call: &Call) -> (u64, u64, Option<u128>) {
         match self.call(call, SystemClock.now()) {
             Reply::Granted {
                 units,
@@ -186,13 +147,12 @@ impl Client {
 
     /// A number that the server gives for a command of words.
     fn number(&mut self, words: &str) -> i64 {
-        self.stream
-            .write_all(format!("{words}\r\n").as_bytes())
-            .unwrap();
-        let mut line = [0; 64];
-        let count = self.stream.read(&mut line).unwrap();
-        let text = String::from_utf8_lossy(&line[..count]).into_owned();
-        text.trim().trim_start_matches(':').parse().unwrap()
+        let mut words = words.split(' ');
+        let mut command = cmd(words.next().unwrap());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        command.query(&mut self.0).unwrap()
     }
 }
 
@@ -200,10 +160,10 @@ fn key(number: u64) -> Key {
     Key::from_halves(number + 1, number)
 }
 
-fn call<'a>(shared: Shared<'a>, least: u64, want: u64) -> Call<'a> {
+fn call(shared: &Shared, least: u64, want: u64) -> Call {
     Call {
         key: key(1),
-        shared,
+        shared: shared.clone(),
         least,
         want,
         returns: false,
@@ -216,7 +176,7 @@ fn a_rate_grants_its_burst_and_no_more() {
         let mut client = server.connect();
         client.load();
         let rate = Rate::new(1, Duration::from_secs(3_600), 10).unwrap();
-        let shared = Shared::Rate(&rate);
+        let shared = &Shared::Rate(rate);
         assert_eq!(client.take(&call(shared, 1, 1)), (1, 9, Some(0)));
         assert_eq!(client.take(&call(shared, 2, 4)), (4, 5, Some(0)));
         // As much as there is, if that is enough.
@@ -256,7 +216,7 @@ fn a_rate_is_earned_back_by_the_servers_clock() {
         client.load();
         // One in 200 ms.
         let rate = Rate::new(5, Duration::from_secs(1), 1).unwrap();
-        let shared = Shared::Rate(&rate);
+        let shared = &Shared::Rate(rate);
         let began = Instant::now();
         let mut granted = 0;
         while granted < 5 {
@@ -275,7 +235,8 @@ fn a_quota_of_the_calendar() {
         let mut client = server.connect();
         client.load();
         let quota = Quota::new(100, Unit::Month, TimeZone::UTC, Edge::Calendar);
-        let shared = Shared::Quota(&quota);
+        let quota = Arc::new(quota);
+        let shared = &Shared::Quota(Arc::clone(&quota));
         assert_eq!(client.take(&call(shared, 1, 30)), (30, 70, Some(0)));
         assert_eq!(client.take(&call(shared, 71, 80)).0, 0);
         assert_eq!(client.take(&call(shared, 101, 101)), (0, 70, None));
@@ -300,9 +261,10 @@ fn windows_change_and_fade() {
         client.load();
         for (edge, number) in [(Edge::Calendar, 1), (Edge::Sliding, 2)] {
             let quota = Quota::new(1_000, Unit::Second, TimeZone::UTC, edge);
+            let shared = Shared::Quota(Arc::new(quota));
             let of = |least, want| Call {
                 key: key(number),
-                ..call(Shared::Quota(&quota), least, want)
+                ..call(&shared, least, want)
             };
             // Wait for a second's beginning, spend it, and look into the next.
             let begin = SystemClock.now().seconds() + 1;
@@ -328,7 +290,7 @@ fn clocks_that_are_apart() {
         let mut client = server.connect();
         client.load();
         let quota = Quota::new(1_000, Unit::Minute, TimeZone::UTC, Edge::Calendar);
-        let asked = call(Shared::Quota(&quota), 1, 1);
+        let asked = call(&Shared::Quota(Arc::new(quota)), 1, 1);
         let now = SystemClock.now();
         let before = client.take(&asked).1;
         // Seconds apart: the same count, by the server's clock.
@@ -359,7 +321,7 @@ fn clocks_that_are_apart() {
 fn request(
     leases: &Leases,
     client: &mut Client,
-    shared: Shared<'_>,
+    shared: &Shared,
     calls: &AtomicU64,
     began: Instant,
 ) -> bool {
@@ -393,6 +355,7 @@ fn four_instances_share_one_quota_exactly() {
     for server in servers() {
         server.connect().load();
         let quota = Quota::new(LIMIT, Unit::Month, TimeZone::UTC, Edge::Calendar);
+        let shared = Shared::Quota(Arc::new(quota));
         let (passed, calls) = (AtomicU64::new(0), AtomicU64::new(0));
         let began = Instant::now();
         thread::scope(|scope| {
@@ -401,26 +364,19 @@ fn four_instances_share_one_quota_exactly() {
                     let leases = Leases::new(100);
                     let mut client = server.connect();
                     for _ in 0..LIMIT {
-                        if request(&leases, &mut client, Shared::Quota(&quota), &calls, began) {
+                        if request(&leases, &mut client, &shared, &calls, began) {
                             passed.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                     // Stopping, it gives back what it holds.
-                    leases.sweep(u64::MAX, true, |key, units| {
-                        let back = Call {
-                            key,
-                            shared: Shared::Quota(&quota),
-                            least: 0,
-                            want: units,
-                            returns: true,
-                        };
+                    leases.sweep(u64::MAX, true, |back| {
                         client.call(&back, SystemClock.now());
                     });
                 });
             }
         });
         let mut client = server.connect();
-        let (rest, ..) = client.take(&call(Shared::Quota(&quota), 0, LIMIT));
+        let (rest, ..) = client.take(&call(&shared, 0, LIMIT));
         let (passed, calls) = (
             passed.load(Ordering::Relaxed),
             calls.load(Ordering::Relaxed),
@@ -436,36 +392,19 @@ fn four_instances_share_one_quota_exactly() {
 
 #[test]
 fn what_servers_refuse() {
+    let rate = Rate::new(1, Duration::from_secs(1), 10).unwrap();
+    let asked = call(&Shared::Rate(rate), 1, 1);
+    let sha = script_sha(SCRIPT);
+    let kind = |error: &RedisError| error.kind();
     for server in servers() {
         let mut client = server.connect();
-        let rate = Rate::new(1, Duration::from_secs(1), 10).unwrap();
-        let asked = call(Shared::Rate(&rate), 1, 1);
-        let mut command = Vec::new();
-        command_evalsha(
-            &script_sha(),
-            &asked.name(),
-            &asked.arguments(Timestamp(0)),
-            &mut command,
-        );
-        assert!(matches!(
-            client.send(&command),
-            Parsed::Refused(CommandError::NoScript, _)
-        ));
-        let mut whole = Vec::new();
-        command_eval(
-            SCRIPT,
-            &asked.name(),
-            &asked.arguments(Timestamp(0)),
-            &mut whole,
-        );
-        assert!(matches!(
-            client.send(&whole),
-            Parsed::Numbers([1, 9, ..], _)
-        ));
-        assert!(matches!(
-            client.send(&command),
-            Parsed::Numbers([1, 8, ..], _)
-        ));
+        let by_name = client.run(("EVALSHA", &sha), &asked, Timestamp(0));
+        let expect = ErrorKind::Server(ServerErrorKind::NoScript);
+        assert_eq!(by_name.as_ref().err().map(kind), Some(expect));
+        let whole = client.run(("EVAL", SCRIPT), &asked, Timestamp(0)).unwrap();
+        assert_eq!(whole[..2], [1, 9]);
+        let by_name = client.run(("EVALSHA", &sha), &asked, Timestamp(0)).unwrap();
+        assert_eq!(by_name[..2], [1, 8]);
     }
     let Some(master) = Server::start("redis-server", &[]) else {
         return;
@@ -476,22 +415,7 @@ fn what_servers_refuse() {
     )
     .unwrap();
     let mut client = replica.connect();
-    let rate = Rate::new(1, Duration::from_secs(1), 10).unwrap();
-    let asked = call(Shared::Rate(&rate), 1, 1);
-    let mut whole = Vec::new();
-    command_eval(
-        SCRIPT,
-        &asked.name(),
-        &asked.arguments(Timestamp(0)),
-        &mut whole,
-    );
-    let found = client.send(&whole);
-    let is_refused = matches!(
-        found,
-        Parsed::Refused(
-            CommandError::ReadOnly | CommandError::Unable(_) | CommandError::Other(_),
-            _
-        )
-    );
-    assert!(is_refused, "{found:?}");
+    // While it joins its master it may answer nothing at all.
+    let found = client.run(("EVAL", SCRIPT), &asked, Timestamp(0));
+    assert!(found.is_err(), "{found:?}");
 }

@@ -163,18 +163,47 @@ pub struct Login {
     pub client_id: String,
     /// Its secret; none for a public client.
     pub client_secret: Option<Secret<String>>,
-    /// Encrypts the session cookie; 32 bytes in base64.
+    /// The secret is sent in the form.
+    pub secret_in_form: bool,
+    /// Encrypts the cookies; 32 bytes in base64.
     pub key: Spanned<Secret<String>>,
     /// Sessions under it still hold.
     pub previous_key: Option<Spanned<Secret<String>>>,
     /// Scopes to ask for.
     pub scopes: Vec<String>,
-    /// Below it are the pages of the session.
-    pub path: String,
+    /// What the issuer is to ask the person each time.
+    pub prompt: Option<&'static str>,
+    /// Scheme, host and port of the gateway as browsers call it, if the configuration says so.
+    pub origin: Option<String>,
+    /// Where one's own page begins a login.
+    pub login_path: Spanned<String>,
+    /// Where the issuer sends browsers back.
+    pub callback: Spanned<String>,
+    /// What ends a session.
+    pub logout: Spanned<String>,
+    /// Where browsers go after that.
+    pub after_logout: String,
+    /// Logout ends the session at the issuer too.
+    pub logout_at_issuer: bool,
     /// How long a session lasts at most.
-    pub session: Duration,
+    pub absolute: Duration,
     /// How long it lasts without a request.
     pub idle: Duration,
+    /// Where the issuer is asked, as far as that is not discovered.
+    pub endpoints: LoginEndpoints,
+}
+
+/// Where an issuer is asked in the course of a login and after it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LoginEndpoints {
+    /// Browsers are sent there to log in.
+    pub authorization: Option<String>,
+    /// Codes are redeemed there.
+    pub token: Option<String>,
+    /// Browsers are sent there to log out.
+    pub end_session: Option<String>,
+    /// Tokens are revoked there (RFC 7009).
+    pub revocation: Option<String>,
 }
 
 /// Keys that `fortress keys` makes.

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Hash,
-    Identity, IdentityKind, Introspection, Issuer, JwksSource, KeySource, Login, Signatures,
-    Spanned, Webhook, WebhookPreset, WhichTokens,
+    Identity, IdentityKind, Introspection, Issuer, JwksSource, KeySource, Signatures, Spanned,
+    Webhook, WebhookPreset, WhichTokens,
     identity_keys::{KINDS, OF_ISSUER},
     reader::{Entry, Fields, Literal, PathUse, Reader},
     scalar::{self, BadUrl},
@@ -102,6 +102,8 @@ impl Reader<'_> {
         let keys = self.key_source(entry, fields, issuer.as_ref());
         let audience = match fields.get("audience") {
             Some(entry) => self.texts(&entry),
+            // Sessions are for the client itself; then no other token is accepted.
+            None if fields.get("login").is_some() => Vec::new(),
             None => {
                 let message = format!("`{}` has no `audience`", entry.path);
                 let help = "add `audience`: the token's `aud` must hold one of them";
@@ -134,7 +136,8 @@ impl Reader<'_> {
                 Some(ca) => Some(ca?),
                 None => None,
             },
-            audience: Some(audience).filter(|list| !list.is_empty())?,
+            audience: Some(audience)
+                .filter(|list| !list.is_empty() || fields.get("login").is_some())?,
             algorithms: algorithms.unwrap_or_default(),
             leeway: leeway.flatten().unwrap_or(LEEWAY),
             token_type: token_type.flatten(),
@@ -409,44 +412,6 @@ impl Reader<'_> {
             dpop.nonce = self.boolean(&nonce)?;
         }
         Some(dpop)
-    }
-
-    fn login(&mut self, entry: &Entry<'_>) -> Option<Login> {
-        let fields = self.fields(entry)?;
-        let client_id = fields.get("client_id").and_then(|entry| self.text(&entry));
-        let secret = fields.get("client_secret").map(|entry| self.secret(&entry));
-        let key = fields.get("key").and_then(|entry| self.secret(&entry));
-        let previous = fields.get("previous_key").map(|entry| self.secret(&entry));
-        let scopes = fields.get("scopes").map(|entry| self.scopes(&entry));
-        let path = fields
-            .get("path")
-            .map(|entry| self.parsed(&entry, scalar::base_path));
-        let session = self.span_of_time(&fields, "session", Duration::from_secs(12 * 3600));
-        let idle = self.span_of_time(&fields, "idle", Duration::from_secs(1800));
-        let mut scopes = scopes.unwrap_or_default();
-        // OpenID Connect Core, section 3.1.2.1: without it there is no ID token.
-        if !scopes.iter().any(|scope| scope == "openid") {
-            scopes.insert(0, "openid".to_owned());
-        }
-        Some(Login {
-            client_id: client_id?.value,
-            client_secret: match secret {
-                Some(secret) => Some(secret?.value),
-                None => None,
-            },
-            key: key?,
-            previous_key: match previous {
-                Some(previous) => Some(previous?),
-                None => None,
-            },
-            scopes,
-            path: match path {
-                Some(path) => path?.value,
-                None => "/_session".to_owned(),
-            },
-            session: session?,
-            idle: idle?,
-        })
     }
 
     fn api_keys(&mut self, entry: &Entry<'_>) -> Option<ApiKeys> {

@@ -240,9 +240,14 @@ static LOGIN: Block = Block {
             "Its secret; without it the client is a public one.",
         ),
         Key::new(
+            "client_auth",
+            Kind::Word(&["basic", "post"]),
+            "How the secret is sent: by HTTP Basic (default), or in the form.",
+        ),
+        Key::new(
             "key",
             Kind::Secret,
-            "32 bytes in base64 that encrypt the session cookie.",
+            "32 bytes in base64 that encrypt the cookies.",
         )
         .required(),
         Key::new(
@@ -256,19 +261,94 @@ static LOGIN: Block = Block {
             "Scopes to ask for (default: `openid`).",
         ),
         Key::new(
+            "prompt",
+            Kind::Word(&["login", "consent", "select_account"]),
+            "What the issuer is to ask the person each time (default: what it wants to).",
+        ),
+        Key::new(
+            "origin",
+            Kind::HttpsUrl,
+            "The gateway as browsers call it, such as `https://shop.example.com` (default: what the request says).",
+        ),
+        Key::new(
             "path",
             Kind::BasePath,
             "Below it are `/callback`, `/login` and `/logout` (default: `/_session`).",
         ),
         Key::new(
+            "callback",
+            Kind::BasePath,
+            "The path to which the issuer sends browsers back (default: `PATH/callback`).",
+        ),
+        Key::new(
+            "logout",
+            Kind::BasePath,
+            "The path that ends a session (default: `PATH/logout`).",
+        ),
+        Key::new(
+            "after_logout",
+            Kind::BasePath,
+            "The path to which a browser goes after logout (default: `/`).",
+        ),
+        Key::new(
+            "logout_at",
+            Kind::Word(&["issuer", "gateway"]),
+            "Whether logout ends the session at the issuer too, where it offers that (default: issuer).",
+        ),
+        Key::new(
             "session",
-            Kind::Duration(60 * SECONDS, 30 * DAYS),
+            Kind::Either(
+                &Kind::Duration(60 * SECONDS, 30 * DAYS),
+                &Kind::Block(&SESSION),
+            ),
             "How long a session lasts at most (default: 12h).",
+        ),
+        Key::new(
+            "endpoints",
+            Kind::Block(&ENDPOINTS),
+            "Where the issuer is asked, if that cannot be discovered.",
+        ),
+    ]],
+    later: &[],
+};
+
+static SESSION: Block = Block {
+    name: "identity.NAME.login.session",
+    doc: "How long a session lasts, in the long form.",
+    groups: &[&[
+        Key::new(
+            "absolute",
+            Kind::Duration(60 * SECONDS, 30 * DAYS),
+            "From login on, whatever happens (default: 12h).",
         ),
         Key::new(
             "idle",
             Kind::Duration(60 * SECONDS, 30 * DAYS),
-            "How long a session lasts without a request (default: 30min).",
+            "Without a request (default: 30min).",
+        ),
+    ]],
+    later: &[],
+};
+
+static ENDPOINTS: Block = Block {
+    name: "identity.NAME.login.endpoints",
+    doc: "Where the issuer is asked (default: discovered).",
+    groups: &[&[
+        Key::new(
+            "authorization",
+            Kind::HttpsUrl,
+            "Where browsers are sent to log in.",
+        ),
+        Key::new("token", Kind::HttpsUrl, "Where codes are redeemed."),
+        Key::new(
+            "end_session",
+            Kind::HttpsUrl,
+            "Where browsers are sent to log out.",
+        ),
+        Key::new(
+            "revocation",
+            Kind::HttpsUrl,
+            "Where tokens are revoked (RFC 7009).",
         ),
     ]],
     later: &[],

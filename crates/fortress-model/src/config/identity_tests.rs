@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Demand, Dpop, Forward, IdentityKind, JournalSink, JwksSource, KeySource, PrincipalField,
     SecretSource, Serve, StorePlace, WebhookPreset, WhichTokens,
-    tests::{WHOLE, fine, root},
+    tests::{WHOLE, fine, root, try_load},
 };
 
 #[test]
@@ -40,7 +40,22 @@ fn every_key_of_an_identity_is_understood() {
         (Demand::Accepted, Duration::from_secs(30), true)
     );
     let login = other.login.as_ref().unwrap();
-    assert_eq!((login.path.as_str(), login.scopes.len()), ("/account", 2));
+    assert_eq!(login.scopes, ["openid", "email"]);
+    assert_eq!(login.callback.value, "/account/callback");
+    assert_eq!(
+        (login.login_path.value.as_str(), login.logout.value.as_str()),
+        ("/account/login", "/bye")
+    );
+    assert_eq!(login.origin.as_deref(), Some("https://shop.example.com"));
+    assert!(login.secret_in_form && !login.logout_at_issuer);
+    assert_eq!(
+        (login.prompt, login.after_logout.as_str()),
+        (Some("login"), "/")
+    );
+    let (hour, minutes) = (Duration::from_secs(3600), Duration::from_secs(600));
+    assert_eq!((login.absolute, login.idle), (hour, minutes));
+    let endpoint = login.endpoints.authorization.as_deref();
+    assert_eq!(endpoint, Some("https://a.example/auth?x=1"));
     assert!(matches!(issuer(3).keys, KeySource::Secret(_)));
     let kinds: Vec<_> = config.identity.iter().skip(4).collect();
     assert!(matches!(&kinds[0].kind, IdentityKind::ApiKey(keys)
@@ -96,4 +111,52 @@ fn every_key_of_what_upstreams_are_told_is_understood() {
     let clients = tls.clients.as_ref().unwrap();
     assert_eq!((clients.ca.len(), clients.crl.len()), (2, 1));
     assert!(clients.required);
+}
+
+#[test]
+fn a_login_says_what_is_wrong_with_it() {
+    let identity = |login: &str| {
+        root(&format!(
+            "identity: {{ web: {{ issuer: \"https://idp.example.com\", login: {{ {login} }} }} }}"
+        ))
+    };
+    // An audience is for tokens that come by themselves.
+    let config = fine(&identity("client_id: web, key: env:SECRET"));
+    let issuer = config.identity[0].issuer().unwrap();
+    let login = issuer.login.as_ref().unwrap();
+    assert!(issuer.audience.is_empty() && login.client_secret.is_none());
+    assert_eq!(login.scopes, ["openid"]);
+    assert_eq!(login.callback.value, "/_session/callback");
+    assert_eq!(
+        (login.absolute.as_secs(), login.idle.as_secs()),
+        (43_200, 1_800)
+    );
+    let short = fine(&identity("client_id: web, key: env:SECRET, session: 10min"));
+    let login = short.identity[0].issuer().unwrap().login.as_ref().unwrap();
+    assert_eq!((login.absolute.as_secs(), login.idle.as_secs()), (600, 600));
+    for (login, message) in [
+        ("key: env:SECRET", "has no `client_id`"),
+        ("client_id: web", "has no `key`"),
+        ("client_id: web, key: literal", "takes a reference"),
+        ("client_id: web, key: env:ABSENT", "ABSENT"),
+        (
+            "client_id: web, key: env:SECRET, client_secret: env:ABSENT",
+            "ABSENT",
+        ),
+        (
+            "client_id: web, key: env:SECRET, origin: \"https://a/b\"",
+            "origin",
+        ),
+        (
+            "client_id: web, key: env:SECRET, callback: auth",
+            "callback",
+        ),
+        ("client_id: web, key: env:SECRET, idle: 10min", "idle"),
+        ("client_id: web, key: env:SECRET, prompt: none", "prompt"),
+    ] {
+        let (config, _, diagnostics) = try_load(identity(login).as_bytes());
+        assert!(config.is_none(), "{login}");
+        let said = diagnostics.iter().any(|one| one.message.contains(message));
+        assert!(said, "{login}: {diagnostics:?}");
+    }
 }

@@ -145,6 +145,7 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
         Kind::BasePath => pattern("^(/|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::Url => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),
         Kind::SecretFile => pattern("^(file:|env:).+$"),
+        Kind::RedisUrl => pattern("^(rediss?://[^@]+|env:.+|file:.+|exec:.+|vault:.+)$"),
         Kind::SecretSource => pattern("^(file:|env:).+$"),
         Kind::Secret => pattern("^(file:|env:|vault:|exec:).+$"),
         Kind::HttpsUrl => pattern("^(https?://|env:.+|file:.+|exec:.+|vault:.+)"),

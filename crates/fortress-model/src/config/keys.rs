@@ -109,6 +109,8 @@ pub(super) enum Kind {
     SecretFile,
     /// `file:…`, or an https URL.
     KeySet,
+    /// `redis://…` or `rediss://…`; with a password only as a reference.
+    RedisUrl,
     /// A secret, by reference alone; its file need not be there yet.
     SecretSource,
     /// A secret: only as a reference.
@@ -168,6 +170,9 @@ impl Kind {
             Self::File => "a path",
             Self::SecretFile => "`file:` and a path",
             Self::KeySet => "`file:` and a path, or an https URL",
+            Self::RedisUrl => {
+                "an address such as `redis://127.0.0.1:6379`, or a reference such as `env:REDIS_URL`"
+            }
             Self::SecretSource => "a reference such as `file:store.key` or `env:NAME`",
             Self::Secret => "a reference such as `env:NAME` or `file:PATH`",
             Self::HttpsUrl => "an https URL",
@@ -210,6 +215,7 @@ impl Kind {
             | Self::File
             | Self::SecretFile
             | Self::KeySet
+            | Self::RedisUrl
             | Self::SecretSource
             | Self::Secret
             | Self::HttpsUrl
@@ -371,7 +377,7 @@ static API: Block = Block {
         ENUMERATION_KEY,
     ],
     later: &[
-        "cors", "redact", "permit", "owner", "cache", "on_fault", "policies", "require", "discover",
+        "cors", "redact", "permit", "owner", "cache", "policies", "require", "discover",
     ],
 };
 
@@ -524,7 +530,6 @@ const LATER_ON_OPERATION: &[&str] = &[
     "link",
     "redact",
     "cors",
-    "on_fault",
     "properties",
     "upstream",
 ];
@@ -556,7 +561,7 @@ static DEFAULTS: Block = Block {
         LIMITS_KEY,
         ENUMERATION_KEY,
     ],
-    later: &["on_fault", "redact", "cors", "cache", "permit"],
+    later: &["redact", "cors", "cache", "permit"],
 };
 
 const SETTINGS: &[Key] = &[

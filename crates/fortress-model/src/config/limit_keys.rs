@@ -5,11 +5,31 @@
 use super::keys::{Block, Key, Kind};
 
 /// `limits` of anything.
-pub(super) const LIMITS_KEY: &[Key] = &[Key::new(
-    "limits",
-    Kind::Items(&LIMITS),
-    "Rates, quotas and concurrency; all of them hold (default: none).",
-)];
+pub(super) const LIMITS_KEY: &[Key] = &[
+    Key::new(
+        "limits",
+        Kind::Items(&LIMITS),
+        "Rates, quotas and concurrency; all of them hold (default: none).",
+    ),
+    Key::new(
+        "on_fault",
+        Kind::Block(&ON_FAULT),
+        "What a guard does when what it needs is away.",
+    ),
+];
+
+static ON_FAULT: Block = Block {
+    name: "on_fault",
+    doc: "What a guard does when what it needs is away.",
+    groups: &[&[Key::new(
+        "limits",
+        ON_FAULT_OF_LIMITS,
+        "When the store that instances share is away: each goes on alone with its part (`local`, the default), requests are refused (`closed`), or let through (`open`). A limit's own `on_fault` is nearer.",
+    )]],
+    later: &["identity"],
+};
+
+const ON_FAULT_OF_LIMITS: Kind = Kind::Word(&["local", "closed", "open"]);
 
 static LIMITS: Kind = Kind::Block(&LIMIT);
 
@@ -80,8 +100,8 @@ static LIMIT: Block = Block {
         ),
         Key::new(
             "on_fault",
-            Kind::Word(&["local", "closed", "open"]),
-            "When the store that instances share is away: each goes on alone with its part (`local`, the default), requests are refused (`closed`), or let through (`open`).",
+            ON_FAULT_OF_LIMITS,
+            "When the store that instances share is away: each goes on alone with its part (`local`), requests are refused (`closed`), or let through (`open`); default: `on_fault.limits`.",
         ),
         Key::new(
             "exempt",

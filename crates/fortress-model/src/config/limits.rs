@@ -40,8 +40,8 @@ pub struct LimitRule {
     pub missing: MissingPart,
     /// Enforce, monitor or off; never stricter than the operation's own mode.
     pub mode: Mode,
-    /// When the store that instances share is away.
-    pub on_fault: LimitFault,
+    /// When the store that instances share is away; `None` leaves it to what is further away.
+    pub on_fault: Option<LimitFault>,
     /// Networks that it does not hold for.
     pub exempt_networks: Vec<Network>,
     /// Principals that it does not hold for.
@@ -215,6 +215,16 @@ pub enum LimitHeaders {
     Legacy,
     /// None.
     None,
+}
+
+/// `on_fault` of a limit, by its word.
+pub(super) fn limit_fault(word: &str) -> Option<LimitFault> {
+    match word {
+        "local" => Some(LimitFault::Local),
+        "closed" => Some(LimitFault::Closed),
+        "open" => Some(LimitFault::Open),
+        _ => None,
+    }
 }
 
 impl Reader<'_> {
@@ -463,7 +473,7 @@ impl Reader<'_> {
             shared: true,
             missing: MissingPart::default(),
             mode: Mode::Enforce,
-            on_fault: LimitFault::default(),
+            on_fault: None,
             exempt_networks: Vec::new(),
             exempt_principals: Vec::new(),
             networks: Vec::new(),
@@ -484,11 +494,7 @@ impl Reader<'_> {
             Some("refuse") => MissingPart::Refuse,
             Some(_) | None => MissingPart::Client,
         };
-        rule.on_fault = match word("on_fault") {
-            Some("closed") => LimitFault::Closed,
-            Some("open") => LimitFault::Open,
-            Some(_) | None => LimitFault::Local,
-        };
+        rule.on_fault = word("on_fault").and_then(limit_fault);
         rule.headers = match word("headers") {
             Some("draft-6") => LimitHeaders::Draft6,
             Some("draft-7") => LimitHeaders::Draft7,

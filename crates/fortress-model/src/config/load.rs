@@ -178,7 +178,7 @@ impl Reader<'_> {
         let internal_tokens = fields
             .get("internal_tokens")
             .map(|entry| self.internal_tokens(&entry));
-        let store = fields.get("store").and_then(|entry| self.store(&entry));
+        let (store, redis) = self.stores(&fields);
         let (defaults, detect) = self.everywhere(&fields);
         let journal = self.or_none(&fields, "journal", Self::journal);
         Some(Config {
@@ -189,6 +189,7 @@ impl Reader<'_> {
             identity,
             internal_tokens: internal_tokens.flatten().unwrap_or_default(),
             store,
+            redis,
             defaults,
             detect,
             journal,

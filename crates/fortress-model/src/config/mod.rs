@@ -26,9 +26,11 @@ mod listen;
 mod listen_keys;
 mod load;
 mod load_keys;
+mod login;
 mod network_keys;
 mod networks;
 mod reader;
+mod redis;
 mod references;
 mod scalar;
 mod secrets;
@@ -44,8 +46,8 @@ mod waf_keys;
 pub use caller::{
     ApiKeys, Basic, ClaimPaths, ClientCertificates, Clients, Demand, Dpop, Encoding, Exchange,
     Forward, Hash, Identity, IdentityKind, InternalTokens, Introspection, Issuer, JwksSource,
-    KeySource, Login, PrincipalField, Require, Signatures, UpstreamIdentity, Webhook,
-    WebhookPreset, WhichTokens,
+    KeySource, Login, LoginEndpoints, PrincipalField, Require, Signatures, UpstreamIdentity,
+    Webhook, WebhookPreset, WhichTokens,
 };
 pub use cost::{Cost, Factor, Term};
 pub use defence::{
@@ -59,6 +61,7 @@ pub use limits::{
 };
 pub use load::{load, load_partly, load_partly_with, load_with};
 pub use networks::{CrowdSec, NetworkList, NetworkRules, Verdict};
+pub use redis::{RedisAddress, RedisServers, RedisSettings, RedisTls};
 pub use references::{References, VaultReference};
 pub use secrets::{VaultAuth, VaultSettings};
 pub use settings::settings;
@@ -93,6 +96,8 @@ pub struct Config {
     pub internal_tokens: InternalTokens,
     /// Where API keys are kept.
     pub store: Option<StoreSettings>,
+    /// Where instances share their counts.
+    pub redis: Option<Spanned<RedisSettings>>,
     /// What holds where nothing nearer is said.
     pub defaults: Settings,
     /// What is looked for over many requests.
@@ -398,6 +403,8 @@ pub struct Settings {
     pub priority: Option<Priority>,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
     pub limits: Option<Vec<Spanned<LimitRule>>>,
+    /// What limits do when the store that instances share is away (`on_fault.limits`).
+    pub limits_fault: Option<LimitFault>,
     /// Lets people in. Only for operations and tags.
     pub login: Option<Spanned<LoginDefence>>,
     /// How many objects that are not there a caller may ask for.

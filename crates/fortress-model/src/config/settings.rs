@@ -9,6 +9,7 @@ use super::{
     BoundSetting, BoundsPatch, Cookies, Priority, RequestUndeclared, Require, ResponseUndeclared,
     Settings, Spanned,
     keys::{EXTENSION, Kind, bound},
+    limits,
     reader::{Entry, Fields, Reader},
 };
 use crate::{
@@ -100,6 +101,12 @@ impl Reader<'_> {
         }
         if let Some(entry) = fields.get("waf") {
             settings.waf = self.waf(&entry);
+        }
+        if let Some(entry) = fields.get("on_fault")
+            && let Some(fields) = self.fields(&entry)
+            && let Some(entry) = fields.get("limits")
+        {
+            settings.limits_fault = self.word(&entry).and_then(limits::limit_fault);
         }
         settings.networks = fields
             .get("networks")

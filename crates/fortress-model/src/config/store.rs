@@ -1,4 +1,5 @@
-//! `store`: where API keys and what else outlives the process are kept, and what opens them.
+//! `store`: where API keys and what else outlives the process are kept, and what opens them; and where
+//! instances share their counts (`redis.rs`).
 //!
 //! Deliberately not here: opening it (`fortress-store`). Files are named, not read: `fortress store
 //! init` makes those that are missing.
@@ -6,9 +7,10 @@
 use std::path::PathBuf;
 
 use super::{
-    Spanned,
+    RedisSettings, Spanned,
     keys::{Block, Key, Kind},
     reader::{Entry, Fields, PathUse, Reader},
+    redis::REDIS,
 };
 use crate::{document::read::shorten, secret::Secret};
 
@@ -48,7 +50,7 @@ pub enum SecretSource {
 
 pub(super) static STORE: Block = Block {
     name: "store",
-    doc: "Where API keys, revocations, counters and the state of logins are kept: `embedded` or `postgres`.",
+    doc: "Where API keys, revocations, counters and the state of logins are kept (`embedded` or `postgres`), and where instances share the counts of limits (`redis`).",
     groups: &[&[
         Key::new(
             "embedded",
@@ -68,34 +70,59 @@ pub(super) static STORE: Block = Block {
         Key::new(
             "key",
             Kind::SecretSource,
-            "The key that seals the store, made by `fortress store init`: 32 bytes in base64 or hexadecimal, as a reference.",
-        )
-        .required(),
+            "With `embedded` and `postgres`: the key that seals the store, made by `fortress store init`: 32 bytes in base64 or hexadecimal, as a reference.",
+        ),
         Key::new(
             "pepper",
             Kind::SecretSource,
-            "The pepper that API keys are digested under, made by `fortress store init`: 32 bytes or more, as a reference.",
-        )
-        .required(),
+            "What API keys are digested under, and the keys of limits that are stored: made by `fortress store init`, 32 bytes or more, as a reference. Needed with `embedded` and `postgres`; instances that share a store have the same.",
+        ),
+        Key::new(
+            "redis",
+            Kind::Either(&Kind::RedisUrl, &Kind::Block(&REDIS)),
+            "Where instances share the counts of `limits`: `redis://host:6379`, a reference to `redis://user:password@host:6379/0`, or the long form. Alone or beside the others.",
+        ),
     ]],
-    later: &["redis", "seal"],
+    later: &["seal"],
 };
 
 impl Reader<'_> {
-    pub(super) fn store(&mut self, entry: &Entry<'_>) -> Option<StoreSettings> {
-        let fields = self.fields(entry)?;
+    pub(super) fn stores(
+        &mut self,
+        root: &Fields<'_>,
+    ) -> (Option<StoreSettings>, Option<Spanned<RedisSettings>>) {
+        let Some(entry) = &root.get("store") else {
+            return (None, None);
+        };
+        let Some(fields) = self.fields(entry) else {
+            return (None, None);
+        };
         let place = self.store_place(entry, &fields);
-        let key = fields
-            .get("key")
-            .and_then(|entry| self.secret_source(&entry));
-        let pepper = fields
-            .get("pepper")
-            .and_then(|entry| self.secret_source(&entry));
-        Some(StoreSettings {
-            place: place?,
-            key: key?,
-            pepper: pepper?,
-        })
+        let has_place = fields.get("embedded").or(fields.get("postgres")).is_some();
+        let mut secret = |name: &str, what: &str| {
+            let found = fields.get(name);
+            if found.is_none() && has_place {
+                let message = format!("`{}` has no `{name}`", entry.path);
+                let help = format!("add `{name}: file:{name}.key`: {what}");
+                self.error(entry.place, message, help);
+            }
+            found.and_then(|entry| self.secret_source(&entry))
+        };
+        let key = secret(
+            "key",
+            "the key that seals the store, made by `fortress store init`",
+        );
+        let pepper = secret(
+            "pepper",
+            "what API keys are digested under, made by `fortress store init`",
+        );
+        let redis = fields.get("redis").and_then(|entry| {
+            let pepper = pepper.as_ref().map(|pepper| pepper.value.clone());
+            self.redis(&entry, pepper)
+        });
+        let store = place.zip(key).zip(pepper);
+        let store = store.map(|((place, key), pepper)| StoreSettings { place, key, pepper });
+        (store, redis)
     }
 
     fn store_place(
@@ -117,12 +144,12 @@ impl Reader<'_> {
                 None
             }
             (None, None) => {
-                let has_later = ["redis", "seal"]
+                let is_other = ["redis", "seal"]
                     .iter()
-                    .any(|later| entry.node.member(later).is_some());
-                if !has_later {
+                    .any(|other| entry.node.member(other).is_some());
+                if !is_other {
                     let message = format!("`{}` says not where", entry.path);
-                    let help = "add `embedded: fortress.db`, or `postgres: env:DATABASE_URL`";
+                    let help = "add `embedded: fortress.db`, `postgres: env:DATABASE_URL`, or `redis: env:REDIS_URL`";
                     self.error(entry.place, message, help);
                 }
                 None

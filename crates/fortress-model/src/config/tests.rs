@@ -89,7 +89,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// In a directory of its own, with some files to refer to.
-fn try_load(text: &[u8]) -> (Option<Config>, Sources, Vec<Diagnostic>) {
+pub(super) fn try_load(text: &[u8]) -> (Option<Config>, Sources, Vec<Diagnostic>) {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("issuer.txt"), "https://from.file\n").unwrap();
     let path = directory.path().join("fortress.yaml");
@@ -217,7 +217,7 @@ fn every_key_of_a_limit_is_understood() {
     assert_eq!(rate.cost.to_string(), "query.page_size / 100");
     assert_eq!(
         (rate.mode, rate.on_fault),
-        (Mode::Monitor, LimitFault::Open)
+        (Mode::Monitor, Some(LimitFault::Open))
     );
     assert!(rate.shared);
     let quota = &quota.value;

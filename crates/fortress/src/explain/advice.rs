@@ -95,6 +95,10 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "allow more at once; the nearest list of limits replaces those further away",
             Some("OP.limits: [{ per: client, concurrent: 50 }]"),
         ),
+        Reason::LimitUnavailable => (
+            "see why Redis does not answer; or let each instance go on with its part of the limit",
+            Some("defaults.on_fault.limits: local"),
+        ),
         Reason::LimitUnkeyed => (
             "count such requests by their address instead (`missing: client` of the limit); the nearest list of limits replaces those further away",
             Some("OP.limits: [{ per: tenant, quota: 1000/day, missing: client }]"),
@@ -162,6 +166,22 @@ pub(super) fn advice(reason: Reason) -> Advice {
         Reason::IntrospectionUnavailable => (
             "see that the issuer answers from here, in time",
             Some("identity.NAME.introspection.timeout: 5s"),
+        ),
+        Reason::SessionForged => (
+            "and the key of the cookies was changed, keep the one before as `previous_key` for as long as a session lasts",
+            Some("identity.NAME.login.previous_key: env:OLD_COOKIE_KEY"),
+        ),
+        Reason::SessionCrossSite => (
+            "the page has to be of the gateway's own origin; if browsers call the gateway by another name than it sees, say by which",
+            Some("identity.NAME.login.origin: https://shop.example.com"),
+        ),
+        Reason::LoginFailed => (
+            "the person has to begin anew; what the issuer has registered for this client must be this callback",
+            Some("identity.NAME.login.callback: /auth/callback"),
+        ),
+        Reason::LoginUnavailable => (
+            "see that the issuer answers from here, and accepts this client",
+            None,
         ),
         Reason::RoleInsufficient => (
             "the principal has to get the role, or the operation should not demand it",

@@ -75,8 +75,14 @@ impl Place {
 
     /// Starts, and keeps.
     pub(crate) fn start(&self, arguments: &[&str]) -> Program {
-        let mut child = self
-            .command(arguments)
+        Program::spawn(self.command(arguments))
+    }
+}
+
+impl Program {
+    /// Starts a command, and keeps it.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -88,7 +94,7 @@ impl Place {
         follow(out, Arc::clone(&log), Some(lines));
         let err = child.stderr.take().expect("piped");
         follow(err, Arc::clone(&log), None);
-        Program {
+        Self {
             child,
             log,
             lines: receiver,

@@ -95,9 +95,7 @@ fn serve(
     };
     let body = if method == "HEAD" { "" } else { json };
     let mut stream = stream;
-    write!(
-        stream,
-        "HTTP/1.1 {status} X\r\nServer: crude/0.1\r\n{typed}{length}\r\n{body}"
-    )
-    .ok()
+    // In one piece: several would wait for each other's acknowledgement.
+    let answer = format!("HTTP/1.1 {status} X\r\nServer: crude/0.1\r\n{typed}{length}\r\n{body}");
+    stream.write_all(answer.as_bytes()).ok()
 }

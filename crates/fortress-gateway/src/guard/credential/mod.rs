@@ -17,6 +17,7 @@ use http::{HeaderMap, Method, header};
 
 use super::{body::LateBody, challenge::Hint, principal::Caller};
 use crate::{
+    browser_login::Sessions,
     client_certificate::ShownCertificate,
     compile::{CredentialKind, CredentialPlan, IdentityPlan, Place},
     cookie,
@@ -44,6 +45,8 @@ pub(crate) struct Shown<'r> {
     pub(crate) headers: &'r HeaderMap,
     /// The client's certificate that counts for this request.
     pub(crate) certificate: &'r ShownCertificate,
+    /// Who the browser is, by its cookies.
+    pub(crate) sessions: &'r Sessions,
     pub(crate) now: Timestamp,
 }
 

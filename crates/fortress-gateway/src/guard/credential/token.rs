@@ -8,7 +8,7 @@ use fortress_auth::{
     TokenScheme, Verified, bind, introspection_body, peek_issuer, proof_field,
 };
 use fortress_model::{Reason, Timestamp, config::WhichTokens};
-use http::StatusCode;
+use http::{StatusCode, header};
 
 use super::{Caller, Presented, Refusal, Shown, present};
 use crate::{
@@ -29,6 +29,10 @@ pub(super) async fn judge(
     place: &Place,
     shown: &Shown<'_>,
 ) -> Result<Caller, Refusal> {
+    let in_cookie = matches!(place, Place::Cookie(_));
+    if plan.login.is_some() && (in_cookie || !shown.headers.contains_key(header::AUTHORIZATION)) {
+        return session(identity, shown);
+    }
     let presented = present(place, shown)?;
     let (scheme, token) = text(plan, &presented)?;
     let judged = judge_token(identity, plan, scheme, token, shown).await;
@@ -41,6 +45,19 @@ pub(super) async fn judge(
         identity: Arc::clone(identity),
         proof: Proof::Token(verified),
     })
+}
+
+/// Who logged in with this browser.
+fn session(identity: &Arc<IdentityPlan>, shown: &Shown<'_>) -> Result<Caller, Refusal> {
+    match shown.sessions.of(identity) {
+        None => Err(Refusal::missing("no session")),
+        Some(Err((reason, why))) => Err(Refusal::new(*reason, why.clone())),
+        Some(Ok(live)) => Ok(Caller {
+            id: Arc::clone(&live.verified.subject),
+            identity: Arc::clone(identity),
+            proof: Proof::Session(Arc::clone(live)),
+        }),
+    }
 }
 
 async fn judge_token(
