@@ -517,10 +517,8 @@ impl Collector for Metrics {
             process::networks(&mut encoder, &keys.feeds())?;
             process::load(&mut encoder, &keys.loads())?;
         }
-        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts)
-            && let Some(shared) = &counts.shared
-        {
-            shared_counts::encode(&mut encoder, shared)?;
+        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts) {
+            shared_counts::encode(&mut encoder, &counts)?;
         }
         self.process(&mut encoder)
     }

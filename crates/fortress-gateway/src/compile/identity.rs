@@ -29,15 +29,12 @@ use fortress_model::{
 use http::HeaderName;
 pub(super) use login::logins;
 pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
-use tokio::sync::Semaphore;
 
 use crate::{
     browser_login::LoginPlan,
     keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed},
+    questions::Questions,
 };
-
-/// Questions to one issuer that may be under way at once.
-const QUESTIONS: usize = 64;
 
 /// An entry of `identity`, compiled.
 #[derive(Debug)]
@@ -113,8 +110,7 @@ pub(crate) struct IntrospectionPlan {
     pub(crate) timeout: Duration,
     pub(crate) signed: bool,
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Bounds the questions that are under way.
-    pub(crate) under_way: Semaphore,
+    pub(crate) under_way: Questions,
     /// The issuer failed, and is left alone until then (nanoseconds since the epoch).
     pub(crate) left_alone: AtomicU64,
 }
@@ -380,7 +376,7 @@ fn introspection(
         timeout: asked.timeout,
         signed: asked.signed,
         algorithms: algorithms.to_vec(),
-        under_way: Semaphore::new(QUESTIONS),
+        under_way: Questions::default(),
         left_alone: AtomicU64::new(0),
     })
 }

@@ -247,8 +247,8 @@ async fn ask(
     if now.0 < asked.left_alone.load(Ordering::Relaxed) {
         return Err(unavailable("it failed a moment ago".to_owned()));
     }
-    let waiting = tokio::time::timeout(asked.timeout, asked.under_way.acquire());
-    let Ok(Ok(place)) = waiting.await else {
+    let waiting = tokio::time::timeout(asked.timeout, asked.under_way.leave(token));
+    let Ok(Some(place)) = waiting.await else {
         return Err(unavailable("too many questions are under way".to_owned()));
     };
     // Somebody may have asked about the same token meanwhile.
