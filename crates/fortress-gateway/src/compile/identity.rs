@@ -8,6 +8,7 @@ mod login;
 mod signature;
 
 use std::{
+    hash::{BuildHasher as _, RandomState},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -29,7 +30,7 @@ use fortress_model::{
 use http::HeaderName;
 pub(super) use login::logins;
 pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::{
     browser_login::LoginPlan,
@@ -113,10 +114,41 @@ pub(crate) struct IntrospectionPlan {
     pub(crate) timeout: Duration,
     pub(crate) signed: bool,
     pub(crate) algorithms: Vec<Algorithm>,
+    /// One question about a token at a time.
+    pub(crate) turns: Turns,
     /// Bounds the questions that are under way.
     pub(crate) under_way: Semaphore,
     /// The issuer failed, and is left alone until then (nanoseconds since the epoch).
     pub(crate) left_alone: AtomicU64,
+}
+
+/// Turns to ask about a token: many requests with one token ask about it once. Few tokens share a
+/// turn, and then wait for each other.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    places: Box<[Mutex<()>]>,
+    by: RandomState,
+}
+
+/// Turns of one issuer.
+const TURNS: usize = 1024;
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            places: (0..TURNS).map(|_| Mutex::default()).collect(),
+            by: RandomState::new(),
+        }
+    }
+}
+
+impl Turns {
+    /// The one that a token waits for.
+    pub(crate) async fn wait(&self, token: &str) -> Option<MutexGuard<'_, ()>> {
+        let [.., low, lower] = self.by.hash_one(token).to_be_bytes();
+        let place = usize::from(u16::from_be_bytes([low, lower])) % TURNS;
+        Some(self.places.get(place)?.lock().await)
+    }
 }
 
 impl CredentialKind {
@@ -380,6 +412,7 @@ fn introspection(
         timeout: asked.timeout,
         signed: asked.signed,
         algorithms: algorithms.to_vec(),
+        turns: Turns::default(),
         under_way: Semaphore::new(QUESTIONS),
         left_alone: AtomicU64::new(0),
     })

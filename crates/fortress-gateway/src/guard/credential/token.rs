@@ -247,17 +247,25 @@ async fn ask(
     if now.0 < asked.left_alone.load(Ordering::Relaxed) {
         return Err(unavailable("it failed a moment ago".to_owned()));
     }
-    let waiting = tokio::time::timeout(asked.timeout, asked.under_way.acquire());
-    let Ok(Ok(place)) = waiting.await else {
+    let waiting = async {
+        (
+            asked.turns.wait(token).await,
+            asked.under_way.acquire().await,
+        )
+    };
+    let Ok((turn, Ok(place))) = tokio::time::timeout(asked.timeout, waiting).await else {
         return Err(unavailable("too many questions are under way".to_owned()));
     };
-    // Somebody may have asked about the same token meanwhile.
+    // Whoever had the turn before may have asked about the same token.
     if let Some(answer) = known() {
         return settled(answer);
     }
+    if now.0 < asked.left_alone.load(Ordering::Relaxed) {
+        return Err(unavailable("it failed a moment ago".to_owned()));
+    }
     let answer = question(plan, asked, &form, now).await;
     drop(place);
-    match answer {
+    let judged = match answer {
         Ok(answer) => {
             plan.memory
                 .opaque
@@ -270,7 +278,10 @@ async fn ask(
             tracing::warn!(identity = &*identity.name, why, "introspection failed");
             Err(unavailable(why))
         }
-    }
+    };
+    // Not before the answer is known to those who wait.
+    drop(turn);
+    judged
 }
 
 fn settled(answer: Answer) -> Result<Arc<Verified>, Refusal> {
