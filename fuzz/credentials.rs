@@ -149,7 +149,9 @@ pub(crate) fn browser_login(data: &[u8]) {
     if let Ok(answer) = Answer::read(text) {
         let secrets = LoginSecrets::new(&[[1; 32]; 3]);
         assert!(!session::same_state(&secrets.state, &answer.state));
-        drop(cookie_suffix(&answer.state));
+        if let Some(suffix) = cookie_suffix(&answer.state) {
+            assert!(answer.state.starts_with(suffix) && !suffix.contains([';', '=', ' ']));
+        }
     }
     if let Some(target) = form_decode(text).filter(|target| is_local_target(target)) {
         let second = target.as_bytes().get(1);

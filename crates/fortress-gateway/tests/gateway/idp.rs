@@ -10,6 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use super::{
@@ -132,7 +133,10 @@ impl Provider {
     }
 }
 
+/// Installs it, once for all tests.
 fn prepare(material: &Path, directory: &Path) -> Result<(), String> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if Command::new("node").arg("--version").output().is_err() {
         return Err("there is no node".into());
     }
