@@ -39,7 +39,7 @@ use fortress_spec::{
 };
 use fortress_waf::{
     ByteSet, Reading, Triggers, builtin,
-    engine::{Engine, Finding, Memory, Opening, Screening, Transaction, Verdict},
+    engine::{Desk, Engine, Finding, Memory, Opening, Screening, Transaction, Verdict},
     injection::{sqli, xss},
     read_body,
     seclang::{BodyProcessor, NoFiles, Ruleset, RulesetBuilder, Transformation},
@@ -685,17 +685,21 @@ fn both(builder: RulesetBuilder) -> [Arc<Engine>; 2] {
 
 fn are_alike(engines: &[Arc<Engine>; 2], data: &[u8]) {
     let [prefiltered, exhaustive] = engines;
-    let mut memory = Box::default();
-    let told = inspect(prefiltered, &mut memory, data);
-    assert_eq!(told, inspect(exhaustive, &mut Box::default(), data));
-    assert_eq!(told, inspect(prefiltered, &mut memory, data));
+    let (mut memory, mut desk) = (Box::default(), Desk::default());
+    let told = inspect(prefiltered, (&mut memory, &mut desk), data);
+    let fresh = (&mut Box::default(), &mut Desk::default());
+    assert_eq!(told, inspect(exhaustive, fresh, data));
+    // What is known by now, and what was refuted.
+    for _ in 0..2 {
+        assert_eq!(told, inspect(prefiltered, (&mut memory, &mut desk), data));
+    }
 }
 
 /// A request in lines, `METHOD TARGET PROTOCOL` and its fields, an empty line, and a body; then the
 /// body once more as the answer. No line need be right.
 fn inspect(
     engine: &Arc<Engine>,
-    memory: &mut Box<Memory>,
+    (memory, desk): (&mut Box<Memory>, &mut Desk),
     data: &[u8],
 ) -> (Vec<Verdict>, Vec<Finding>) {
     let opening = Opening {
@@ -721,14 +725,14 @@ fn inspect(
         transaction.request_field(name, parts.next().unwrap_or_default().trim_ascii());
     }
     let body = Bytes::copy_from_slice(rest);
-    let mut verdicts = vec![transaction.request_head()];
-    verdicts.push(transaction.request_body(body.clone()));
+    let mut verdicts = vec![transaction.request_head(desk)];
+    verdicts.push(transaction.request_body(desk, body.clone()));
     transaction.response_line(200, b"HTTP/1.1");
     transaction.response_field(b"Content-Type", b"text/html");
-    verdicts.push(transaction.response_head());
+    verdicts.push(transaction.response_head(desk));
     let wanted = transaction.wants_response_body();
-    verdicts.push(transaction.response_body(if wanted { body } else { Bytes::new() }));
-    transaction.end();
+    verdicts.push(transaction.response_body(desk, if wanted { body } else { Bytes::new() }));
+    transaction.end(desk);
     let mut findings = transaction.findings().to_vec();
     // Transformations that change nothing are left out where rules are spared.
     for matched in findings.iter_mut().flat_map(|finding| &mut finding.matched) {

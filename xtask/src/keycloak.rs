@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -52,8 +53,9 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
     let keycloak = start(&home, &folder, address)?;
     let realm = Realm::make(address)?;
     let upstream = process::free_address()?;
-    let _upstream = gateway::start_upstream(&folder, upstream, None)?;
+    let _upstream = start_upstream(&folder, upstream)?;
     let listener = process::free_address()?;
+    fs::write(folder.join("secret.txt"), SECRET)?;
     fs::write(folder.join("openapi.yaml"), gateway::DESCRIPTION)?;
     let configuration = configuration(listener, upstream, &realm.issuer);
     let _gateway = gateway::start(&binary, &folder, &configuration, listener, None)?;
@@ -74,14 +76,21 @@ fn play(scenes: &mut Scenes, realm: &Realm, keycloak: Server) -> Result<()> {
     let good = realm.token("orders")?;
     scenes.expect("no token", None, "401")?;
     scenes.expect("a token for this API, by a clerk", Some(&good), "200")?;
+    let (audience, subject) = scenes.forwarded(&good)?;
+    let (_, own) = said(&good)?;
+    scenes.judge(
+        "the token that the upstream gets in exchange",
+        &format!("{audience} for {subject}"),
+        &format!("billing for {own}"),
+    );
     let foreign = realm.token("foreign")?;
     scenes.expect("a token for another audience", Some(&foreign), "401")?;
     let reader = realm.token("reader")?;
     scenes.expect("a token without the role", Some(&reader), "403")?;
-    let mut forged = good.clone();
-    let last = forged.pop();
-    forged.pop();
-    forged.push(if last == Some('A') { 'B' } else { 'A' });
+    let (signed, signature) = good.rsplit_once('.').context("no JWT")?;
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    let rest: String = signature.chars().skip(1).collect();
+    let forged = format!("{signed}.{first}{rest}");
     scenes.expect("a signature that was changed", Some(&forged), "401")?;
     realm.rotate()?;
     let rotated = realm.token("orders")?;
@@ -143,10 +152,25 @@ fn start(home: &Path, folder: &Path, address: SocketAddr) -> Result<Server> {
     Server::start_within(&mut command, &log, address, PATIENCE)
 }
 
+/// Answers every request alike, and tells which credential came.
+fn start_upstream(folder: &Path, address: SocketAddr) -> Result<Server> {
+    let text = format!(
+        "{}http {{\n{}  server {{ listen {address}; default_type application/json;\n    \
+         location / {{ add_header X-Seen $http_authorization; return 200 '{}'; }} }}\n}}\n",
+        gateway::nginx_preamble(folder),
+        gateway::nginx_http(folder),
+        gateway::ANSWER,
+    );
+    gateway::start_nginx(folder, "upstream", &text, address, None)
+}
+
 fn configuration(listener: SocketAddr, upstream: SocketAddr, issuer: &str) -> String {
     format!(
         "version: 1\nlisten: [{{ address: \"{listener}\" }}]\napis:\n  orders:\n    \
-         spec: openapi.yaml\n    upstream: \"http://{upstream}\"\n    operations:\n      \
+         spec: openapi.yaml\n    upstream:\n      endpoints: [{{ url: \"http://{upstream}\" }}]\n      \
+         identity: {{ forward: exchange, audience: billing, exchange: {{ \
+         endpoint: \"{issuer}/protocol/openid-connect/token\", client_id: gateway, \
+         client_secret: \"file:secret.txt\" }} }}\n    operations:\n      \
          getOrder: {{ require: {{ role: clerk }} }}\nidentity:\n  keycloak:\n    \
          issuer: \"{issuer}\"\n    audience: orders-api\n    claims: {{ roles: realm_access.roles }}\njournal: [{{ file: journal.ndjson }}]\n"
     )
@@ -190,12 +214,15 @@ impl Realm {
                 "attributes": { "include.in.token.scope": "true" },
             }),
         )?;
-        for (name, audience) in [
-            ("orders", "orders-api"),
-            ("reader", "orders-api"),
-            ("foreign", "another-api"),
+        for (name, audiences) in [
+            ("billing", &["billing"][..]),
+            // Who exchanges a token must be among those that it is for.
+            ("orders", &["orders-api", "gateway"]),
+            ("reader", &["orders-api", "gateway"]),
+            ("foreign", &["another-api"]),
+            ("gateway", &["billing"]),
         ] {
-            make("/fortress/clients", &client(name, audience))?;
+            make("/fortress/clients", &client(name, audiences))?;
         }
         let account = realm.account(&bearer, "orders")?;
         let roles = format!("{}/fortress/roles/clerk", realm.admin);
@@ -249,17 +276,32 @@ impl Realm {
     }
 }
 
-fn client(name: &str, audience: &str) -> Value {
+fn client(name: &str, audiences: &[&str]) -> Value {
+    let mappers = audiences.iter().map(|audience| {
+        json!({
+            "name": audience, "protocol": "openid-connect",
+            "protocolMapper": "oidc-audience-mapper",
+            "config": { "included.custom.audience": audience, "access.token.claim": "true" },
+        })
+    });
     json!({
         "clientId": name, "secret": SECRET, "serviceAccountsEnabled": true,
         "standardFlowEnabled": false, "publicClient": false,
+        "attributes": { "standard.token.exchange.enabled": (name == "gateway").to_string() },
         "defaultClientScopes": ["basic", "roles"], "optionalClientScopes": ["orders"],
-        "protocolMappers": [{
-            "name": "audience", "protocol": "openid-connect",
-            "protocolMapper": "oidc-audience-mapper",
-            "config": { "included.custom.audience": audience, "access.token.claim": "true" },
-        }],
+        "protocolMappers": mappers.collect::<Vec<_>>(),
     })
+}
+
+/// The audience and the subject of a token, as JSON.
+fn said(token: &str) -> Result<(String, String)> {
+    let claims = token.split('.').nth(1).context("no JWT")?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims)?)?;
+    let audience = claims.get("aud").context("no `aud`")?;
+    let audience = audience
+        .as_str()
+        .map_or(audience.to_string(), str::to_owned);
+    Ok((audience, text(&claims, "sub")?))
 }
 
 /// What curl gets, as JSON; an error if the status says so.
@@ -302,11 +344,30 @@ impl Scenes {
         if status.is_empty() {
             bail!("the gateway does not answer");
         }
-        let verdict = if status == expected { "ok" } else { "FAILED" };
-        self.failed += u32::from(status != expected);
-        say(format_args!(
-            "{verdict:6} {scene}: {status}, expected {expected}"
-        ));
+        self.judge(scene, &status, expected);
         Ok(())
+    }
+
+    fn judge(&mut self, scene: &str, seen: &str, expected: &str) {
+        let verdict = if seen == expected { "ok" } else { "FAILED" };
+        self.failed += u32::from(seen != expected);
+        say(format_args!(
+            "{verdict:6} {scene}: {seen}, expected {expected}"
+        ));
+    }
+
+    /// The audience and the subject of the token that the upstream gets for this one.
+    fn forwarded(&self, token: &str) -> Result<(String, String)> {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-D", "-", "-o", "/dev/null", "--max-time", "30"]);
+        curl.args(["--oauth2-bearer", token, &self.url]);
+        let head = String::from_utf8(process::output(&mut curl)?)?;
+        let mut lines = head.lines();
+        let seen = lines.find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("X-Seen").then_some(value)
+        });
+        let seen = seen.with_context(|| format!("the upstream saw no credential: {head}"))?;
+        said(seen.strip_prefix("Bearer ").unwrap_or(seen))
     }
 }

@@ -68,6 +68,11 @@ pub(crate) struct Issuer {
 impl Issuer {
     /// Makes a key in `folder`, and a token of `alice` with the scope `orders`.
     pub(crate) fn make(folder: &Path) -> Result<Self> {
+        Self::named(folder, ISSUER)
+    }
+
+    /// The same under another name.
+    pub(crate) fn named(folder: &Path, name: &str) -> Result<Self> {
         let key = folder.join("issuer.pem");
         let public = folder.join("issuer.pub.pem");
         let openssl = || Command::new("openssl");
@@ -95,7 +100,7 @@ impl Issuer {
         let now = SystemClock.now().millis() / 1000;
         let header = json!({ "alg": "RS256", "typ": "JWT", "kid": "bench" });
         let claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "scope": "orders",
+            "iss": name, "aud": AUDIENCE, "sub": "alice", "scope": "orders",
             "iat": now, "exp": now + 3600,
         });
         let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());

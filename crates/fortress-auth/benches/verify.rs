@@ -89,6 +89,33 @@ fn verified(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     }
 }
 
+/// The most used crate for it, with the same library under it and as strict as it can be told to be.
+#[divan::bench(args = ALGORITHMS)]
+fn jsonwebtoken(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    let named = if algorithm == Algorithm::Es256 {
+        jsonwebtoken::Algorithm::ES256
+    } else if algorithm == Algorithm::Rs256 {
+        jsonwebtoken::Algorithm::RS256
+    } else {
+        jsonwebtoken::Algorithm::EdDSA
+    };
+    let mut validation = jsonwebtoken::Validation::new(named);
+    validation.set_issuer(&["https://idp.example.com"]);
+    validation.set_audience(&["orders-api"]);
+    // The token's time is the benchmark's, which this crate does not take as an argument.
+    validation.validate_exp = false;
+    if let Ok(key) = SigningKey::generate(algorithm, "2026-01")
+        && let Ok(token) = key.sign(CLAIMS)
+        && let Ok(set) = serde_json::from_str::<jsonwebtoken::jwk::JwkSet>(&sign::key_set(&[&key]))
+        && let Some(jwk) = set.keys.first()
+        && let Ok(key) = jsonwebtoken::DecodingKey::from_jwk(jwk)
+    {
+        bencher.bench(|| {
+            jsonwebtoken::decode::<serde_json::Value>(black_box(&token), &key, &validation)
+        });
+    }
+}
+
 #[divan::bench(args = ALGORITHMS)]
 fn cached(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     if let Some(case) = case(algorithm) {

@@ -3,7 +3,7 @@
 //! Deliberately not here: how they count (`fortress-limits`), and what a request that is refused is
 //! told (`guard::limit`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest;
 use fortress_limits::{
@@ -12,11 +12,14 @@ use fortress_limits::{
 };
 use fortress_model::{
     Diagnostic, Timestamp,
-    config::{Config, SecretSource},
+    config::{Config, SecretSource, StoreSettings},
 };
 use tokio::time::Instant;
 
-use crate::{compile::Effective, journal::Notes, server::ServerError, shared_counts::SharedCounts};
+use crate::{
+    compile::Effective, journal::Notes, kept_quotas::KeptQuotas, server::ServerError,
+    shared_counts::SharedCounts,
+};
 
 /// The counts of all limits.
 #[derive(Debug)]
@@ -24,6 +27,9 @@ pub(crate) struct Counts {
     pub(crate) limiter: Limiter,
     /// What instances share, where the configuration names a Redis.
     pub(crate) shared: Option<SharedCounts>,
+    /// Where quotas are kept that instances do not share, and what keeps them.
+    store: Option<StoreSettings>,
+    kept: Mutex<Option<KeptQuotas>>,
     secret: Secret,
     began: Instant,
 }
@@ -52,7 +58,10 @@ impl Counts {
                 Some(shared) => limiter.sharing(shared.leases()),
                 None => limiter,
             },
+            // Redis keeps them itself.
+            store: config.store.clone().filter(|_| shared.is_none()),
             shared,
+            kept: Mutex::default(),
             secret: Secret::new(under.secret),
             began,
         }))
@@ -62,12 +71,23 @@ impl Counts {
     /// runtime.
     ///
     /// # Errors
-    /// No thread or no runtime could be made.
+    /// No thread or no runtime could be made, or the store cannot be opened or read.
     pub(crate) fn start(&self, notes: Notes) -> Result<(), ServerError> {
-        match &self.shared {
-            Some(shared) => shared.start(notes),
-            None => Ok(()),
+        if let Some(shared) = &self.shared {
+            shared.start(notes)?;
         }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(settings) = self.store.as_ref().filter(|_| kept.is_none()) {
+            let quotas = Arc::clone(&self.limiter.quotas);
+            *kept = Some(KeptQuotas::start(settings, quotas)?);
+        }
+        Ok(())
+    }
+
+    /// Counts of quotas that were written to the store; `None` where none are.
+    pub(crate) fn written(&self) -> Option<u64> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map(KeptQuotas::written)
     }
 
     /// Ends what runs beside the requests, which are over. Blocks for a moment; not within a runtime.
@@ -75,6 +95,13 @@ impl Counts {
         if let Some(shared) = &self.shared {
             shared.stop();
         }
+        // Dropping it writes what is left.
+        drop(
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// The time on both clocks; `wall` is the calendar's.

@@ -523,10 +523,8 @@ impl Collector for Metrics {
         if let Some(feeds) = self.feeds.get() {
             process::networks(&mut encoder, feeds)?;
         }
-        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts)
-            && let Some(shared) = &counts.shared
-        {
-            shared_counts::encode(&mut encoder, shared)?;
+        if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts) {
+            shared_counts::encode(&mut encoder, &counts)?;
         }
         self.process(&mut encoder)
     }

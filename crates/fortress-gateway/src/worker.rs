@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Cache};
 use fortress_model::{Clock, Decision, Outcome, SystemClock, Timestamp, decision::RequestId};
-use fortress_waf::engine::Memory;
+use fortress_waf::engine::{Desk, Memory};
 use httpdate::HttpDate;
 use tokio::{
     sync::watch,
@@ -63,6 +63,7 @@ pub(crate) struct Worker {
         reason = "a transaction takes and gives the box itself"
     )]
     memories: RefCell<Vec<Box<Memory>>>,
+    desk: Rc<RefCell<Desk>>,
 }
 
 /// Memories that a worker keeps; more requests at once than that allocate theirs anew.
@@ -81,6 +82,7 @@ impl Worker {
             ids: RequestIds::default(),
             date: RefCell::new((u64::MAX, *b"Thu, 01 Jan 1970 00:00:00 GMT")),
             memories: RefCell::default(),
+            desk: Rc::default(),
         })
     }
 
@@ -103,6 +105,11 @@ impl Worker {
 
     pub(crate) fn lend_memory(&self) -> Box<Memory> {
         self.memories.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Where its transactions run their rules.
+    pub(crate) fn desk(&self) -> Rc<RefCell<Desk>> {
+        Rc::clone(&self.desk)
     }
 
     pub(crate) fn take_back(&self, memory: Box<Memory>) {

@@ -72,6 +72,30 @@ impl Store {
         })
     }
 
+    /// Every counter whose name begins with `prefix`, which is of letters and `:`, and that has not
+    /// expired, those that began last first: its name, when its window began, and its value.
+    ///
+    /// # Errors
+    /// What the database said, or `each`.
+    pub fn counters(
+        &self,
+        prefix: &str,
+        now: Timestamp,
+        each: &mut dyn FnMut(&str, Timestamp, i64),
+    ) -> Result<(), StoreError> {
+        let pattern = format!("{prefix}%");
+        self.read(|connection| {
+            let sql = "SELECT name, began, value FROM fortress_counters
+              WHERE name LIKE $1 AND expires > $2 ORDER BY began DESC";
+            let values = [Value::Text(&pattern), time(now)];
+            connection.query(sql, &values, &mut |row| {
+                let began = u64::try_from(row.integer(1)?).unwrap_or(0);
+                each(&row.text(0)?, Timestamp(began), row.integer(2)?);
+                Ok(())
+            })
+        })
+    }
+
     /// Keeps a blob, sealed, in place of one of the same kind and id.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use fortress_waf::{
-    engine::{Engine, Memory, Opening, Screening, Transaction, Verdict},
+    engine::{Desk, Engine, Memory, Opening, Screening, Transaction, Verdict},
     seclang::{Files, Mistake, Ruleset},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -41,6 +41,7 @@ fn main() -> io::Result<()> {
     let mut bench = Bench {
         engine,
         memory: None,
+        desk: Desk::default(),
         requests: Vec::new(),
         next: 0,
     };
@@ -108,6 +109,7 @@ fn beside(from: &str, name: &str) -> PathBuf {
 struct Bench {
     engine: Arc<Engine>,
     memory: Option<Box<Memory>>,
+    desk: Desk,
     requests: Vec<Request>,
     next: usize,
 }
@@ -144,7 +146,7 @@ impl Bench {
             self.next += 1;
             let request = self.requests.get(at).ok_or("no requests are loaded")?;
             let start = Instant::now();
-            let verdict = inspect(&self.engine, &mut self.memory, request);
+            let verdict = inspect(&self.engine, (&mut self.memory, &mut self.desk), request);
             times.push(start.elapsed());
             match verdict {
                 Verdict::Pass => {}
@@ -170,7 +172,11 @@ fn processor_time() -> Duration {
 /// One request through both phases, as far as it comes. What was found is taken, as the gateway
 /// takes it for its journal. Not inlined, so that profilers can be told to look at it alone.
 #[inline(never)]
-fn inspect(engine: &Arc<Engine>, memory: &mut Option<Box<Memory>>, request: &Request) -> Verdict {
+fn inspect(
+    engine: &Arc<Engine>,
+    (memory, desk): (&mut Option<Box<Memory>>, &mut Desk),
+    request: &Request,
+) -> Verdict {
     let opening = Opening {
         client: SocketAddr::from((Ipv4Addr::new(203, 0, 113, 7), 40_000)),
         server: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 80)),
@@ -185,9 +191,9 @@ fn inspect(engine: &Arc<Engine>, memory: &mut Option<Box<Memory>>, request: &Req
     for (name, value) in &request.fields {
         transaction.request_field(name, value);
     }
-    let mut verdict = transaction.request_head();
+    let mut verdict = transaction.request_head(desk);
     if verdict == Verdict::Pass {
-        verdict = transaction.request_body(request.body.clone());
+        verdict = transaction.request_body(desk, request.body.clone());
     }
     black_box(transaction.findings().to_vec());
     *memory = Some(transaction.into_memory());

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use fortress_waf::{
     builtin,
-    engine::{Engine, Opening, RefusalKind, Screening, Transaction, Verdict},
+    engine::{Desk, Engine, Opening, RefusalKind, Screening, Transaction, Verdict},
     seclang::{DirectiveKind, NoFiles, Ruleset, RulesetBuilder},
 };
 use material::{Disk, folder, listed};
@@ -129,8 +129,11 @@ fn inspect(engine: &Arc<Engine>, target: &str, body: &str) -> Verdict {
     for (name, value) in fields.iter().take(count) {
         transaction.request_field(name.as_bytes(), value.as_bytes());
     }
-    match transaction.request_head() {
-        Verdict::Pass => transaction.request_body(Bytes::copy_from_slice(body.as_bytes())),
+    let mut desk = Desk::default();
+    match transaction.request_head(&mut desk) {
+        Verdict::Pass => {
+            transaction.request_body(&mut desk, Bytes::copy_from_slice(body.as_bytes()))
+        }
         verdict @ (Verdict::Refuse(_) | Verdict::Exhausted | Verdict::TooLarge(_)) => verdict,
     }
 }

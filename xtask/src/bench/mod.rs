@@ -6,6 +6,7 @@
 //! Rounds are interleaved and medians taken, because a shared machine's speed drifts.
 //!
 //! `cargo xtask bench check` leaves the others out: what a larger description costs Fortress.
+//! `cargo xtask bench provider` breaks the identity provider meanwhile.
 //! `cargo xtask bench waf` compares rule engines, in process, under the OWASP Core Rule Set.
 //!
 //! Deliberately not here: a pass or a failure. A timing never decides a test.
@@ -14,6 +15,7 @@ mod check;
 mod generated;
 mod load;
 mod peers;
+mod provider;
 mod report;
 mod waf;
 
@@ -87,6 +89,9 @@ enum Suite {
     /// Coraza (in Go's regexes and in RE2). Builds a harness for each in target/bench-waf, which
     /// needs `apt-get install g++ libmodsecurity-dev libre2-dev` and Go; what is missing is skipped
     Waf,
+    /// Fortress alone: how long answers take while the identity provider is well, hangs, sends
+    /// garbage, or refuses
+    Provider,
 }
 
 /// One kind of request.
@@ -162,6 +167,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         Suite::Proxy => on_wire(options, proxies),
         Suite::Check => on_wire(options, check::run),
         Suite::Waf => waf::run(options),
+        Suite::Provider => on_wire(options, provider::run),
     }
 }
 

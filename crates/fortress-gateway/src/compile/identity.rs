@@ -8,7 +8,6 @@ mod login;
 mod signature;
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -30,15 +29,12 @@ use fortress_model::{
 use http::HeaderName;
 pub(super) use login::logins;
 pub(crate) use signature::{SIGNED_REQUESTS, SignaturePlan, WebhookPlan};
-use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::{
     browser_login::LoginPlan,
     keys::{KeyRing, Keys, Memory, Source, Spans, StoreFeed},
+    questions::Questions,
 };
-
-/// Questions to one issuer that may be under way at once.
-const QUESTIONS: usize = 64;
 
 /// An entry of `identity`, compiled.
 #[derive(Debug)]
@@ -114,41 +110,9 @@ pub(crate) struct IntrospectionPlan {
     pub(crate) timeout: Duration,
     pub(crate) signed: bool,
     pub(crate) algorithms: Vec<Algorithm>,
-    /// One question about a token at a time.
-    pub(crate) turns: Turns,
-    /// Bounds the questions that are under way.
-    pub(crate) under_way: Semaphore,
+    pub(crate) under_way: Questions,
     /// The issuer failed, and is left alone until then (nanoseconds since the epoch).
     pub(crate) left_alone: AtomicU64,
-}
-
-/// Turns to ask about a token: many requests with one token ask about it once. Few tokens share a
-/// turn, and then wait for each other.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    places: Box<[Mutex<()>]>,
-    by: RandomState,
-}
-
-/// Turns of one issuer.
-const TURNS: usize = 1024;
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self {
-            places: (0..TURNS).map(|_| Mutex::default()).collect(),
-            by: RandomState::new(),
-        }
-    }
-}
-
-impl Turns {
-    /// The one that a token waits for.
-    pub(crate) async fn wait(&self, token: &str) -> Option<MutexGuard<'_, ()>> {
-        let [.., low, lower] = self.by.hash_one(token).to_be_bytes();
-        let place = usize::from(u16::from_be_bytes([low, lower])) % TURNS;
-        Some(self.places.get(place)?.lock().await)
-    }
 }
 
 impl CredentialKind {
@@ -412,8 +376,7 @@ fn introspection(
         timeout: asked.timeout,
         signed: asked.signed,
         algorithms: algorithms.to_vec(),
-        turns: Turns::default(),
-        under_way: Semaphore::new(QUESTIONS),
+        under_way: Questions::default(),
         left_alone: AtomicU64::new(0),
     })
 }

@@ -1,4 +1,4 @@
-//! What metrics tell of the counts that instances share.
+//! What metrics tell of the counts that instances share, and of those that a store keeps.
 
 use std::{fmt, sync::atomic::Ordering::Relaxed};
 
@@ -8,9 +8,26 @@ use prometheus_client::{
 };
 
 use super::count;
-use crate::shared_counts::SharedCounts;
+use crate::{limits::Counts, shared_counts::SharedCounts};
 
-pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, shared: &SharedCounts) -> fmt::Result {
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::Result {
+    if let Some(shared) = &counts.shared {
+        of_redis(encoder, shared)?;
+    }
+    let Some(written) = counts.written() else {
+        return Ok(());
+    };
+    encoder
+        .encode_descriptor(
+            "fortress_quotas_written",
+            "Counts of quotas that were written to the store.",
+            None,
+            MetricType::Counter,
+        )?
+        .encode_counter::<NoLabelSet, u64, f64>(&written, None)
+}
+
+fn of_redis(encoder: &mut DescriptorEncoder<'_>, shared: &SharedCounts) -> fmt::Result {
     let totals = shared.totals();
     encoder
         .encode_descriptor(

@@ -9,6 +9,7 @@ mod record;
 mod trial;
 
 use std::{
+    cell::RefCell,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use fortress_model::{Decision, Denial, Mode, Reason, decision::RulesRecord};
 use fortress_spec::{Operation, parameter::Location};
 use fortress_waf::engine::{
-    Engine, Limit, Memory, Opening, Refusal, RefusalKind, TooLarge, Transaction, Verdict,
+    Desk, Engine, Limit, Memory, Opening, Refusal, RefusalKind, TooLarge, Transaction, Verdict,
 };
 use http::{HeaderName, header};
 
@@ -70,7 +71,7 @@ impl Rules {
         };
         let mut trial = Transaction::new(Arc::clone(&self.engine), Box::default(), &opening);
         trial.request_line(b"GET", b"/", b"HTTP/1.1");
-        let _verdict: Verdict = trial.request_head();
+        let _verdict: Verdict = trial.request_head(&mut Desk::default());
         // The other is the name that it has in the Core Rule Set 3.
         let level = ["blocking_paranoia_level", "paranoia_level"]
             .iter()
@@ -114,8 +115,9 @@ impl Examination {
 
     /// Begins it.
     pub(crate) fn begin(&mut self, decision: &Decision, rules: &Rules) -> &mut Run {
-        let memory = self.worker.lend_memory();
-        self.run.insert(Run::new(rules, memory, decision, self.own))
+        let (memory, desk) = (self.worker.lend_memory(), self.worker.desk());
+        self.run
+            .insert(Run::new(rules, (memory, desk), decision, self.own))
     }
 
     /// What was begun; `None` where no rules run.
@@ -148,6 +150,8 @@ impl Drop for Examination {
 #[derive(Debug)]
 pub(crate) struct Run {
     transaction: Transaction,
+    /// The worker's; borrowed while rules run, which wait for nothing.
+    desk: Rc<RefCell<Desk>>,
     rules: Rules,
     /// Findings that were recorded.
     told: usize,
@@ -163,7 +167,7 @@ enum Message {
 impl Run {
     pub(crate) fn new(
         rules: &Rules,
-        memory: Box<Memory>,
+        (memory, desk): (Box<Memory>, Rc<RefCell<Desk>>),
         decision: &Decision,
         own: SocketAddr,
     ) -> Self {
@@ -176,6 +180,7 @@ impl Run {
         };
         Self {
             transaction: Transaction::new(Arc::clone(&rules.engine), memory, &opening),
+            desk,
             rules: rules.clone(),
             told: 0,
         }
@@ -231,7 +236,7 @@ impl Run {
         if let Some(operation) = operation.filter(|_| self.rules.schema_aware) {
             self.prove(operation, proven);
         }
-        let verdict = self.transaction.request_head();
+        let verdict = self.transaction.request_head(&mut self.desk.borrow_mut());
         self.judge(
             decision,
             verdict,
@@ -275,7 +280,9 @@ impl Run {
                 self.transaction.prove_body(wide(*start), wide(*end));
             }
         }
-        let verdict = self.transaction.request_body(body);
+        let verdict = self
+            .transaction
+            .request_body(&mut self.desk.borrow_mut(), body);
         self.judge(decision, verdict, Message::Request, query)
     }
 
@@ -290,7 +297,7 @@ impl Run {
         for (name, value) in &reply.headers {
             transaction.response_field(name.as_str().as_bytes(), value.as_bytes());
         }
-        let verdict = transaction.response_head();
+        let verdict = transaction.response_head(&mut self.desk.borrow_mut());
         self.judge(decision, verdict, Message::Answer, None)?;
         let body = match &reply.body {
             // What is still encoded passed under `monitor`, and would be noise.
@@ -300,14 +307,15 @@ impl Run {
             ReplyBody::Full(_) | ReplyBody::Empty { .. } | ReplyBody::Stream(_) => None,
         };
         // Without a body too: what the head scored is counted by rules of this phase.
-        let verdict = self
-            .transaction
-            .response_body(body.cloned().unwrap_or_default());
+        let verdict = self.transaction.response_body(
+            &mut self.desk.borrow_mut(),
+            body.cloned().unwrap_or_default(),
+        );
         self.judge(decision, verdict, Message::Answer, None)
     }
 
     pub(crate) fn end(&mut self, decision: &mut Decision) {
-        self.transaction.end();
+        self.transaction.end(&mut self.desk.borrow_mut());
         self.record(decision, None);
     }
 

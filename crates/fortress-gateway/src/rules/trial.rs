@@ -192,7 +192,7 @@ impl Gateway {
         decision.findings.clear();
         decision.notes.clear();
         let described = plan.operation().map(|(_, operation)| operation);
-        let mut run = Run::new(rules, Box::default(), &decision, OWN);
+        let mut run = Run::new(rules, Default::default(), &decision, OWN);
         let head = run.head(&mut decision, &parsed, Length::Known, described, &proven);
         finish(run, decision, head.is_ok(), &parsed, request.body, &spans)
     }
@@ -212,7 +212,7 @@ const OWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 pub fn try_rules(rules: &Rules, request: RawRequest) -> Result<Trial, TrialError> {
     let mut decision = begin(&request.head);
     let (parsed, _) = request::parse(&mut decision, request.head).map_err(refused)?;
-    let mut run = Run::new(rules, Box::default(), &decision, OWN);
+    let mut run = Run::new(rules, Default::default(), &decision, OWN);
     let head = run.head(&mut decision, &parsed, Length::Known, None, &[]);
     finish(run, decision, head.is_ok(), &parsed, request.body, &[])
 }

@@ -96,6 +96,8 @@ struct Keeper {
     common: Arc<Common>,
     connector: RefCell<Option<Connector>>,
     connection: RefCell<Option<Connection>>,
+    /// Why there is none.
+    lack: RefCell<String>,
     /// Counts connections: a call that failed ends only the one that it was made on.
     generation: Cell<u64>,
     wanted: Notify,
@@ -112,8 +114,8 @@ struct Keeper {
 /// Why a call has no answer.
 #[derive(Debug)]
 enum Fault {
-    /// There is no connection.
-    Unconnected,
+    /// There is no connection, and why.
+    Unconnected(String),
     /// The server refused, or the connection failed.
     Refused(String),
     /// The server answered what it cannot.
@@ -123,7 +125,7 @@ enum Fault {
 impl Fault {
     fn told(&self) -> String {
         match self {
-            Self::Unconnected => "there is no connection".into(),
+            Self::Unconnected(why) => format!("there is no connection: {why}"),
             Self::Refused(why) => why.clone(),
             Self::Wrong(why) => format!("its answer cannot be: {why}"),
         }
@@ -138,6 +140,7 @@ impl Keeper {
             common,
             connector: RefCell::new(Some(Connector::new(settings, patience))),
             connection: RefCell::default(),
+            lack: RefCell::default(),
             generation: Cell::new(0),
             wanted: Notify::new(),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
@@ -378,7 +381,8 @@ impl Keeper {
     ) -> Result<Vec<i64>, Fault> {
         let connection = self.connection.borrow().clone();
         let generation = self.generation.get();
-        let mut connection = connection.ok_or(Fault::Unconnected)?;
+        let lack = || Fault::Unconnected(self.lack.borrow().clone());
+        let mut connection = connection.ok_or_else(lack)?;
         let command = |name: &str, script: &str| {
             let mut command = Cmd::with_capacity(4 + arguments.len(), 64);
             command.arg(name).arg(script).arg(1).arg(key);
@@ -400,15 +404,16 @@ impl Keeper {
                 let is_open = self.common.is_open();
                 // A probe that failed: the server may be another one by now.
                 if is_open || connect::is_elsewhere(&error) {
-                    self.disconnect(generation);
+                    self.disconnect(generation, connect::told(&error));
                 }
                 Err(Fault::Refused(connect::told(&error)))
             }
         }
     }
 
-    fn disconnect(&self, generation: u64) {
+    fn disconnect(&self, generation: u64, why: String) {
         if self.generation.get() == generation && self.connection.take().is_some() {
+            self.lack.replace(why);
             self.wanted.notify_one();
         }
     }
@@ -440,7 +445,12 @@ impl Keeper {
                     }
                 }
                 Err(why) => {
+                    // Said once for each reason: the way back is told by who answers again.
+                    if *self.lack.borrow() != why {
+                        tracing::warn!("Redis cannot be connected to: {why}");
+                    }
                     self.common.failed(&why);
+                    self.lack.replace(why);
                     tell(&ready, false);
                 }
             }

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use fortress_auth::{
@@ -35,8 +36,12 @@ fn gateway(upstream: &Upstream, identity: &str) -> Gateway {
 }
 
 fn ask(gateway: &Gateway, fields: &str) -> Response {
+    ask_at(gateway.addresses[0], fields)
+}
+
+fn ask_at(address: SocketAddr, fields: &str) -> Response {
     let request = format!("GET /a?q=1 HTTP/1.1\r\nHost: api.test\r\n{fields}\r\n");
-    send(gateway.addresses[0], request.as_bytes()).remove(0)
+    send(address, request.as_bytes()).remove(0)
 }
 
 fn outcome(response: &Response) -> (u16, String) {
@@ -348,4 +353,29 @@ fn what_the_issuer_says_of_an_opaque_token_holds_for_a_while() {
     );
     assert_eq!(issuer.asked(), 4);
     assert_eq!(show("good-token").status, 200, "what is known still holds");
+}
+
+#[test]
+fn many_who_show_one_opaque_token_wait_for_one_answer() {
+    let upstream = Upstream::start();
+    let issuer = Issuer::start(|_| {
+        std::thread::sleep(Duration::from_millis(200));
+        json(r#"{"active":true,"sub":"alice","aud":"test","scope":"a","client_id":"web"}"#)
+    });
+    let gateway = gateway(
+        &upstream,
+        &format!(
+            "jwks: file:jwks.json, introspection: {{ endpoint: \"http://{}/i\", client_id: gateway, client_secret: env:SECRET }}",
+            issuer.address
+        ),
+    );
+    let address = gateway.addresses[0];
+    std::thread::scope(|scope| {
+        let show = || ask_at(address, "Authorization: Bearer a-token\r\n").status;
+        let shown: Vec<_> = (0..20).map(|_| scope.spawn(show)).collect();
+        for shown in shown {
+            assert_eq!(shown.join().unwrap(), 200);
+        }
+    });
+    assert_eq!(issuer.asked(), 1);
 }

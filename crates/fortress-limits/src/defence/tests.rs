@@ -431,18 +431,25 @@ proptest! {
     fn no_pair_passes_its_delays(steps in prop::collection::vec((0_u64..120, 0_u32..3), 1..200)) {
         let mut world = World::new(Rules { suspicion: None, ..RULES });
         let mut last: Option<u64> = None;
-        let mut failures: u32 = 0;
+        // What is remembered at least, in parts of a failure: half is forgotten in each half-life, and
+        // of the one that is not over no more than 7/10 of that part of it.
+        const PARTS: u128 = 1024;
+        let forget = u128::from(nanos(RULES.forget));
+        let mut kept: u128 = 0;
         for (wait, from) in steps {
             world.pass(wait);
             let passed = world.fail("ann", &address(from)).is_ok();
             if from == 0 && passed {
                 if let Some(last) = last {
-                    // Each half-life forgets half, so the delay never is less than that of the half.
                     let elapsed = world.now - last;
-                    let remembered = failures / 2u32.pow(u32::try_from(elapsed / nanos(RULES.forget)).unwrap() + 1);
+                    let halvings = u128::from(elapsed) / forget;
+                    let part = u128::from(elapsed) % forget;
+                    kept >>= halvings.min(100);
+                    kept -= kept * part * 7 / (forget * 10);
+                    let remembered = u32::try_from(kept / PARTS).unwrap();
                     prop_assert!(elapsed >= nanos(RULES.delay.of(remembered)).min(nanos(RULES.delay.most)));
                 }
-                failures += 1;
+                kept += PARTS;
                 last = Some(world.now);
             }
         }

@@ -31,8 +31,8 @@ use crate::{
 pub struct Limiter {
     /// Rates.
     pub rates: Gcra,
-    /// Quotas.
-    pub quotas: Quotas,
+    /// Quotas, which a store may keep.
+    pub quotas: Arc<Quotas>,
     /// Requests in flight.
     pub concurrency: Arc<Concurrency>,
     /// What was leased of limits that instances share.
@@ -44,14 +44,14 @@ pub struct Limiter {
 pub struct Keys {
     /// Of rates: 64 bytes each.
     pub rates: usize,
-    /// Of quotas: 160 bytes each.
+    /// Of quotas: 192 bytes each.
     pub quotas: usize,
     /// Of requests in flight: 64 bytes each.
     pub concurrent: usize,
 }
 
 impl Default for Keys {
-    /// 16 MiB, 10 MiB and 1 MiB.
+    /// 16 MiB, 12 MiB and 1 MiB.
     fn default() -> Self {
         Self {
             rates: 1 << 18,
@@ -436,7 +436,7 @@ impl Limiter {
     pub fn new(keys: Keys) -> Self {
         Self {
             rates: Gcra::new(keys.rates),
-            quotas: Quotas::new(keys.quotas),
+            quotas: Arc::new(Quotas::new(keys.quotas)),
             concurrency: Concurrency::new(keys.concurrent),
             leases: None,
         }

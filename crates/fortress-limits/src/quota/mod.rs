@@ -5,12 +5,13 @@
 //! before, by the share of it that a window ending now would still cover, so that no window of that
 //! length holds more than the quota if the one before was spent evenly.
 //!
-//! The table is bounded: eight slots a set, 40 bytes a slot, in shards with a lock each. A newcomer
+//! The table is bounded: eight slots a set, 48 bytes a slot, in shards with a lock each. A newcomer
 //! to a full set takes a slot whose count no longer means anything, or else the smallest count's:
 //! the least is forgotten. Quotas are for keys that someone vouches for (principals, tenants); where
 //! anybody can make new keys, a rate forgets less (see `gcra`).
 //!
-//! Deliberately not here: storing. [`Quotas::export`] and [`Quotas::import`] are for whoever does.
+//! Deliberately not here: storing. [`Quotas::unstored`], [`Quotas::stored`] and [`Quotas::import`] are for
+//! whoever does.
 
 mod window;
 
@@ -75,17 +76,26 @@ impl Quota {
     }
 }
 
-/// A key's count, to be stored. It holds nothing of what the key was made of.
+/// What a store knows of a key's count. It holds nothing of what the key was made of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Record {
     /// The key's halves ([`Key::to_halves`]).
     pub key: (u64, u64),
-    /// The window that was counted last.
+    /// The window.
     pub window: Span,
     /// Units taken in it.
     pub used: u64,
-    /// Units taken in the window before it.
-    pub before: u64,
+}
+
+/// What a store does not know yet of a key's count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unstored {
+    /// The key's halves ([`Key::to_halves`]).
+    pub key: (u64, u64),
+    /// The window that is counted.
+    pub window: Span,
+    /// Units taken in it since; negative for units that were given back.
+    pub more: i64,
 }
 
 /// The counts of all keys.
@@ -107,6 +117,8 @@ struct Slot {
     window: u64,
     used: u64,
     before: u64,
+    /// Of `used`, what a store knows.
+    stored: u64,
 }
 
 /// What of a slot counts in a window.
@@ -114,10 +126,11 @@ struct Slot {
 struct Count {
     used: u64,
     before: u64,
+    stored: u64,
 }
 
 impl Quotas {
-    /// A table that is a quarter full with `keys` keys. It takes 160 bytes a key, at once and for
+    /// A table that is a quarter full with `keys` keys. It takes 192 bytes a key, at once and for
     /// good.
     pub fn new(keys: usize) -> Self {
         Self {
@@ -184,51 +197,69 @@ impl Quotas {
         });
     }
 
-    /// Shows every count that is worth storing: those of windows that are not over at `now`, or
-    /// only just. It locks one shard at a time.
-    pub fn export(&self, now: Timestamp, mut show: impl FnMut(Record)) {
+    /// Shows what a store does not know yet, of at most `most` keys, and of windows that are not over at
+    /// `now`, or only just. It locks one shard at a time.
+    pub fn unstored(&self, now: Timestamp, most: usize, mut show: impl FnMut(Unstored)) {
+        let mut shown = 0;
         self.slots.each(|slot| {
             let window = Span::unpack(slot.window);
-            let matters = now.0
-                < window
-                    .end
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(window.length());
-            if slot.window != 0 && matters {
-                show(Record {
-                    key: slot.key,
-                    window,
-                    used: slot.used,
-                    before: slot.before,
-                });
+            let over = window.end.saturating_mul(1_000_000_000);
+            let matters = now.0 < over.saturating_add(window.length());
+            if slot.window == 0 || slot.used == slot.stored || !matters || shown >= most {
+                return;
             }
+            let number = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
+            shown += 1;
+            show(Unstored {
+                key: slot.key,
+                window,
+                more: number(slot.used) - number(slot.stored),
+            });
+        });
+    }
+
+    /// What was shown is stored, and the store's count is `total` now: with what others have counted
+    /// beside it, which counts here too from now on.
+    pub fn stored(&self, what: &Unstored, total: u64) {
+        let key = Key::from_halves(what.key.0, what.key.1);
+        self.slots.with_set(key, |set| {
+            let Some(slot) = place(set, key) else {
+                return;
+            };
+            if Span::unpack(slot.window) != what.window {
+                return;
+            }
+            let known = slot.stored.saturating_add_signed(what.more);
+            slot.used = slot.used.saturating_sub(known).saturating_add(total);
+            slot.stored = total;
         });
     }
 
     /// Takes back what was stored. What was counted here meanwhile is added to it, so that a store
-    /// that answers late loses nothing.
+    /// that answers late loses nothing. Of two windows of a key the later one comes first.
     pub fn import(&self, record: Record) {
         let key = Key::from_halves(record.key.0, record.key.1);
         if record.window.end <= record.window.start {
             return;
         }
         self.slots.with_set(key, |set| {
-            let stored = Count {
+            let count = Count {
                 used: record.used,
-                before: record.before,
+                before: 0,
+                stored: record.used,
             };
             let Some(slot) = place(set, key) else {
-                self.put(set, key, record.window, stored);
+                self.put(set, key, record.window, count);
                 return;
             };
             let held = Span::unpack(slot.window);
             if held == record.window {
-                slot.used = slot.used.saturating_add(stored.used);
-                slot.before = slot.before.saturating_add(stored.before);
+                slot.used = slot.used.saturating_add(record.used);
+                slot.stored = slot.stored.saturating_add(record.used);
             } else if record.window.end == held.start {
-                slot.before = slot.before.saturating_add(stored.used);
+                slot.before = slot.before.saturating_add(record.used);
             } else if held.end <= record.window.start {
-                self.put(set, key, record.window, stored);
+                self.put(set, key, record.window, count);
             }
         });
     }
@@ -249,6 +280,7 @@ impl Quotas {
             window: span.pack(),
             used: count.used,
             before: count.before,
+            stored: count.stored,
         };
         if let Some(slot) = place(set, key) {
             *slot = next;
@@ -281,17 +313,19 @@ impl Slot {
             Count {
                 used: self.used,
                 before: self.before,
+                stored: self.stored,
             }
         } else if held.end == span.start && quota.edge == Edge::Sliding {
             Count {
-                used: 0,
                 before: self.used,
+                ..Count::default()
             }
         } else if held.end > span.start {
             // The zone or unit was changed, and the windows overlap: nothing is forgiven.
             Count {
                 used: self.used,
                 before: self.before,
+                stored: 0,
             }
         } else {
             Count::default()

@@ -181,9 +181,17 @@ fn counts_survive_a_restart() {
     for who in 0..50 {
         assert!(before.take(key(who), &quota, 8, at(100)).allowed);
     }
-    let mut stored = Vec::new();
-    before.export(at(200), |record| stored.push(record));
-    assert_eq!(stored.len(), 50);
+    let mut unstored = Vec::new();
+    before.unstored(at(200), 1_000, |what| unstored.push(what));
+    assert_eq!(unstored.len(), 50);
+    let stored: Vec<_> = unstored
+        .iter()
+        .map(|what| Record {
+            key: what.key,
+            window: what.window,
+            used: u64::try_from(what.more).unwrap(),
+        })
+        .collect();
     // Of another size, and already counting.
     let after = Quotas::new(5_000);
     assert!(after.take(key(3), &quota, 1, at(300)).allowed);
@@ -201,7 +209,7 @@ fn counts_survive_a_restart() {
     assert!(!after.take(key(4), &quota, 1, at(300)).allowed);
     // What is long over is not stored.
     let mut late = 0;
-    before.export(at(3 * 86_400), |_| late += 1);
+    before.unstored(at(3 * 86_400), 1_000, |_| late += 1);
     assert_eq!(late, 0);
     // What is older than what is counted is not taken for newer.
     let newer = Quotas::new(100);
@@ -219,6 +227,62 @@ fn counts_survive_a_restart() {
         window: Span { start: 5, end: 5 },
         ..stored[0]
     });
+}
+
+#[test]
+fn what_is_stored_is_not_stored_again_and_what_others_stored_counts() {
+    let quota = quota(100, Unit::Day, Edge::Calendar);
+    let table = Quotas::new(100);
+    let unstored = || {
+        let mut found = Vec::new();
+        table.unstored(at(200), 10, |what| found.push(what));
+        found
+    };
+    assert!(table.take(key(1), &quota, 8, at(100)).allowed);
+    let first = unstored();
+    assert_eq!(first.iter().map(|what| what.more).collect::<Vec<_>>(), [8]);
+    // Two are taken while it is written, and others have stored 20.
+    assert!(table.take(key(1), &quota, 2, at(100)).allowed);
+    table.stored(&first[0], 28);
+    assert_eq!(table.peek(key(1), &quota, 0, at(100)).remaining, 70);
+    let second = unstored();
+    assert_eq!(second[0].more, 2);
+    table.stored(&second[0], 30);
+    assert_eq!(unstored(), []);
+    assert_eq!(table.peek(key(1), &quota, 0, at(100)).remaining, 70);
+    // What is given back is given back there too.
+    table.refund(key(1), &quota, 3, at(100));
+    let third = unstored();
+    assert_eq!(third[0].more, -3);
+    table.stored(&third[0], 27);
+    assert_eq!(table.peek(key(1), &quota, 0, at(100)).remaining, 73);
+    // A window that is over is not written any more.
+    assert!(table.take(key(1), &quota, 5, at(86_500)).allowed);
+    table.stored(&third[0], 1_000);
+    assert_eq!(table.peek(key(1), &quota, 0, at(86_500)).remaining, 95);
+    // At most so many at once.
+    for who in 10..50 {
+        assert!(table.take(key(who), &quota, 1, at(100)).allowed);
+    }
+    assert_eq!(unstored().len(), 10);
+}
+
+#[test]
+fn a_sliding_quota_comes_back_with_the_window_before() {
+    let quota = quota(100, Unit::Day, Edge::Sliding);
+    let table = Quotas::new(100);
+    let record = |day: u64, used| Record {
+        key: key(1).to_halves(),
+        window: quota.windows().at(at(day * 86_400)),
+        used,
+    };
+    table.import(record(1, 10));
+    table.import(record(0, 80));
+    // Half of the day before still counts.
+    assert_eq!(
+        table.peek(key(1), &quota, 0, at(86_400 + 43_200)).remaining,
+        50
+    );
 }
 
 #[test]

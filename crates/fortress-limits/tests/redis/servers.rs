@@ -156,6 +156,28 @@ impl Client {
     }
 }
 
+impl Client {
+    fn info(&mut self, section: &str) -> String {
+        cmd("INFO").arg(section).query(&mut self.0).unwrap()
+    }
+
+    /// Bytes that the server has in use.
+    fn memory(&mut self) -> u64 {
+        let info = self.info("memory");
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    /// Keys that end by themselves.
+    fn expiring(&mut self) -> u64 {
+        let info = self.info("keyspace");
+        let (_, rest) = info.split_once("expires=").unwrap();
+        rest.split(',').next().unwrap().parse().unwrap()
+    }
+}
+
 fn key(number: u64) -> Key {
     Key::from_halves(number + 1, number)
 }
@@ -388,6 +410,63 @@ fn four_instances_share_one_quota_exactly() {
         assert!(rest <= 40, "{rest}");
         assert!(calls < 4_000, "{calls}");
     }
+}
+
+#[test]
+fn a_hundred_thousand_clients() {
+    const CLIENTS: u64 = 100_000;
+    let Some(server) = Server::start("redis-server", &[]) else {
+        return;
+    };
+    let mut client = server.connect();
+    client.load();
+    let shared = Shared::Rate(Rate::new(5, Duration::from_secs(3_600), 5).unwrap());
+    let leases = [Leases::new(1 << 14), Leases::new(1 << 14)];
+    let bytes = leases[0].bytes();
+    let began = Instant::now();
+    let empty = client.memory();
+    let mut granted = 0;
+    // Each client once on each of two instances, whose tables have room for an eighth of them.
+    for from in (0..CLIENTS).step_by(1_000) {
+        for leases in &leases {
+            let mut pipe = redis::pipe();
+            let mut asked = Vec::new();
+            for number in from..from + 1_000 {
+                let key = Key::from_halves(number + 1, number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                let Spend::Ask { want } = leases.spend(key, &shared, 1, 1) else {
+                    panic!("a lease that nobody took");
+                };
+                let call = Call {
+                    key,
+                    ..call(&shared, 1, want)
+                };
+                pipe.cmd("EVALSHA")
+                    .arg(script_sha(SCRIPT))
+                    .arg(1)
+                    .arg(call.name());
+                pipe.arg(call.arguments(Timestamp(0)));
+                asked.push(call);
+            }
+            let replies: Vec<Vec<i64>> = pipe.query(&mut client.0).unwrap();
+            for (call, numbers) in asked.iter().zip(&replies) {
+                let reply = Reply::parse(numbers, call).unwrap();
+                let answer = leases.answered(call.key, 1, &reply, 1);
+                granted += u64::from(matches!(answer, Answer::Pass(_)));
+            }
+        }
+    }
+    let each = (client.memory() - empty) / CLIENTS;
+    println!(
+        "{granted} of {} requests passed in {:?}; {each} bytes of Redis for a client, {bytes} bytes of leases",
+        2 * CLIENTS,
+        began.elapsed()
+    );
+    assert_eq!(granted, 2 * CLIENTS);
+    assert_eq!(leases[0].bytes(), bytes);
+    assert!(each < 400, "{each}");
+    // Each client's count is one, and ends by itself.
+    assert_eq!(client.number("DBSIZE"), i64::try_from(CLIENTS).unwrap());
+    assert_eq!(client.expiring(), CLIENTS);
 }
 
 #[test]

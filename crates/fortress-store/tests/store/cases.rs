@@ -250,7 +250,29 @@ fn counters(make: Make<'_>) {
     assert_eq!(stores[0].counted("a", NOW).unwrap(), 101);
     assert_eq!(stores[1].counted("b", NOW).unwrap(), -98);
     assert_eq!(stores[0].counted("a", Timestamp(0)).unwrap(), 0);
-    assert_eq!(stores[0].remove_expired(Timestamp(NOW.0 + 5)).unwrap(), 2);
+    let later = Count {
+        began: Timestamp(NOW.0 + 1),
+        ..count("a", 7)
+    };
+    stores[0].count(&[later]).unwrap();
+    let listed = |prefix: &str, now: u64| {
+        let mut found = Vec::new();
+        stores[1]
+            .counters(prefix, Timestamp(now), &mut |name, began, value| {
+                found.push((name.to_owned(), began.0 - NOW.0, value));
+            })
+            .unwrap();
+        found
+    };
+    assert_eq!(
+        listed("a", NOW.0),
+        [("a".into(), 1, 7), ("a".into(), 0, 101)]
+    );
+    assert_eq!(listed("", NOW.0).len(), 3);
+    assert_eq!(listed("c", NOW.0), []);
+    assert_eq!(listed("a", NOW.0 + 5), []);
+    assert_eq!(stores[0].remove_expired(Timestamp(0)).unwrap(), 0);
+    assert_eq!(stores[0].remove_expired(Timestamp(NOW.0 + 5)).unwrap(), 3);
     assert_eq!(stores[0].counted("a", NOW).unwrap(), 0);
     let long = "a".repeat(257);
     assert!(matches!(

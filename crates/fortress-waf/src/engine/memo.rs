@@ -20,25 +20,15 @@ struct Entry {
     output: Text,
 }
 
-/// The results of one transaction.
-#[derive(Debug)]
+/// The results of one transaction; its room is another's afterwards.
+#[derive(Debug, Default)]
 pub(super) struct Memo {
+    /// Made when the first result is remembered.
     entries: Box<[Entry]>,
     stamp: u32,
     scratch: Vec<u8>,
     /// A second one, for the steps of a large text.
     other: Vec<u8>,
-}
-
-impl Default for Memo {
-    fn default() -> Self {
-        Self {
-            entries: vec![Entry::default(); ENTRIES].into(),
-            stamp: 1,
-            scratch: Vec::new(),
-            other: Vec::new(),
-        }
-    }
 }
 
 /// Room to work in that is kept.
@@ -54,7 +44,7 @@ impl Memo {
         }
     }
 
-    /// Is ready for another transaction.
+    /// Is ready for another transaction, whose texts are others.
     pub(super) fn reset(&mut self) {
         self.forget();
         for scratch in [&mut self.scratch, &mut self.other] {
@@ -172,6 +162,11 @@ impl Memo {
     }
 
     fn remember(&mut self, slot: usize, node: Node, input: Text, output: Text) {
+        if self.entries.is_empty() {
+            self.entries = vec![Entry::default(); ENTRIES].into();
+            // What was never written has the stamp 0.
+            self.stamp = self.stamp.max(1);
+        }
         if let Some(entry) = self.entries.get_mut(slot) {
             *entry = Entry {
                 stamp: self.stamp,

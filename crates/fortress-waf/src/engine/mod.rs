@@ -7,6 +7,7 @@
 mod act;
 mod collect;
 mod compile;
+mod desk;
 mod known;
 mod look;
 mod memo;
@@ -28,8 +29,10 @@ use std::{
 
 use bytes::Bytes;
 
+pub use self::desk::Desk;
 pub use self::verdict::{Finding, Limit, Matched, Refusal, RefusalKind, TooLarge, Verdict};
 use self::{
+    desk::Turn,
     program::Program,
     run::{Runner, Running},
     values::{Bucket, Peer, State},
@@ -106,6 +109,7 @@ impl Engine {
 }
 
 /// Memory of a transaction, kept from one to the next, so that in steady state nothing is allocated.
+/// What is only needed while rules run is the [`Desk`]'s.
 #[derive(Debug, Default)]
 pub struct Memory {
     state: State,
@@ -151,8 +155,7 @@ impl Transaction {
             id: state.store.add(opening.id.as_bytes()),
             now: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
         };
-        running.memo.reset();
-        running.known.serve(program.number);
+        running.turn = Turn::default();
         running.request.reset(&program.request);
         running.response.reset(&program.response);
         running.work = 0;
@@ -239,21 +242,31 @@ impl Transaction {
     }
 
     /// Runs the rules of phase 1.
-    pub fn request_head(&mut self) -> Verdict {
+    pub fn request_head(&mut self, desk: &mut Desk) -> Verdict {
         let (program, state) = self.parts();
         state.end_head(program);
         state.settle_proven();
-        let mut runner = self.runner();
-        if !runner.is_on() {
-            return Verdict::Pass;
-        }
-        runner.screen(Bucket::HEAD);
-        runner.phase(Phase::RequestHeaders)
+        self.at(desk, |runner| {
+            if !runner.is_on() {
+                return Verdict::Pass;
+            }
+            runner.screen(Bucket::HEAD);
+            runner.phase(Phase::RequestHeaders)
+        })
+    }
+
+    /// Runs rules at a desk.
+    fn at<T>(&mut self, desk: &mut Desk, run: impl FnOnce(&mut Runner<'_>) -> T) -> T {
+        let number = self.engine.program.number;
+        desk.lend(&mut self.memory.running, number);
+        let done = run(&mut self.runner());
+        desk.take_back(&mut self.memory.running);
+        done
     }
 
     /// Takes the whole body (which may be empty) and runs the rules of phase 2; none where it is
     /// [too large](Verdict::TooLarge).
-    pub fn request_body(&mut self, body: Bytes) -> Verdict {
+    pub fn request_body(&mut self, desk: &mut Desk, body: Bytes) -> Verdict {
         if !self.runner().is_on() {
             return Verdict::Pass;
         }
@@ -264,10 +277,11 @@ impl Transaction {
             return verdict;
         }
         state.proven_spans.sort_unstable();
-        let mut runner = self.runner();
-        runner.run.work = runner.run.work.saturating_add(length);
-        runner.screen(Bucket::BODY);
-        runner.phase(Phase::RequestBody)
+        self.at(desk, |runner| {
+            runner.run.work = runner.run.work.saturating_add(length);
+            runner.screen(Bucket::BODY);
+            runner.phase(Phase::RequestBody)
+        })
     }
 
     /// The status of the response and its protocol.
@@ -287,13 +301,14 @@ impl Transaction {
     }
 
     /// Runs the rules of phase 3.
-    pub fn response_head(&mut self) -> Verdict {
-        let mut runner = self.runner();
-        if !runner.is_on() {
-            return Verdict::Pass;
-        }
-        runner.screen(Bucket::ANSWER_HEAD);
-        runner.phase(Phase::ResponseHeaders)
+    pub fn response_head(&mut self, desk: &mut Desk) -> Verdict {
+        self.at(desk, |runner| {
+            if !runner.is_on() {
+                return Verdict::Pass;
+            }
+            runner.screen(Bucket::ANSWER_HEAD);
+            runner.phase(Phase::ResponseHeaders)
+        })
     }
 
     /// Whether rules of phase 4 want to see this response's body (by its media type).
@@ -319,7 +334,7 @@ impl Transaction {
     /// Takes the response's body and runs the rules of phase 4. Without a body that
     /// [`Self::wants_response_body`], an empty one is given. Nothing runs where it is
     /// [too large](Verdict::TooLarge).
-    pub fn response_body(&mut self, body: Bytes) -> Verdict {
+    pub fn response_body(&mut self, desk: &mut Desk, body: Bytes) -> Verdict {
         if !self.runner().is_on() {
             return Verdict::Pass;
         }
@@ -340,17 +355,18 @@ impl Transaction {
         };
         state.answer_body = Text::of_response(0, body.len());
         state.store.set_response(body);
-        let mut runner = self.runner();
-        runner.screen(&[Bucket::AnswerBody]);
-        runner.phase(Phase::ResponseBody)
+        self.at(desk, |runner| {
+            runner.screen(&[Bucket::AnswerBody]);
+            runner.phase(Phase::ResponseBody)
+        })
     }
 
     /// Runs the rules of phase 5.
-    pub fn end(&mut self) {
+    pub fn end(&mut self, desk: &mut Desk) {
         // Nothing is refused any more, and nothing is left unlogged for its cost.
         self.memory.running.work = 0;
         self.memory.running.undecided = false;
-        let _verdict: Verdict = self.runner().phase(Phase::Logging);
+        let _verdict: Verdict = self.at(desk, |runner| runner.phase(Phase::Logging));
     }
 
     /// The body that the settings refuse, of the message at hand: what a verdict said, or would have

@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 use smallvec::SmallVec;
 
 use super::{
+    desk::Turn,
     known::Known,
     memo::Memo,
     program::{
@@ -28,8 +29,11 @@ use crate::{
 /// A transaction's running part, reused from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Running {
+    /// Lent by the desk while rules run, as are the lenses of both screeners.
     pub(super) memo: Memo,
     pub(super) known: Known,
+    /// The turn that it had at the last desk.
+    pub(super) turn: Turn,
     pub(super) request: Screener,
     pub(super) response: Screener,
     /// Bytes looked at so far.

@@ -162,12 +162,20 @@ pub(super) struct Always {
     pub(super) decodes: Option<Alphabet>,
 }
 
-/// What was found so far.
+/// What was found so far in a message.
 #[derive(Debug, Default)]
 pub(super) struct Screener {
     hits: Vec<Hit>,
     /// The tests that have hits.
     ready: Bits,
+    /// Values that were passed over because the description proved them.
+    pub(super) proven: usize,
+    pub(super) lens: Lens,
+}
+
+/// What values are looked at with; the thread's, and the transaction's while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Lens {
     scratch: Scratch,
     candidates: Bits,
     /// The tests after whose chains the letters of the value at hand are of another case.
@@ -179,8 +187,17 @@ pub(super) struct Screener {
     is_many: bool,
     /// How many of `groups` are in use.
     used: usize,
-    /// Values that were passed over because the description proved them.
-    pub(super) proven: usize,
+}
+
+impl Lens {
+    /// Makes it ready for so many tests.
+    fn fit(&mut self, tests: usize) {
+        if self.candidates.length() != tests {
+            self.candidates = Bits::new(tests);
+            self.recased = Bits::new(tests);
+            self.groups.clear();
+        }
+    }
 }
 
 /// Chains after which a value is the same.
@@ -225,9 +242,6 @@ impl Screener {
             self.ready.fill(false);
         } else {
             self.ready = Bits::new(tests);
-            self.candidates = Bits::new(tests);
-            self.recased = Bits::new(tests);
-            self.groups.clear();
         }
     }
 
@@ -247,8 +261,8 @@ impl Screener {
 
     /// Puts hits in the order in which rules ask for them, now that all were found.
     pub(super) fn sort(&mut self) {
-        if self.made.capacity() > LARGE {
-            self.made = Vec::new();
+        if self.lens.made.capacity() > LARGE {
+            self.lens.made = Vec::new();
         }
         self.hits.sort_unstable();
         // Of two hits that differ in the change alone, the one that tells of it stays.
@@ -270,7 +284,8 @@ impl Screener {
             .map(|bucket| tools.state.count(*bucket))
             .sum();
         self.hits.reserve(values);
-        self.is_many = values > MANY;
+        self.lens.fit(plan.prefilter.tests());
+        self.lens.is_many = values > MANY;
         let mut seen: &[Bucket] = &[];
         for bucket in buckets {
             if seen.contains(bucket) {
@@ -367,9 +382,9 @@ impl Screener {
             return self.large(&large, site, (text, alphabet), tools);
         }
         let mark = tools.state.store.used();
-        self.used = 0;
-        self.recased.fill(false);
-        self.candidates.copy_from(&site.all);
+        self.lens.used = 0;
+        self.lens.recased.fill(false);
+        self.lens.candidates.copy_from(&site.all);
         let of = (text, alphabet);
         if is_dot || alphabet.intersects(site.triggers) {
             for node in &site.nodes {
@@ -378,10 +393,10 @@ impl Screener {
                 }
                 let reach = alphabet.minus(node.takes).union(node.makes);
                 let opens = alphabet.union(node.makes).intersects(node.opens);
-                let scratch = &mut self.scratch;
+                let scratch = &mut self.lens.scratch;
                 if !opens && !plan.prefilter.leaves(&node.tests, reach, scratch) {
                     // Whatever comes of it matches none of them, be it another value or the same.
-                    self.candidates.and_not(&node.only);
+                    self.lens.candidates.and_not(&node.only);
                     continue;
                 }
                 self.changed(node, of, tools);
@@ -396,19 +411,19 @@ impl Screener {
             }
         }
         self.narrow(plan, place, (text, alphabet), false, proven, tools);
-        for index in 0..self.used {
-            let Some(group) = self.groups.get(index) else {
+        for index in 0..self.lens.used {
+            let Some(group) = self.lens.groups.get(index) else {
                 break;
             };
             let changed = group.text;
-            self.candidates.copy_from(&group.tests);
+            self.lens.candidates.copy_from(&group.tests);
             let alphabet = Alphabet::of(tools.state.store.get(changed));
             *tools.work += u64::try_from(changed.len()).unwrap_or(u64::MAX);
             self.narrow(plan, place, (changed, alphabet), true, proven, tools);
         }
         // What nobody would find again is not kept.
         let used = tools.state.store.used();
-        if used - mark > LARGE || self.is_many && used > mark {
+        if used - mark > LARGE || self.lens.is_many && used > mark {
             tools.state.store.truncate(mark);
             tools.memo.forget();
         }
@@ -427,12 +442,12 @@ impl Screener {
             .memo
             .at(store, tools.chains, of, plan.node, tools.work);
         if changed == text {
-            self.candidates.or(&plan.tests);
+            self.lens.candidates.or(&plan.tests);
         } else if is_alike(store, text, changed) {
-            self.candidates.or(&plan.tests);
-            self.recased.or(&plan.tests);
+            self.lens.candidates.or(&plan.tests);
+            self.lens.recased.or(&plan.tests);
         } else {
-            self.candidates.and_not(&plan.only);
+            self.lens.candidates.and_not(&plan.only);
             if changed.len() >= plan.least {
                 self.group(changed, &plan.tests, tools.state);
             }
@@ -442,24 +457,28 @@ impl Screener {
     /// Adds the tests of a chain to those of an equal value.
     fn group(&mut self, text: Text, tests: &Bits, state: &State) {
         let bytes = state.store.get(text);
-        let used = self.groups.get_mut(..self.used).unwrap_or_default();
+        let used = self
+            .lens
+            .groups
+            .get_mut(..self.lens.used)
+            .unwrap_or_default();
         for group in used {
             if group.text == text || state.store.get(group.text) == bytes {
                 group.tests.or(tests);
                 return;
             }
         }
-        match self.groups.get_mut(self.used) {
+        match self.lens.groups.get_mut(self.lens.used) {
             Some(group) => {
                 group.text = text;
                 group.tests.copy_from(tests);
             }
-            None => self.groups.push(Group {
+            None => self.lens.groups.push(Group {
                 text,
                 tests: tests.clone(),
             }),
         }
-        self.used += 1;
+        self.lens.used += 1;
     }
 
     /// Keeps of the candidates those that can match, as hits.
@@ -473,14 +492,18 @@ impl Screener {
         tools: &mut Tools<'_>,
     ) {
         if proven {
-            self.candidates.and_not(&plan.attacks);
+            self.lens.candidates.and_not(&plan.attacks);
         }
         let bytes = tools.state.store.get(text);
-        plan.prefilter
-            .narrow(bytes, alphabet, &mut self.candidates, &mut self.scratch);
+        plan.prefilter.narrow(
+            bytes,
+            alphabet,
+            &mut self.lens.candidates,
+            &mut self.lens.scratch,
+        );
         let mut set = None;
         let mut single = None;
-        for test in self.candidates.iter_ones() {
+        for test in self.lens.candidates.iter_ones() {
             let is_sqli = plan.sqli.contains(test);
             // Names are what it is asked about most.
             if is_sqli && *single.get_or_insert_with(|| injection::sqli::is_single(bytes)) {
@@ -501,11 +524,12 @@ impl Screener {
             self.ready.set(test);
             // One of several chains of a rule may change the value though it is a hit as it is.
             let is_changed = is_changed
-                || self.recased.contains(test)
+                || self.lens.recased.contains(test)
                 || self
+                    .lens
                     .groups
                     .iter()
-                    .take(self.used)
+                    .take(self.lens.used)
                     .any(|group| group.tests.contains(test));
             for bucket in buckets {
                 // Of buckets that share a value, not each may be the test's.

@@ -2,11 +2,11 @@
 
 mod sizes;
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{cell::RefCell, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{Engine, Finding, Memory, Opening, RefusalKind, Screening, Transaction, Verdict};
+use super::{Desk, Engine, Finding, Memory, Opening, RefusalKind, Screening, Transaction, Verdict};
 use crate::seclang::{NoFiles, Ruleset};
 
 /// A request, and its answer if there is one.
@@ -79,6 +79,19 @@ fn through(
     memory: Box<Memory>,
     case: &Case<'_>,
 ) -> (Verdict, Vec<Finding>, Transaction) {
+    thread_local! {
+        /// Of a thread, for all its transactions of all engines.
+        static DESK: RefCell<Desk> = RefCell::default();
+    }
+    DESK.with_borrow_mut(|desk| through_at(desk, engine, memory, case))
+}
+
+fn through_at(
+    desk: &mut Desk,
+    engine: &Arc<Engine>,
+    memory: Box<Memory>,
+    case: &Case<'_>,
+) -> (Verdict, Vec<Finding>, Transaction) {
     let mut transaction = Transaction::new(Arc::clone(engine), memory, &opening(case.budget));
     let (method, target) = case.line;
     transaction.request_line(method.as_bytes(), target.as_bytes(), b"HTTP/1.1");
@@ -88,21 +101,21 @@ fn through(
     for name in case.proven {
         transaction.prove_query(name.as_bytes());
     }
-    let mut verdict = transaction.request_head();
+    let mut verdict = transaction.request_head(desk);
     if verdict == Verdict::Pass {
-        verdict = transaction.request_body(Bytes::copy_from_slice(case.body));
+        verdict = transaction.request_body(desk, Bytes::copy_from_slice(case.body));
     }
     if let (Verdict::Pass, Some((status, fields, body))) = (&verdict, case.answer) {
         transaction.response_line(status, b"HTTP/1.1");
         for (name, value) in fields {
             transaction.response_field(name.as_bytes(), value.as_bytes());
         }
-        verdict = transaction.response_head();
+        verdict = transaction.response_head(desk);
         if verdict == Verdict::Pass {
-            verdict = transaction.response_body(Bytes::copy_from_slice(body));
+            verdict = transaction.response_body(desk, Bytes::copy_from_slice(body));
         }
     }
-    transaction.end();
+    transaction.end(desk);
     (verdict, transaction.findings().to_vec(), transaction)
 }
 
@@ -577,13 +590,14 @@ fn proven_values_are_passed_over_by_rules_that_look_for_attacks() {
     let engine = engine(rules, Screening::Prefiltered);
     let (_, _, transaction) = through(&engine, Box::default(), &proven("/?n=7&m=7"));
     assert_eq!(transaction.proven(), 1);
-    let mut transaction = Transaction::new(engine, Box::default(), &opening(u64::MAX));
+    let (mut desk, memory) = (Desk::default(), Box::default());
+    let mut transaction = Transaction::new(engine, memory, &opening(u64::MAX));
     transaction.request_line(b"POST", b"/", b"HTTP/1.1");
     transaction.request_field(b"content-type", b"application/json");
-    assert_eq!(transaction.request_head(), Verdict::Pass);
+    assert_eq!(transaction.request_head(&mut desk), Verdict::Pass);
     transaction.prove_body(5, 8);
     assert_eq!(
-        transaction.request_body(Bytes::from_static(b"{\"a\":777,\"b\":\"7\"}")),
+        transaction.request_body(&mut desk, Bytes::from_static(b"{\"a\":777,\"b\":\"7\"}")),
         Verdict::Pass
     );
     let places: Vec<&str> = transaction.findings()[0]
@@ -700,4 +714,32 @@ fn mistakes_that_only_compiling_shows() {
         "SecAction \"id:1,phase:1,pass,ctl:ruleRemoveByTag=(\"",
         "`ctl`: `(` is no regular",
     );
+}
+
+#[test]
+fn transactions_take_turns_at_a_desk() {
+    let rules = "SecRule ARGS \"@rx ^attack$\" \"id:10,phase:1,pass,t:urlDecodeUni,t:lowercase\"\n\
+        SecRule ARGS \"@rx ^attack$\" \"id:11,phase:2,pass,t:urlDecodeUni,t:lowercase\"";
+    let engine = engine(rules, Screening::Prefiltered);
+    let begin = |target: &str| {
+        let mut transaction =
+            Transaction::new(Arc::clone(&engine), Box::default(), &opening(u64::MAX));
+        transaction.request_line(b"GET", target.as_bytes(), b"HTTP/1.1");
+        transaction
+    };
+    // Their texts lie at the same places of their memories.
+    let (mut one, mut other) = (begin("/?a=%2541ttack"), begin("/?a=%2542ttack"));
+    let (mut desk, mut second) = (Desk::default(), Desk::default());
+    assert_eq!(one.request_head(&mut desk), Verdict::Pass);
+    assert_eq!(other.request_head(&mut desk), Verdict::Pass);
+    assert_eq!(one.request_body(&mut second, Bytes::new()), Verdict::Pass);
+    assert_eq!(other.request_body(&mut desk, Bytes::new()), Verdict::Pass);
+    let rules = |of: &Transaction| {
+        of.findings()
+            .iter()
+            .map(|found| found.rule)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rules(&one), [10, 11]);
+    assert!(rules(&other).is_empty());
 }

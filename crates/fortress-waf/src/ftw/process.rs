@@ -22,13 +22,14 @@ use super::{
     judge::Observed,
     log,
 };
-use crate::engine::{Engine, Memory, Opening, Transaction, Verdict};
+use crate::engine::{Desk, Engine, Memory, Opening, Transaction, Verdict};
 
 /// Runs tests, one at a time.
 #[derive(Debug)]
 pub struct Process {
     engine: Arc<Engine>,
     memory: Box<Memory>,
+    desk: Desk,
 }
 
 impl Process {
@@ -38,6 +39,7 @@ impl Process {
         Self {
             engine,
             memory: Box::default(),
+            desk: Desk::default(),
         }
     }
 
@@ -63,8 +65,8 @@ impl Process {
         let engine = Arc::clone(&self.engine);
         let memory = std::mem::take(&mut self.memory);
         let mut transaction = Transaction::new(engine, memory, &opening());
-        let (answer, verdict) = run(&mut transaction, &request, backend);
-        transaction.end();
+        let (answer, verdict) = run(&mut transaction, &mut self.desk, &request, backend);
+        transaction.end(&mut self.desk);
         let findings = transaction.findings().to_vec();
         self.memory = transaction.into_memory();
         // To HTTP/0.9 the answer has no head, which a client takes for no HTTP.
@@ -151,6 +153,7 @@ fn refused_by_http(refusal: front::Refusal) -> Observed {
 /// The answer, and what the rules said; no answer if they did not come to their end.
 fn run(
     transaction: &mut Transaction,
+    desk: &mut Desk,
     request: &front::Request,
     backend: &mut Backend,
 ) -> (Option<Answer>, Verdict) {
@@ -158,9 +161,9 @@ fn run(
     for (name, value) in &request.fields {
         transaction.request_field(name, value);
     }
-    let mut verdict = transaction.request_head();
+    let mut verdict = transaction.request_head(desk);
     if verdict == Verdict::Pass {
-        verdict = transaction.request_body(Bytes::copy_from_slice(&request.body));
+        verdict = transaction.request_body(desk, Bytes::copy_from_slice(&request.body));
     }
     if verdict != Verdict::Pass {
         return (refused(&verdict), verdict);
@@ -170,12 +173,12 @@ fn run(
     for (name, value) in &answer.fields {
         transaction.response_field(name.as_bytes(), value.as_bytes());
     }
-    verdict = transaction.response_head();
+    verdict = transaction.response_head(desk);
     if verdict == Verdict::Pass {
         // Rules of phase 4 run in any case; the body they see only if they want it.
         let wanted = transaction.wants_response_body();
         let body = Bytes::copy_from_slice(if wanted { &answer.body } else { &[] });
-        verdict = transaction.response_body(body);
+        verdict = transaction.response_body(desk, body);
     }
     if verdict == Verdict::Pass {
         (Some(answer), verdict)

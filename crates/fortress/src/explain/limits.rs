@@ -41,7 +41,14 @@ fn line(limit: &Value) -> String {
     } else {
         " (watched)"
     };
-    format!("{left} of {most} left{when}{watched}")
+    // What every instance decided by itself has another meaning.
+    let counted = match text(limit, "/counted") {
+        "alone" => " (of this instance's part: Redis was away)",
+        "open" => return format!("not asked, Redis was away: let through{watched}"),
+        "closed" => return format!("not asked, Redis was away: refused{watched}"),
+        _ => "",
+    };
+    format!("{left} of {most} left{when}{counted}{watched}")
 }
 
 /// Rounded up, in the largest unit that tells it.
@@ -80,6 +87,14 @@ mod tests {
             &json!({ "stage": "throttle", "name": "c", "kind": "concurrent", "most": 5, "left": 0, "enforced": true }),
             &["0 of 5 left at once"],
         );
+        let away = |counted: &str| json!({ "stage": "throttle", "name": "c", "kind": "quota", "most": 100, "left": 24, "window_s": 86_400, "enforced": true, "counted": counted });
+        check(&away("shared"), &["24 of 100 left today"]);
+        check(
+            &away("alone"),
+            &["24 of 100 left today (of this instance's part: Redis was away)"],
+        );
+        check(&away("open"), &["not asked, Redis was away: let through"]);
+        check(&away("closed"), &["not asked, Redis was away: refused"]);
         check(&json!({ "stage": "inspect" }), &[]);
         let two = ["a", "b"].map(|name| json!({ "stage": "quota", "name": name, "kind": "concurrent", "most": 2, "left": 1, "enforced": true }));
         assert_eq!(

@@ -51,6 +51,13 @@ impl Instance {
         }
     }
 
+    /// Starts again, after it ended, where it was.
+    pub(crate) fn again(self, configuration: &str) -> Self {
+        let Self { place, program, .. } = self;
+        drop(program);
+        Self::start_in(place, configuration, |_| {})
+    }
+
     /// The sum of a metric's samples whose labels have all of these.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let text = Client::to(self.operations).get("/metrics", "").body;

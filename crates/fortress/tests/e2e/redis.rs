@@ -22,9 +22,15 @@ pub(crate) fn skipped(why: &str) {
     drop(writeln!(std::io::stderr(), "skipped: {why}"));
 }
 
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+/// A port that is free, and low enough for a node of a Cluster, which takes another one 10,000 above.
+fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        if port < 55_000 {
+            return port;
+        }
+    }
 }
 
 /// Whether a program is there.
@@ -82,7 +88,29 @@ impl Redis {
         Some(server)
     }
 
-    pub(crate) fn listens(&self) {
+    /// A Sentinel with these lines of configuration.
+    pub(crate) fn sentinel(lines: &[&str]) -> Option<Self> {
+        if !has("redis-server") {
+            skipped("there is no redis-server; install it: apt-get install redis-server");
+            return None;
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let text = format!("port {port}\nbind 127.0.0.1\n{}\n", lines.join("\n"));
+        fs::write(directory.path().join("sentinel.conf"), text).expect("written");
+        let arguments = ["sentinel.conf", "--sentinel"].map(str::to_owned).to_vec();
+        let child = spawn(&arguments, directory.path());
+        let server = Self {
+            child,
+            port,
+            arguments,
+            directory,
+        };
+        server.listens();
+        Some(server)
+    }
+
+    fn listens(&self) {
         until("Redis listens", || {
             TcpStream::connect(("127.0.0.1", self.port)).is_ok()
         });

@@ -247,13 +247,8 @@ async fn ask(
     if now.0 < asked.left_alone.load(Ordering::Relaxed) {
         return Err(unavailable("it failed a moment ago".to_owned()));
     }
-    let waiting = async {
-        (
-            asked.turns.wait(token).await,
-            asked.under_way.acquire().await,
-        )
-    };
-    let Ok((turn, Ok(place))) = tokio::time::timeout(asked.timeout, waiting).await else {
+    let waiting = tokio::time::timeout(asked.timeout, asked.under_way.leave(token));
+    let Ok(Some(place)) = waiting.await else {
         return Err(unavailable("too many questions are under way".to_owned()));
     };
     // Whoever had the turn before may have asked about the same token.
@@ -264,7 +259,6 @@ async fn ask(
         return Err(unavailable("it failed a moment ago".to_owned()));
     }
     let answer = question(plan, asked, &form, now).await;
-    drop(place);
     let judged = match answer {
         Ok(answer) => {
             plan.memory
@@ -280,7 +274,7 @@ async fn ask(
         }
     };
     // Not before the answer is known to those who wait.
-    drop(turn);
+    drop(place);
     judged
 }
 

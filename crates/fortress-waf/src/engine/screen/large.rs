@@ -82,7 +82,7 @@ impl Screener {
         (text, alphabet): (Text, Alphabet),
         tools: &mut Tools<'_>,
     ) {
-        self.recased.fill(false);
+        self.lens.recased.fill(false);
         // As for small values: all look at the value itself, but those of ways that lead elsewhere.
         let mut here = site.all.clone();
         let mut ways = Vec::new();
@@ -93,7 +93,7 @@ impl Screener {
             let reach = alphabet.minus(node.takes).union(node.makes);
             let opens = alphabet.union(node.makes).intersects(node.opens);
             let prefilter = &large.plan.prefilter;
-            if !opens && !prefilter.leaves(&node.tests, reach, &mut self.scratch) {
+            if !opens && !prefilter.leaves(&node.tests, reach, &mut self.lens.scratch) {
                 here.and_not(&node.only);
                 continue;
             }
@@ -163,7 +163,7 @@ impl Screener {
                 }
             }
             let mark = tools.state.store.used();
-            let text = tools.state.store.add(&self.made);
+            let text = tools.state.store.add(&self.lens.made);
             let made = Made {
                 text,
                 alphabet: Alphabet::of(tools.state.store.get(text)),
@@ -182,10 +182,10 @@ impl Screener {
     /// Leaves in `made` what a step makes of a text; false if it stays as it is.
     fn apply(&mut self, step: Transformation, text: Text, tools: &mut Tools<'_>) -> bool {
         *tools.work += u64::try_from(text.len()).unwrap_or(u64::MAX);
-        self.made.clear();
+        self.lens.made.clear();
         // A vector that doubles takes half as much again while it moves.
-        self.made.reserve_exact(step.most(text.len()));
-        step.apply(tools.state.store.get(text), &mut self.made)
+        self.lens.made.reserve_exact(step.most(text.len()));
+        step.apply(tools.state.store.get(text), &mut self.lens.made)
     }
 
     /// Keeps of the tests that look at a text those that can match, as hits.
@@ -196,19 +196,19 @@ impl Screener {
         (here, left): (&Bits, &Bits),
         tools: &mut Tools<'_>,
     ) {
-        self.candidates.copy_from(here);
-        self.used = 0;
+        self.lens.candidates.copy_from(here);
+        self.lens.used = 0;
         let is_changed = at.mark.is_some();
         if !is_changed {
             // A test with several chains, of which one changes the value.
-            match self.groups.first_mut() {
+            match self.lens.groups.first_mut() {
                 Some(group) => group.tests.copy_from(left),
-                None => self.groups.push(Group {
+                None => self.lens.groups.push(Group {
                     text: at.text,
                     tests: left.clone(),
                 }),
             }
-            self.used = 1;
+            self.lens.used = 1;
         }
         let Large {
             plan,
@@ -223,7 +223,7 @@ impl Screener {
             *proven,
             tools,
         );
-        self.used = 0;
+        self.lens.used = 0;
     }
 }
 
