@@ -253,10 +253,14 @@ impl Server {
 
     /// Starts what counts beside the requests, once there are limits.
     fn start_counts(&self) -> Result<(), ServerError> {
-        match (self.keys.known_counts(), &self.journal) {
-            (Some(counts), Some(journal)) => counts.start(journal.notes()),
-            (Some(_) | None, _) => Ok(()),
-        }
+        let (Some(counts), Some(journal)) = (self.keys.known_counts(), &self.journal) else {
+            return Ok(());
+        };
+        let notes = journal.notes();
+        // A reload runs within a runtime, and the client of PostgreSQL starts one of its own.
+        let started = thread::scope(|scope| scope.spawn(|| counts.start(notes)).join());
+        let panicked = |_| ServerError::Worker(io::Error::other("the start of counts panicked"));
+        started.map_err(panicked)?
     }
 
     fn start_keeper(&mut self) -> Result<(), ServerError> {
