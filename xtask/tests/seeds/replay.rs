@@ -64,6 +64,7 @@ targets! {
     client_hello
     path
     proxy_protocol
+    browser_login
     parameters
     json_body
     openapi_load
