@@ -322,13 +322,17 @@ impl KeyRing {
         Ok(made)
     }
 
+    /// What is known of those who log in, if any configuration had a login.
+    pub(crate) fn known_defence(&self) -> Option<Arc<Logins>> {
+        let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.clone()
+    }
+
     /// Empties what is over in the tables of logins, for ever, so that no hash outlives its use.
     pub(crate) async fn keep_defence(&self) {
         loop {
             tokio::time::sleep(TIDY_DEFENCE).await;
-            let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
-            let logins = logins.clone();
-            if let Some(logins) = logins {
+            if let Some(logins) = self.known_defence() {
                 logins.tidy();
             }
         }

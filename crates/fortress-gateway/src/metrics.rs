@@ -165,6 +165,10 @@ impl Shard {
                 }
                 api.exhausted.fetch_add(u64::from(rules.exhausted), Relaxed);
             }
+            if let Some(login) = &decision.login {
+                let name = Arc::from(format!("{} {}", login.kind, login.outcome));
+                api.logins.get(Some(&name)).fetch_add(1, Relaxed);
+            }
             for limit in &decision.limits {
                 api.limits.with(Some(&limit.name), |slot| slot.add(limit));
             }
@@ -256,6 +260,8 @@ struct ApiSlot {
     monitored: Reasons,
     /// Matches of rules by their kind, which is a word of ours.
     matches: Slots<AtomicU64>,
+    /// Attempts to log in by what they were for and how they ended, which are words of ours.
+    logins: Slots<AtomicU64>,
     exhausted: AtomicU64,
     /// What limits said, by their names.
     limits: Slots<LimitSlot>,
@@ -406,6 +412,7 @@ struct ApiTotals {
     enforced: ReasonTotals,
     monitored: ReasonTotals,
     matches: BTreeMap<Arc<str>, u64>,
+    logins: BTreeMap<Arc<str>, u64>,
     limits: BTreeMap<Arc<str>, [u64; VERDICTS.len()]>,
     exhausted: u64,
 }
@@ -488,6 +495,9 @@ impl ApiTotals {
         for (name, limit) in slot.limits.list() {
             add_each(self.limits.entry(name).or_default(), &limit.0);
         }
+        for (name, count) in slot.logins.list() {
+            add_each([self.logins.entry(name).or_default()], [&*count]);
+        }
         for (kind, count) in slot.matches.list() {
             add_each([self.matches.entry(kind).or_default()], [&*count]);
         }
@@ -514,6 +524,7 @@ impl Collector for Metrics {
         refusals(&mut encoder, &totals)?;
         limits(&mut encoder, &totals)?;
         rules(&mut encoder, &totals)?;
+        logins(&mut encoder, &totals)?;
         histograms(&mut encoder, &totals)?;
         bytes(&mut encoder, &totals)?;
         process::connections(&mut encoder, &totals)?;
@@ -652,6 +663,23 @@ fn limits(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
                 let labels = [("api", &**api), ("limit", &**name), ("verdict", verdict)];
                 count(&mut metric, &labels, value)?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn logins(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "fortress_logins",
+        "Attempts to log in, by what they were for and how they ended.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (api, of_api) in &totals.apis {
+        for (name, &value) in of_api.logins.iter().filter(|(_, count)| **count > 0) {
+            let (kind, outcome) = name.split_once(' ').unwrap_or((name, ""));
+            let labels = [("api", &**api), ("kind", kind), ("outcome", outcome)];
+            count(&mut metric, &labels, value)?;
         }
     }
     Ok(())

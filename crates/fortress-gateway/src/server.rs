@@ -27,6 +27,7 @@ use crate::{
     compile::{Compiled, Gateway, compile_after},
     connection,
     connections::{Connections, Rates},
+    defence::Keeping,
     journal::{Journal, JournalHandle},
     keys::KeyRing,
     listen::{self, ListenerPlan},
@@ -75,6 +76,8 @@ pub struct Server {
     bound: Mutex<HashMap<Arc<str>, Bound>>,
     threads: Vec<JoinHandle<()>>,
     journal: Option<Journal>,
+    /// Writes what is known of logins, where there is a store.
+    logins: Option<Keeping>,
     drain_time: Duration,
     revision: AtomicU64,
 }
@@ -110,8 +113,10 @@ impl Server {
         workers: usize,
     ) -> Result<Self, ServerError> {
         let workers = workers.clamp(1, 256);
+        let mut logins = None;
         if let Some(store) = &config.store {
             keys.open_store(store)?;
+            logins = Some(Keeping::start(store, keys.clone())?);
         }
         let (journal, handles) =
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
@@ -139,6 +144,7 @@ impl Server {
             bound: Mutex::default(),
             threads: Vec::new(),
             journal: Some(journal),
+            logins,
             drain_time,
             revision,
         };
@@ -230,6 +236,7 @@ impl Server {
         if let Some(counts) = self.keys.known_counts() {
             counts.stop();
         }
+        drop(self.logins.take());
         if let Some(journal) = self.journal.take() {
             journal.close(Duration::from_secs(5));
         }

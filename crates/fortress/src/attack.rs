@@ -227,6 +227,14 @@ fn doubts(report: &Report) -> Vec<&'static str> {
             "a token that was given is refused: what was stopped behind it may have been stopped for that alone. Give a genuine one",
         ),
         (
+            "limit.",
+            "limits refuse what is sent, and what was stopped may have been stopped for that alone. Try a configuration without `defaults.limits`",
+        ),
+        (
+            "login.",
+            "Fortress still takes this machine for an attacker, or the description's example cannot log in. Wait for the time of `login.stuffing.for`, or start Fortress anew",
+        ),
+        (
             "upstream.",
             "the upstream does not answer as it should behind Fortress: see that it runs, and `upstream` in the configuration",
         ),

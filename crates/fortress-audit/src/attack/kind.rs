@@ -43,8 +43,15 @@ kinds! {
     TokenForeign = "token.foreign", Api2, "`identity.NAME.issuer` and `.audience`";
     /// A genuine token that is bound to a key or certificate which the thief does not have.
     TokenStolen = "token.stolen", Api2, "`identity.NAME.dpop` and `.certificate_bound`: not `off`";
+    /// One password after the other for the same account.
+    LoginGuessed = "login.guessed", Api2, "operations: { NAME: { login: { account: body.username } } }";
+    /// Accounts that others lost, each tried once.
+    LoginStuffed = "login.stuffed", Api2, "operations: { NAME: { login: { account: body.username } } }";
     /// A header by which clients name themselves somebody else.
     IdentitySpoofed = "header.identity", Api2, "mode: enforce";
+
+    /// Ids one after the other, of objects that are not there.
+    ObjectWalked = "object.walked", Api1, "detect: { enumeration: {} }";
 
     /// A query parameter that nobody declared.
     ParameterUndeclared = "parameter.undeclared", Api3, "requests: { undeclared: refuse }";

@@ -8,6 +8,7 @@
 
 mod bodies;
 mod framing;
+mod guesses;
 mod headers;
 mod inputs;
 mod kind;
@@ -107,6 +108,11 @@ pub enum Judge {
         description: Arc<ApiDescription>,
         /// The operation's place in it.
         index: usize,
+    },
+    /// Whoever goes on is made to wait (429), or is not answered any more, before the series is over.
+    Slowed {
+        /// What is sent, one after the other; the attack's message is the first.
+        series: Vec<Request>,
     },
     /// It is answered: by the API, whatever it says, and not by a refusal or a failure.
     Answered,

@@ -8,6 +8,7 @@ use super::{
     bound_keys::{GATEWAY_BOUNDS, NEAR_BOUNDS},
     defence_keys::{DETECT, ENUMERATION_KEY, LOGIN_KEY, LOGIN_KEY_OF_DESCRIPTION},
     identity_keys::{self, IDENTITY},
+    journal_keys::SINK,
     limit_keys::LIMITS_KEY,
     network_keys::{self, NETWORKS_KEY},
     store::STORE,
@@ -726,25 +727,6 @@ static BOUNDS: Block = Block {
     doc: "Sizes, counts and times. What is bounded before the operation is known stands in `defaults.bounds` alone.",
     groups: &[NEAR_BOUNDS],
     later: &[],
-};
-
-static SINK: Block = Block {
-    name: "journal[]",
-    doc: "One place where requests are recorded: `file` or `stdout`.",
-    groups: &[&[
-        Key::new(
-            "file",
-            Kind::File,
-            "A file that is appended to, and reopened when it was rotated away.",
-        ),
-        Key::new("stdout", Kind::Bool, "`true`: standard output."),
-        Key::new(
-            "format",
-            Kind::Word(&["ocsf"]),
-            "OCSF 1.8.0 HTTP Activity, one JSON object a line (default).",
-        ),
-    ]],
-    later: &["syslog", "otlp", "kafka", "http"],
 };
 
 /// The key of `bounds` with a name.

@@ -18,6 +18,7 @@ mod identity;
 mod identity_keys;
 #[cfg(test)]
 mod identity_tests;
+mod journal_keys;
 mod json_schema;
 mod keys;
 mod limit_keys;
