@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-pub(crate) use credentials::{certificate, message_signature, shared_secrets};
+pub(crate) use credentials::{browser_login, certificate, message_signature, shared_secrets};
 use fortress_auth::{
     Answer, AnswerExpectations, Dpop, Expectations, Introspector, JwkSet, ProofTarget, Verifier,
     peek_issuer,

@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::{
-    browser_login::{self, Page, send_away},
+    browser_login::{self, Browser, Page, send_away},
     client_certificate,
     compile::Gateway,
     forwarded,
@@ -167,6 +167,7 @@ pub(crate) async fn serve(
             };
         }
     };
+    watch.browser.tell(&mut reply.headers);
     reply::dress(
         &mut reply.headers,
         decision,
@@ -174,9 +175,6 @@ pub(crate) async fn serve(
         gateway.hsts(&arrival.listener),
     );
     tally.tell(decision, &mut reply.headers);
-    for cookie in watch.cookies {
-        reply.headers.append(header::SET_COOKIE, cookie);
-    }
     decision.status = reply.status.as_u16();
     watch.objects.note(decision);
     record.keep(tally);
@@ -188,8 +186,7 @@ pub(crate) async fn serve(
 struct Watch {
     attempt: Attempt,
     objects: Objects,
-    /// What the browser is to change of its session, whatever becomes of the request.
-    cookies: Vec<HeaderValue>,
+    browser: Browser,
 }
 
 /// Why there is no answer of the upstream's.
@@ -354,7 +351,7 @@ async fn guard(
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let page = Page::new(&request, (&host, scheme), arrival, decision.received);
-    let sessions = browser_login::recognise(plan, &page, &mut watch.cookies).await;
+    let sessions = browser_login::recognise(plan, &page, &mut watch.browser).await;
     let shown = Shown {
         arrival,
         method: &request.method,
@@ -375,7 +372,7 @@ async fn guard(
     let (principal, counted, unwalked, permit) = match known {
         Ok(known) => known,
         Err(refused) => {
-            let away = (&sessions, &mut watch.cookies);
+            let away = (&sessions, &mut watch.browser);
             return Err(send_away(decision, plan, &page, away, refused).await);
         }
     };

@@ -63,6 +63,7 @@ targets! {
     chunked
     path
     proxy_protocol
+    browser_login
     parameters
     json_body
     openapi_load

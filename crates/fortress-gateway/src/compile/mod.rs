@@ -253,9 +253,12 @@ pub(crate) fn compile_after(
         voicing: told::Voicing::new(config, before),
         documents: Documents::default(),
         networks: Vec::new(),
+        own_pages: Vec::new(),
     };
     compiler.networks = networks::lists(config, keys, &mut compiler.diagnostics);
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
+    let logins = identity::logins(&identities);
+    compiler.own_pages.extend(logins.pages());
     for api in &config.apis {
         compiler.api(api, &identities);
     }
@@ -285,7 +288,7 @@ pub(crate) fn compile_after(
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
-        logins: identity::logins(&identities),
+        logins,
         engines: compiler.rule_sets.into_engines(),
         voices: compiler.voicing.into_voices(),
     });
@@ -312,6 +315,8 @@ struct Compiler<'a> {
     voicing: told::Voicing<'a>,
     documents: Documents,
     networks: Vec<Arc<List>>,
+    /// Paths at which the gateway answers by itself.
+    own_pages: Vec<String>,
 }
 
 impl Compiler<'_> {
@@ -547,6 +552,18 @@ impl Compiler<'_> {
         plan: &Arc<OperationPlan>,
     ) {
         let base_paths = base_paths(api, description.base_paths_of(operation));
+        for base_path in base_paths {
+            let path = format!("{base_path}{}", operation.template);
+            if self.own_pages.contains(&path) {
+                let message = format!(
+                    "operation `{}` of API `{}` is at `{path}`, where the gateway answers by itself",
+                    operation.id, api.name.value
+                );
+                let help = "give the login other pages: `path`, `callback` or `logout` of `identity.NAME.login`";
+                self.diagnostics
+                    .push(Diagnostic::error(api.name.span, message).help(help));
+            }
+        }
         for host in hosts(api) {
             for base_path in base_paths {
                 let added = self.router.add(
