@@ -34,6 +34,7 @@ use crate::{
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
+    load::Loads,
     networks::Feeds,
 };
 
@@ -74,6 +75,7 @@ pub struct KeyRing {
     /// What must not happen twice in logins, by the entry of `identity`.
     logins: Arc<Mutex<HashMap<String, Arc<LoginMemory>>>>,
     feeds: Feeds,
+    loads: Loads,
 }
 
 /// What the store tells of API keys and revocations, once it is open; living, like key sets.
@@ -344,13 +346,17 @@ impl KeyRing {
         Ok(made)
     }
 
+    /// What is known of those who log in, if any configuration had a login.
+    pub(crate) fn known_defence(&self) -> Option<Arc<Logins>> {
+        let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
+        logins.clone()
+    }
+
     /// Empties what is over in the tables of logins, for ever, so that no hash outlives its use.
     pub(crate) async fn keep_defence(&self) {
         loop {
             tokio::time::sleep(TIDY_DEFENCE).await;
-            let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
-            let logins = logins.clone();
-            if let Some(logins) = logins {
+            if let Some(logins) = self.known_defence() {
                 logins.tidy();
             }
         }
@@ -398,6 +404,11 @@ impl KeyRing {
     /// What computes passwords' hashes, for all identities.
     pub(crate) fn hashers(&self) -> Hashers {
         self.hashers.clone()
+    }
+
+    /// What protects from too much at once.
+    pub(crate) fn loads(&self) -> Loads {
+        self.loads.clone()
     }
 
     /// Lists of networks that come from elsewhere.

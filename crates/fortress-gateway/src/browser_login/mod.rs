@@ -91,6 +91,36 @@ pub(crate) struct Page<'r> {
     pub(crate) now: Timestamp,
 }
 
+/// What a browser is told of its session, whatever becomes of its request.
+#[derive(Debug, Default)]
+pub(crate) struct Browser {
+    /// What it is to change.
+    cookies: Vec<HeaderValue>,
+    /// It is somebody's.
+    is_known: bool,
+}
+
+impl Browser {
+    /// Tells it, before the answer is dressed.
+    pub(crate) fn tell(&mut self, headers: &mut HeaderMap) {
+        if self.is_known && !headers.contains_key(header::REFERRER_POLICY) {
+            // Under `no-referrer` older browsers say `Origin: null` for the page's own forms, which
+            // would be refused as another site's.
+            let own = HeaderValue::from_static("same-origin");
+            headers.insert(header::REFERRER_POLICY, own);
+        }
+        if self.cookies.is_empty() {
+            return;
+        }
+        // Whatever the upstream says: a cache in front would give one person's session to all.
+        let never = HeaderValue::from_static("no-store");
+        headers.insert(header::CACHE_CONTROL, never);
+        for cookie in self.cookies.drain(..) {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
+}
+
 /// Why the issuer is of no help.
 #[derive(Debug)]
 enum Failure {
@@ -153,6 +183,14 @@ impl Logins {
             begin::page(decision, login, &page, query).await
         };
         Some(answered.inspect(|_| decision.outcome = Outcome::Answered))
+    }
+
+    /// The paths at which it answers.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = String> {
+        self.0.iter().flat_map(|login| {
+            let paths = &login.paths;
+            [&paths.login, &paths.callback, &paths.logout].map(Clone::clone)
+        })
     }
 
     /// Takes our cookies away: they are for nobody else.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod breached;
+mod keeping;
 
 use std::{
     collections::HashMap,
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 
 pub(crate) use answers::{Answers, Verdict};
 pub(crate) use breached::{Breaches, Held};
+pub(crate) use keeping::Keeping;
 
 use crate::{compile::Effective, keys::KeyRing};
 

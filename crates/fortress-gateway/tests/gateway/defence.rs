@@ -113,7 +113,7 @@ fn answer(mut stream: &TcpStream, came: &AtomicUsize, gate: &(Mutex<bool>, Condv
 fn gateway(door: &Door, login: &str) -> Gateway {
     let config = format!(
         "version: 1
-listen: [{{ address: 127.0.0.1:0 }}]
+listen: [{{ address: 127.0.0.1:0 }}, {{ address: 127.0.0.1:0, serve: operations }}]
 trusted_proxies: [127.0.0.0/8]
 apis:
   test:
@@ -140,6 +140,12 @@ fn attempt(gateway: &Gateway, from: &str, account: &str, password: &str) -> Resp
     let mut responses = send(gateway.addresses[0], &request(from, account, password));
     assert_eq!(responses.len(), 1);
     responses.remove(0)
+}
+
+fn metrics(gateway: &Gateway) -> String {
+    let request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    let response = send(gateway.addresses[1], request).remove(0);
+    String::from_utf8(response.body).unwrap()
 }
 
 #[test]
@@ -175,6 +181,13 @@ fn many_at_once_do_not_pass_before_the_first_is_judged() {
             .count()
     };
     assert_eq!((count("login.rejected"), count("login.delayed")), (3, 57));
+    let metrics = metrics(&gateway);
+    for line in [
+        "fortress_logins_total{api=\"test\",kind=\"login\",outcome=\"failed\"} 3",
+        "fortress_logins_total{api=\"test\",kind=\"login\",outcome=\"refused\"} 57",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@
 
 mod delay;
 mod distinct;
+pub mod kept;
 mod pace;
 mod suspicion;
 mod table;
@@ -24,7 +25,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, hash::Hasher as _, net::IpAddr, time::Duration};
+use std::{borrow::Cow, hash::Hasher as _, net::IpAddr, sync::OnceLock, time::Duration};
 
 use siphasher::sip128::Hasher128 as _;
 
@@ -54,6 +55,9 @@ const KNOWN: usize = 1 << 17;
 
 /// How long whoever was told to come back has time to do so.
 const PATIENCE: u64 = 300 * SECOND;
+
+/// Attempts at once that do not count as failures before they are judged, where the account is known.
+const TRUSTED: u32 = 8;
 
 /// The longest that an account's own count delays a stranger, as a part of the longest delay.
 const ACCOUNT_SHARE: u32 = 30;
@@ -247,6 +251,8 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
     keys: Keys,
+    /// From where the account did not come in before.
+    stranger: bool,
     /// Why it looks like an attack although it passed.
     pub suspect: Option<Sign>,
     /// Failures of the account at this address before it.
@@ -286,6 +292,8 @@ pub struct Learnt {
 #[derive(Debug)]
 pub struct Defence {
     secret: Secret,
+    /// The one of a store, which takes its place.
+    adopted: OnceLock<Secret>,
     counted: Table<Tally>,
     sources: Table<Source>,
     passwords: Table<Spray>,
@@ -302,6 +310,8 @@ struct Tally {
     asked: Option<u64>,
     /// Locked until then.
     locked: u64,
+    /// Attempts that are not judged yet; of pairs alone.
+    pending: u32,
 }
 
 impl Worth for Tally {
@@ -366,6 +376,7 @@ impl Defence {
     pub fn new(secret: Secret) -> Self {
         Self {
             secret,
+            adopted: OnceLock::new(),
             counted: Table::new(COUNTED),
             sources: Table::new(SOURCES),
             passwords: Table::new(PASSWORDS),
@@ -408,6 +419,7 @@ impl Defence {
         }
         Ok(Charge {
             keys,
+            stranger: !is_known,
             suspect,
             failures,
         })
@@ -416,13 +428,17 @@ impl Defence {
     /// Counts an attempt that [`Defence::ask`] refused and that was made nevertheless.
     pub fn note(&self, rules: &Rules, who: &Who<'_>, now: u64) -> Charge {
         let keys = self.keys(rules.kind, who);
+        let stranger = self.known.get(keys.place).0 <= now;
         let half_life = nanos(rules.forget);
         for key in [keys.pair, keys.address, keys.network, keys.account] {
-            self.counted
-                .with(key, now, |tally| tally.level.add(half_life, now));
+            self.counted.with(key, now, |tally| {
+                tally.level.add(half_life, now);
+                tally.pending += u32::from(key == keys.pair);
+            });
         }
         Charge {
             keys,
+            stranger,
             suspect: None,
             failures: 0,
         }
@@ -438,6 +454,8 @@ impl Defence {
         now: u64,
     ) -> Learnt {
         let keys = charge.keys;
+        // People at home are many and come in: beside them an attack would not show.
+        let trend = charge.stranger.then_some(trend);
         match attempt {
             Attempt::Failed => self.failed(rules, trend, &keys, now),
             Attempt::Succeeded if rules.kind.counts_all() => self.failed(rules, trend, &keys, now),
@@ -464,19 +482,22 @@ impl Defence {
 
     /// The key of an account, as [`Defence::unlock`] takes it.
     pub fn account(&self, scope: &str, kind: Kind, account: &[u8]) -> Key {
-        let account = normal(account);
-        self.name(b'a', &[scope.as_bytes(), &[kind.code()], &account])
+        account_key(self.secret(), scope, kind, account)
+    }
+
+    /// Takes a secret that outlives the process instead of its own, before anything is counted; the
+    /// first one stays.
+    pub fn adopt(&self, secret: Secret) {
+        self.adopted.get_or_init(|| secret);
+    }
+
+    fn secret(&self) -> &Secret {
+        self.adopted.get().unwrap_or(&self.secret)
     }
 
     /// A key of whatever else is counted under the same secret.
     pub fn name(&self, what: u8, parts: &[&[u8]]) -> Key {
-        let mut hasher = self.secret.hasher();
-        hasher.write_u8(what);
-        for part in parts {
-            key::write(&mut hasher, 0, part);
-        }
-        let hash = hasher.finish128();
-        Key::from_halves(hash.h1, hash.h2)
+        name(self.secret(), what, parts)
     }
 
     /// Empties what means nothing any more. Walks all tables: not for a request.
@@ -566,13 +587,21 @@ impl Defence {
         let failures = self.counted.get(keys.pair).level.failures(half_life, now);
         let take = |by: By, key: Key, delay: Option<Delay>| {
             let taken = self.counted.with(key, now, |tally| {
-                let failures = tally.level.failures(half_life, now);
+                let counted = tally.level.failures(half_life, now);
+                // A program at home may log in several times at once.
+                let trusted = if is_known {
+                    tally.pending.min(TRUSTED)
+                } else {
+                    0
+                };
+                let failures = counted.saturating_sub(trusted);
                 let wait = delay.map_or(Duration::ZERO, |delay| delay.of(failures));
                 let ready = tally.level.at().saturating_add(nanos(wait));
                 if !wait.is_zero() && now < ready {
                     return Err((failures, Duration::from_nanos(ready - now)));
                 }
                 tally.level.add(half_life, now);
+                tally.pending += u32::from(by == By::Pair);
                 Ok(())
             });
             taken.map_err(|(failures, wait)| Refused {
@@ -632,7 +661,12 @@ impl Defence {
             });
         }
         let own = rules.of_account().of(failures);
-        let wait = nanos(own.max(alarm.unwrap_or_default()));
+        // Whoever comes back and fails again waits twice as long: only the first wait is short.
+        let tries = self.counted.get(keys.pair).level;
+        let before = tries.failures(half_life, now).saturating_sub(1);
+        let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
+        let wait = own.max(alarm.unwrap_or_default());
+        let wait = nanos(wait.saturating_mul(factor).min(rules.delay.most));
         if wait > 0 {
             let left = self
                 .counted
@@ -678,12 +712,18 @@ impl Defence {
             By::Pair => &[keys.pair, keys.address, keys.network, keys.account],
         };
         for key in charged {
-            self.counted.if_there(*key, |tally| tally.level.take_back());
+            self.counted.if_there(*key, |tally| {
+                tally.level.take_back();
+                tally.pending = tally.pending.saturating_sub(1);
+            });
         }
     }
 
-    fn failed(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) -> Learnt {
+    fn failed(&self, rules: &Rules, trend: Option<&Trend>, keys: &Keys, now: u64) -> Learnt {
         let mut learnt = Learnt::default();
+        self.counted.if_there(keys.pair, |tally| {
+            tally.pending = tally.pending.saturating_sub(1);
+        });
         if let Some(lock) = rules.lock {
             let half_life = nanos(rules.forget);
             self.counted.if_there(keys.account, |tally| {
@@ -693,6 +733,7 @@ impl Defence {
                     *tally = Tally {
                         level: Level::default(),
                         asked: None,
+                        pending: tally.pending,
                         locked: now.saturating_add(nanos(lock.hold)),
                     };
                 }
@@ -702,10 +743,10 @@ impl Defence {
             return learnt;
         };
         let mark = keys.mark();
-        if !rules.kind.counts_all() {
+        if let Some(trend) = trend.filter(|_| !rules.kind.counts_all()) {
             learnt.fall = trend.failed(suspicion, mark, now);
         }
-        let alarm = trend.alarm(now);
+        let alarm = trend.is_some_and(|trend| trend.alarm(now));
         for (breadth, key) in keys.sources() {
             let is_new = self.sources.with(key, now, |source| {
                 source.failed((suspicion, breadth), mark, alarm, now)
@@ -726,7 +767,7 @@ impl Defence {
         learnt
     }
 
-    fn succeeded(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) {
+    fn succeeded(&self, rules: &Rules, trend: Option<&Trend>, keys: &Keys, now: u64) {
         for key in [keys.pair, keys.account] {
             self.counted
                 .if_there(key, |tally| *tally = Tally::default());
@@ -743,7 +784,9 @@ impl Defence {
             return;
         };
         let mark = keys.mark();
-        trend.succeeded(mark, now);
+        if let Some(trend) = trend {
+            trend.succeeded(mark, now);
+        }
         for (_, key) in keys.sources() {
             self.sources
                 .with(key, now, |source| source.succeeded(suspicion, mark, now));
@@ -835,6 +878,22 @@ impl Defence {
             }
         }
     }
+}
+
+/// The key of an account under a secret.
+pub fn account_key(secret: &Secret, scope: &str, kind: Kind, account: &[u8]) -> Key {
+    let account = normal(account);
+    name(secret, b'a', &[scope.as_bytes(), &[kind.code()], &account])
+}
+
+fn name(secret: &Secret, what: u8, parts: &[&[u8]]) -> Key {
+    let mut hasher = secret.hasher();
+    hasher.write_u8(what);
+    for part in parts {
+        key::write(&mut hasher, 0, part);
+    }
+    let hash = hasher.finish128();
+    Key::from_halves(hash.h1, hash.h2)
 }
 
 /// One account is written in many ways: most servers know `Ann@x.test ` and `ann@x.test` as the same,

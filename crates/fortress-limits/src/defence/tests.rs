@@ -145,6 +145,27 @@ fn many_at_once_do_not_pass_before_the_first_is_judged() {
 }
 
 #[test]
+fn a_program_at_home_logs_in_several_times_at_once() {
+    let world = World::new(RULES);
+    world.succeed("ann", "192.0.2.1").unwrap();
+    let at_once = || {
+        (0..20)
+            .filter_map(|_| world.ask("ann", "192.0.2.1", "right").ok())
+            .collect::<Vec<_>>()
+    };
+    let first = at_once();
+    assert_eq!(first.len(), 11);
+    for charge in first {
+        world.settle(charge, Attempt::Succeeded);
+    }
+    // The same, guessing from there: nothing is free once it is judged.
+    for charge in at_once() {
+        world.settle(charge, Attempt::Failed);
+    }
+    assert!(world.ask("ann", "192.0.2.1", "right").is_err());
+}
+
+#[test]
 fn what_nobody_judged_is_taken_back() {
     let world = World::new(RULES);
     for _ in 0..1_000 {

@@ -255,13 +255,15 @@ async fn ask(
     let Ok(Some(place)) = waiting.await else {
         return Err(unavailable("too many questions are under way".to_owned()));
     };
-    // Somebody may have asked about the same token meanwhile.
+    // Whoever had the turn before may have asked about the same token.
     if let Some(answer) = known() {
         return settled(answer);
     }
+    if now.0 < asked.left_alone.load(Ordering::Relaxed) {
+        return Err(unavailable("it failed a moment ago".to_owned()));
+    }
     let answer = question(plan, asked, &form, now).await;
-    drop(place);
-    match answer {
+    let judged = match answer {
         Ok(answer) => {
             plan.memory
                 .opaque
@@ -278,7 +280,10 @@ async fn ask(
             }
             Err(unavailable(why.clone()))
         }
-    }
+    };
+    // Not before the answer is known to those who wait.
+    drop(place);
+    judged
 }
 
 fn settled(answer: Answer) -> Result<Arc<Verified>, Refusal> {
