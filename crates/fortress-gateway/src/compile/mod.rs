@@ -15,9 +15,10 @@ mod waf;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use fortress_auth::StepUp;
+use fortress_limits::budget::Budget;
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
-    config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
+    config::{Api, Config, Hsts, Network, Priority, Require, ResponseUndeclared, Serve, Spanned},
 };
 use fortress_spec::parameter::{Location, Style};
 use fortress_spec::{ApiDescription, Disk, Operation, Policy};
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub(crate) unlisted: Router,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pub(crate) bounds: Bounds,
+    /// What all bodies may take together.
+    pub(crate) memory: Arc<Budget>,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
     certificate_field: Option<HeaderName>,
@@ -149,6 +152,8 @@ pub(crate) struct OperationPlan {
     pub(crate) limit_networks: Box<[Arc<List>]>,
     /// From where clients may come.
     pub(crate) networks: NetworksPlan,
+    /// What is refused last or first when the upstream has too much to do.
+    pub(crate) priority: Priority,
     /// It lets people in.
     pub(crate) login: Option<LoginPlan>,
     /// Its objects are not to be walked through.
@@ -195,7 +200,8 @@ impl OperationPlan {
         };
         let described = alternatives
             .iter()
-            .flat_map(|alternative| &alternative.scopes);
+            .flat_map(|alternative| &alternative.credentials)
+            .flat_map(|credential| &credential.scopes);
         let mut scopes: Vec<&str> = described
             .chain(self.require.scopes())
             .map(String::as_str)
@@ -253,9 +259,12 @@ pub(crate) fn compile_after(
         voicing: told::Voicing::new(config, before),
         documents: Documents::default(),
         networks: Vec::new(),
+        own_pages: Vec::new(),
     };
     compiler.networks = networks::lists(config, keys, &mut compiler.diagnostics);
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
+    let logins = identity::logins(&identities);
+    compiler.own_pages.extend(logins.pages());
     for api in &config.apis {
         compiler.api(api, &identities);
     }
@@ -278,6 +287,7 @@ pub(crate) fn compile_after(
         router: std::mem::take(&mut compiler.router),
         unlisted: std::mem::take(&mut compiler.unlisted),
         listeners,
+        memory: keys.loads().memory(bounds.body_memory),
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
@@ -285,7 +295,7 @@ pub(crate) fn compile_after(
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
-        logins: identity::logins(&identities),
+        logins,
         engines: compiler.rule_sets.into_engines(),
         voices: compiler.voicing.into_voices(),
     });
@@ -312,11 +322,16 @@ struct Compiler<'a> {
     voicing: told::Voicing<'a>,
     documents: Documents,
     networks: Vec<Arc<List>>,
+    /// Paths at which the gateway answers by itself.
+    own_pages: Vec<String>,
 }
 
 impl Compiler<'_> {
     fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
-        let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let mut upstream = tls::upstream(&api.upstream, &mut self.diagnostics).unwrap_or_default();
+        let concurrency = api.upstream.concurrency.as_ref();
+        upstream.load =
+            concurrency.map(|bounds| self.keys.loads().upstream(&api.name.value, bounds));
         let telling = self.voicing.telling(api, &mut self.diagnostics);
         let description = match &api.spec {
             None => None,
@@ -333,7 +348,7 @@ impl Compiler<'_> {
         let plan = Arc::new(ApiPlan {
             name: api.name.value.as_str().into(),
             description: description.clone(),
-            upstream: upstream.unwrap_or_default(),
+            upstream,
             telling,
             metadata: resource.as_deref().and_then(Metadata::of),
         });
@@ -556,6 +571,18 @@ impl Compiler<'_> {
         plan: &Arc<OperationPlan>,
     ) {
         let base_paths = base_paths(api, description.base_paths_of(operation));
+        for base_path in base_paths {
+            let path = format!("{base_path}{}", operation.template);
+            if self.own_pages.contains(&path) {
+                let message = format!(
+                    "operation `{}` of API `{}` is at `{path}`, where the gateway answers by itself",
+                    operation.id, api.name.value
+                );
+                let help = "give the login other pages: `path`, `callback` or `logout` of `identity.NAME.login`";
+                self.diagnostics
+                    .push(Diagnostic::error(api.name.span, message).help(help));
+            }
+        }
         for host in hosts(api) {
             for base_path in base_paths {
                 let added = self.router.add(
@@ -647,6 +674,7 @@ fn operation_plan(
         limits: None,
         limit_networks: Box::default(),
         networks: NetworksPlan::default(),
+        priority: effective.priority,
         login: None,
         objects: None,
         step_up: step_up(&effective.require),
