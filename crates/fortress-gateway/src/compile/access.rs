@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use fortress_model::{
-    Diagnostic, Mode,
+    Diagnostic, Mode, Span,
     config::{Api, Config, Spanned},
 };
 use fortress_spec::{
@@ -26,12 +26,11 @@ pub(crate) enum Access {
     AnyOf(Vec<Alternative>),
 }
 
-/// Credentials that are all needed, and the scopes that they must carry.
+/// Credentials that are all needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Alternative {
     /// None for an alternative that lets anonymous requests pass.
     pub(crate) credentials: Vec<CredentialPlan>,
-    pub(crate) scopes: Vec<String>,
 }
 
 impl Alternative {
@@ -53,6 +52,8 @@ impl Alternative {
 pub(crate) struct CredentialPlan {
     pub(crate) identity: Arc<IdentityPlan>,
     pub(crate) place: Place,
+    /// The scopes that it must carry, whatever other credentials carry.
+    pub(crate) scopes: Vec<String>,
 }
 
 /// Where a credential stands.
@@ -189,7 +190,11 @@ pub(super) fn schemes(
             );
             let plan = identity.and_then(|identity| {
                 let place = place(name, scheme, &identity).map_err(Unusable::Scheme)?;
-                Ok(CredentialPlan { identity, place })
+                Ok(CredentialPlan {
+                    identity,
+                    place,
+                    scopes: Vec::new(),
+                })
             });
             (name.clone(), plan)
         })
@@ -492,11 +497,20 @@ pub(super) fn described(
         key(&operation.id)
     );
     let marked = effective.public.as_ref().map(|public| public.value);
-    if marked == Some(true) {
+    let demands = effective.require.demands_caller();
+    let is_public = match &operation.security {
+        Security::Public => marked != Some(false),
+        Security::Undeclared | Security::AnyOf(_) => marked == Some(true),
+    };
+    if is_public && demands {
+        let what = format!("operation `{}`", operation.id);
+        diagnostics.push(nobody(&what, operation.span));
+        return None;
+    }
+    if is_public {
         return Some(Access::Public);
     }
     match &operation.security {
-        Security::Public if marked.is_none() => Some(Access::Public),
         Security::Public | Security::Undeclared => {
             let message = format!("operation `{}` has no `security`", operation.id);
             let help = format!("add `security`, or mark it: {mark}");
@@ -520,6 +534,18 @@ pub(super) fn described(
                         );
                     }
                 }
+            }
+            let known = alternatives
+                .iter()
+                .filter(|one: &&Alternative| !one.credentials.is_empty());
+            if demands && !alternatives.is_empty() && known.count() == 0 {
+                let what = format!("operation `{}`", operation.id);
+                diagnostics.push(nobody(&what, operation.span));
+                return None;
+            }
+            if demands {
+                // Whoever is anonymous could not meet it.
+                alternatives.retain(|alternative| !alternative.credentials.is_empty());
             }
             // One that can be kept is enough: the others are refused, which is the safe side.
             if alternatives.is_empty() {
@@ -568,20 +594,31 @@ fn key(operation: &str) -> String {
 fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternative, Unusable> {
     let mut alternative = Alternative {
         credentials: Vec::new(),
-        scopes: Vec::new(),
     };
     for (scheme, scopes) in &requirement.0 {
         match schemes.get(scheme) {
-            Some(Ok(credential)) => alternative.credentials.push(credential.clone()),
+            Some(Ok(credential)) => alternative.credentials.push(CredentialPlan {
+                scopes: scopes.clone(),
+                ..credential.clone()
+            }),
             Some(Err(why)) => return Err(why.clone()),
             None => {
                 let why = format!("no security scheme `{scheme}` is declared");
                 return Err(Unusable::Scheme(why));
             }
         }
-        alternative.scopes.extend(scopes.iter().cloned());
     }
     Ok(alternative)
+}
+
+/// What is open to anyone and demands of callers what only known ones have.
+fn nobody(what: &str, span: Span) -> Diagnostic {
+    let message = format!(
+        "{what} is open to anyone, and its `require` demands a known caller: nobody could call it"
+    );
+    let help =
+        "write `require` at the operations that it is meant for, or say in `security` who may call";
+    Diagnostic::error(span, message).help(help)
 }
 
 /// What is lost without a description, said once for each API: whoever writes `spec: none` to begin
@@ -608,6 +645,11 @@ pub(super) fn undescribed(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Access> {
     if effective.public.as_ref().is_some_and(|public| public.value) {
+        if effective.require.demands_caller() {
+            let what = format!("API `{}`", api.name.value);
+            diagnostics.push(nobody(&what, api.name.span));
+            return None;
+        }
         return Some(Access::Public);
     }
     if identities.is_empty() {
@@ -626,8 +668,8 @@ pub(super) fn undescribed(
         credentials: vec![CredentialPlan {
             identity: Arc::clone(identity),
             place: usual_place(identity),
+            scopes: Vec::new(),
         }],
-        scopes: Vec::new(),
     });
     Some(Access::AnyOf(alternatives.collect()))
 }

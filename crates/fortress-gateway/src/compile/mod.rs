@@ -200,7 +200,8 @@ impl OperationPlan {
         };
         let described = alternatives
             .iter()
-            .flat_map(|alternative| &alternative.scopes);
+            .flat_map(|alternative| &alternative.credentials)
+            .flat_map(|credential| &credential.scopes);
         let mut scopes: Vec<&str> = described
             .chain(self.require.scopes())
             .map(String::as_str)
