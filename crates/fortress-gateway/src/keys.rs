@@ -6,6 +6,8 @@
 //! nobody can make Fortress flood an issuer. An issuer that is down does not lock out anybody: the
 //! last good set is used until the hard limit.
 
+mod asking;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -27,6 +29,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::asking::Asking;
 use crate::{
     browser_login::LoginMemory,
     compile,
@@ -44,10 +47,6 @@ const REFRESH: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
 /// The same while there are no keys at all and every request has to be refused.
 const RETRY_WITHOUT: Duration = Duration::from_secs(1);
-/// So many fetches may tokens with unknown keys ask for at once: an issuer that has just started
-/// may rotate its keys soon. Another one may be asked for after each cooldown.
-const BURST: u32 = 2;
-const COOLDOWN: Duration = Duration::from_secs(2);
 /// A set that could not be refreshed for this long is not used any more.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a nonce of ours is good at least.
@@ -182,35 +181,6 @@ pub(crate) enum Newer {
     None,
     /// The issuer could not be asked, or did not answer in time: nobody knows.
     Unknown,
-}
-
-/// Who may ask for a fetch.
-#[derive(Debug)]
-struct Asking {
-    /// One was asked for, or runs: whoever needs keys waits for its end.
-    under_way: bool,
-    /// Fetches that began.
-    begun: u64,
-    left: u32,
-    counted: Instant,
-}
-
-impl Asking {
-    /// Takes one of the fetches that tokens may ask for; else says how long the next one is away.
-    fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        while self.left < BURST && now.duration_since(self.counted) >= COOLDOWN {
-            self.left += 1;
-            self.counted += COOLDOWN;
-        }
-        if self.left == BURST {
-            self.counted = now;
-        }
-        if self.left == 0 {
-            return Err((self.counted + COOLDOWN).saturating_duration_since(now));
-        }
-        self.left -= 1;
-        Ok(())
-    }
 }
 
 /// The keys at one time.
@@ -458,12 +428,7 @@ impl Keys {
             wanted: Notify::new(),
             ended: watch::Sender::default(),
             // The first fetch begins by itself.
-            asking: Mutex::new(Asking {
-                under_way: true,
-                begun: 0,
-                left: BURST,
-                counted: Instant::now(),
-            }),
+            asking: Mutex::new(Asking::new(Instant::now())),
         }
     }
 
@@ -777,28 +742,5 @@ mod tests {
             let found = read(bad).unwrap_err();
             assert!(found.contains(why), "{bad}: {found}");
         }
-    }
-
-    #[test]
-    fn tokens_may_ask_for_few_fetches_at_once_and_then_one_each_cooldown() {
-        let start = Instant::now();
-        let mut asking = Asking {
-            under_way: false,
-            begun: 0,
-            left: BURST,
-            counted: start,
-        };
-        let mut count = |after: Duration| {
-            (0..100)
-                .filter(|_| asking.take(start + after).is_ok())
-                .count()
-        };
-        assert_eq!(count(Duration::from_millis(500)), 2);
-        assert_eq!(count(Duration::from_millis(1500)), 0);
-        assert_eq!(count(Duration::from_millis(2600)), 1);
-        assert_eq!(count(Duration::from_secs(3)), 0);
-        assert_eq!(count(Duration::from_secs(1000)), 2);
-        let wait = asking.take(start + Duration::from_millis(1_000_500));
-        assert_eq!(wait, Err(Duration::from_millis(1500)));
     }
 }

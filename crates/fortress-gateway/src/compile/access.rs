@@ -34,6 +34,11 @@ pub(crate) struct Alternative {
 }
 
 impl Alternative {
+    /// It lets anonymous requests pass.
+    fn is_anonymous(&self) -> bool {
+        self.credentials.is_empty()
+    }
+
     /// The same credentials, whatever the scopes.
     pub(crate) fn same_credentials(&self, other: &Self) -> bool {
         self.credentials.len() == other.credentials.len()
@@ -491,6 +496,7 @@ pub(super) fn described(
     schemes: &Schemes,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Access> {
+    let what = format!("operation `{}`", operation.id);
     let mark = format!(
         "apis.{}.operations.{}: {{ public: true }}",
         api.name.value,
@@ -498,78 +504,70 @@ pub(super) fn described(
     );
     let marked = effective.public.as_ref().map(|public| public.value);
     let demands = effective.require.demands_caller();
-    let is_public = match &operation.security {
-        Security::Public => marked != Some(false),
-        Security::Undeclared | Security::AnyOf(_) => marked == Some(true),
-    };
-    if is_public && demands {
-        let what = format!("operation `{}`", operation.id);
-        diagnostics.push(nobody(&what, operation.span));
-        return None;
-    }
-    if is_public {
-        return Some(Access::Public);
-    }
-    match &operation.security {
+    let requirements = match &operation.security {
+        Security::Public if marked != Some(false) => None,
+        Security::Undeclared | Security::AnyOf(_) if marked == Some(true) => None,
         Security::Public | Security::Undeclared => {
-            let message = format!("operation `{}` has no `security`", operation.id);
+            let message = format!("{what} has no `security`");
             let help = format!("add `security`, or mark it: {mark}");
             diagnostics.push(Diagnostic::error(operation.span, message).help(help));
-            None
+            return None;
         }
-        Security::AnyOf(requirements) => {
-            let mut alternatives = Vec::new();
-            let mut why = Vec::new();
-            let mut told = false;
-            for requirement in requirements {
-                match alternative(requirement, schemes) {
-                    Ok(alternative) => alternatives.push(alternative),
-                    Err(Unusable::Scheme(cause)) => why.push(cause),
-                    Err(Unusable::Reported) => told = true,
-                    Err(Unusable::Identity { message, help }) => {
-                        told = true;
-                        once(
-                            Diagnostic::error(api.name.span, message).help(help),
-                            diagnostics,
-                        );
-                    }
-                }
-            }
-            let known = alternatives
-                .iter()
-                .filter(|one: &&Alternative| !one.credentials.is_empty());
-            if demands && !alternatives.is_empty() && known.count() == 0 {
-                let what = format!("operation `{}`", operation.id);
-                diagnostics.push(nobody(&what, operation.span));
-                return None;
-            }
-            if demands {
-                // Whoever is anonymous could not meet it.
-                alternatives.retain(|alternative| !alternative.credentials.is_empty());
-            }
-            // One that can be kept is enough: the others are refused, which is the safe side.
-            if alternatives.is_empty() {
-                if !told {
-                    let message = format!(
-                        "operation `{}` cannot be protected: {}",
-                        operation.id,
-                        why.join("; ")
-                    );
-                    let help = format!("or leave it to the upstream: {mark}");
-                    diagnostics.push(Diagnostic::error(operation.span, message).help(help));
-                }
-                return None;
-            }
-            for cause in why {
-                let message = format!(
-                    "operation `{}`: an alternative of `security` is refused: {cause}",
-                    operation.id
-                );
-                diagnostics.push(Diagnostic::warning(operation.span, message));
-            }
-            Some(Access::AnyOf(alternatives))
+        Security::AnyOf(requirements) => Some(requirements),
+    };
+    let Some(requirements) = requirements else {
+        if demands {
+            diagnostics.push(nobody(&what, operation.span));
+            return None;
+        }
+        return Some(Access::Public);
+    };
+    let (mut alternatives, why, told) = usable(api, requirements, schemes, diagnostics);
+    if demands && alternatives.iter().any(Alternative::is_anonymous) {
+        // Whoever is anonymous could not meet it.
+        alternatives.retain(|alternative| !alternative.is_anonymous());
+        if alternatives.is_empty() {
+            diagnostics.push(nobody(&what, operation.span));
+            return None;
         }
     }
+    // One that can be kept is enough: the others are refused, which is the safe side.
+    if alternatives.is_empty() {
+        if !told {
+            let message = format!("{what} cannot be protected: {}", why.join("; "));
+            let help = format!("or leave it to the upstream: {mark}");
+            diagnostics.push(Diagnostic::error(operation.span, message).help(help));
+        }
+        return None;
+    }
+    for cause in why {
+        let message = format!("{what}: an alternative of `security` is refused: {cause}");
+        diagnostics.push(Diagnostic::warning(operation.span, message));
+    }
+    Some(Access::AnyOf(alternatives))
+}
+
+/// The alternatives that can be kept, why others cannot, and whether a diagnostic tells of that.
+fn usable(
+    api: &Api,
+    requirements: &[Requirement],
+    schemes: &Schemes,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Alternative>, Vec<String>, bool) {
+    let (mut alternatives, mut why, mut told) = (Vec::new(), Vec::new(), false);
+    for requirement in requirements {
+        match alternative(requirement, schemes) {
+            Ok(alternative) => alternatives.push(alternative),
+            Err(Unusable::Scheme(cause)) => why.push(cause),
+            Err(Unusable::Reported) => told = true,
+            Err(Unusable::Identity { message, help }) => {
+                told = true;
+                let diagnostic = Diagnostic::error(api.name.span, message).help(help);
+                once(diagnostic, diagnostics);
+            }
+        }
+    }
+    (alternatives, why, told)
 }
 
 /// Adds what was not said yet.

@@ -283,32 +283,35 @@ fn json(body: &str) -> String {
     )
 }
 
+/// What an issuer says, by the token that it is asked about.
+fn says(request: &str) -> String {
+    // gateway:gw-secret
+    assert!(
+        request.contains("Basic Z2F0ZXdheTpndy1zZWNyZXQ="),
+        "{request}"
+    );
+    if request.contains("token=good-token") {
+        json(r#"{"active":true,"sub":"alice","aud":"test","scope":"a","client_id":"web"}"#)
+    } else if request.contains("token=foreign") {
+        json(r#"{"active":true,"sub":"alice","aud":"another"}"#)
+    } else if request.contains("token=broken") {
+        json(r#"{"active":"true","sub":"alice","aud":"test"}"#)
+    } else if request.contains("token=unwelcome") {
+        json("{}").replacen("200 OK", "400 Bad Request", 1)
+    } else if request.contains("token=huge") {
+        json(&format!(
+            "{{\"active\":true,\"x\":\"{}\"}}",
+            "x".repeat(1 << 20)
+        ))
+    } else {
+        json(r#"{"active":false}"#)
+    }
+}
+
 #[test]
 fn what_the_issuer_says_of_an_opaque_token_holds_for_a_while() {
     let upstream = Upstream::start();
-    let issuer = Issuer::start(|request| {
-        // gateway:gw-secret
-        assert!(
-            request.contains("Basic Z2F0ZXdheTpndy1zZWNyZXQ="),
-            "{request}"
-        );
-        if request.contains("token=good-token") {
-            json(r#"{"active":true,"sub":"alice","aud":"test","scope":"a","client_id":"web"}"#)
-        } else if request.contains("token=foreign") {
-            json(r#"{"active":true,"sub":"alice","aud":"another"}"#)
-        } else if request.contains("token=broken") {
-            json(r#"{"active":"true","sub":"alice","aud":"test"}"#)
-        } else if request.contains("token=unwelcome") {
-            json("{}").replacen("200 OK", "400 Bad Request", 1)
-        } else if request.contains("token=huge") {
-            json(&format!(
-                "{{\"active\":true,\"x\":\"{}\"}}",
-                "x".repeat(1 << 20)
-            ))
-        } else {
-            json(r#"{"active":false}"#)
-        }
-    });
+    let issuer = Issuer::start(says);
     let gateway = gateway(
         &upstream,
         &format!(
