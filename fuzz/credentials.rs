@@ -1,4 +1,4 @@
-//! The entries for what callers show beside tokens: certificates, signatures, shared secrets.
+//! The entries for what callers show beside tokens: certificates, signatures, shared secrets, sessions.
 
 use fortress_auth::{
     basic::{BasicCredential, PasswordHash},
@@ -7,10 +7,12 @@ use fortress_auth::{
         parse_client_cert_chain,
     },
     exchange::read_answer,
+    login::{Answer, Pending, Session, cookie_suffix, form_decode, read_tokens},
     message_signature::{
         Component, Content, ContentDigest, Key, Keys, Rules, SignatureAlgorithm, SignedRequest,
         verify,
     },
+    session::{self, LoginSecrets, Sealer, is_local_target},
     webhook::{Preset, Webhook},
 };
 use fortress_model::{Secret, Timestamp};
@@ -117,5 +119,43 @@ pub(crate) fn shared_secrets(data: &[u8]) {
             checking.update(body);
             assert!(checking.finish().is_err());
         }
+    }
+}
+
+/// What a browser and an issuer bring back in a login: nothing is opened that was not sealed here, what
+/// is read is written as it was, and nobody is sent to another host.
+pub(crate) fn browser_login(data: &[u8]) {
+    const NAME: &str = "__Host-session";
+    drop(read_tokens(data));
+    if let Some(session) = Session::decode(data) {
+        assert_eq!(session.encode().expose(), data);
+        drop(session.verified(Some("realm.scopes")));
+    }
+    if let Some(pending) = Pending::decode(data) {
+        assert_eq!(pending.encode().expose(), data);
+    }
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(sealer) = Sealer::new(&Secret::new(vec![7; 32]), None, "a client") else {
+        panic!("a key has 32 bytes");
+    };
+    let joined = session::join(NAME, |name| (name == NAME).then_some(text));
+    assert!(
+        sealer
+            .open(NAME, &joined.unwrap_or_default(), Timestamp(0))
+            .is_err()
+    );
+    if let Ok(answer) = Answer::read(text) {
+        let secrets = LoginSecrets::new(&[[1; 32]; 3]);
+        assert!(!session::same_state(&secrets.state, &answer.state));
+        if let Some(suffix) = cookie_suffix(&answer.state) {
+            assert!(answer.state.starts_with(suffix) && !suffix.contains([';', '=', ' ']));
+        }
+    }
+    if let Some(target) = form_decode(text).filter(|target| is_local_target(target)) {
+        let second = target.as_bytes().get(1);
+        assert!(target.starts_with('/') && !matches!(second, Some(b'/' | b'\\')));
+        assert!(target.bytes().all(|byte| byte.is_ascii_graphic()));
     }
 }

@@ -30,7 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{journal::Counters, keys::KeyRing, networks::Feeds, shared_counts::SharedCounts};
+use crate::{journal::Counters, keys::KeyRing, shared_counts::SharedCounts};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,7 +56,6 @@ pub struct Metrics {
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
     keys: OnceLock<KeyRing>,
-    feeds: OnceLock<Feeds>,
 }
 
 impl Metrics {
@@ -71,7 +70,6 @@ impl Metrics {
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
             keys: OnceLock::new(),
-            feeds: OnceLock::new(),
         })
     }
 
@@ -87,7 +85,7 @@ impl Metrics {
         self.journal.get_or_init(|| counters);
     }
 
-    /// Also encodes what is told of the counts that instances share; the first call counts.
+    /// Also encodes what lives outside of configurations; the first call counts.
     pub(crate) fn attach_keys(&self, keys: KeyRing) {
         self.keys.get_or_init(|| keys);
     }
@@ -97,11 +95,6 @@ impl Metrics {
         let counts = self.keys.get().and_then(KeyRing::known_counts);
         let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
         shared.is_some_and(SharedCounts::is_away)
-    }
-
-    /// Also encodes what lists of networks hold; the first call counts.
-    pub(crate) fn attach_feeds(&self, feeds: Feeds) {
-        self.feeds.get_or_init(|| feeds);
     }
 
     /// A new configuration is in force.
@@ -164,6 +157,10 @@ impl Shard {
                         .fetch_add(1, Relaxed);
                 }
                 api.exhausted.fetch_add(u64::from(rules.exhausted), Relaxed);
+            }
+            if let Some(login) = &decision.login {
+                let name = Arc::from(format!("{} {}", login.kind, login.outcome));
+                api.logins.get(Some(&name)).fetch_add(1, Relaxed);
             }
             for limit in &decision.limits {
                 api.limits.with(Some(&limit.name), |slot| slot.add(limit));
@@ -256,6 +253,8 @@ struct ApiSlot {
     monitored: Reasons,
     /// Matches of rules by their kind, which is a word of ours.
     matches: Slots<AtomicU64>,
+    /// Attempts to log in by what they were for and how they ended, which are words of ours.
+    logins: Slots<AtomicU64>,
     exhausted: AtomicU64,
     /// What limits said, by their names.
     limits: Slots<LimitSlot>,
@@ -406,6 +405,7 @@ struct ApiTotals {
     enforced: ReasonTotals,
     monitored: ReasonTotals,
     matches: BTreeMap<Arc<str>, u64>,
+    logins: BTreeMap<Arc<str>, u64>,
     limits: BTreeMap<Arc<str>, [u64; VERDICTS.len()]>,
     exhausted: u64,
 }
@@ -488,6 +488,9 @@ impl ApiTotals {
         for (name, limit) in slot.limits.list() {
             add_each(self.limits.entry(name).or_default(), &limit.0);
         }
+        for (name, count) in slot.logins.list() {
+            add_each([self.logins.entry(name).or_default()], [&*count]);
+        }
         for (kind, count) in slot.matches.list() {
             add_each([self.matches.entry(kind).or_default()], [&*count]);
         }
@@ -514,14 +517,16 @@ impl Collector for Metrics {
         refusals(&mut encoder, &totals)?;
         limits(&mut encoder, &totals)?;
         rules(&mut encoder, &totals)?;
+        logins(&mut encoder, &totals)?;
         histograms(&mut encoder, &totals)?;
         bytes(&mut encoder, &totals)?;
         process::connections(&mut encoder, &totals)?;
         if let Some(counters) = self.journal.get() {
             process::journal(&mut encoder, counters)?;
         }
-        if let Some(feeds) = self.feeds.get() {
-            process::networks(&mut encoder, feeds)?;
+        if let Some(keys) = self.keys.get() {
+            process::networks(&mut encoder, &keys.feeds())?;
+            process::load(&mut encoder, &keys.loads())?;
         }
         if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts) {
             shared_counts::encode(&mut encoder, &counts)?;
@@ -652,6 +657,23 @@ fn limits(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
                 let labels = [("api", &**api), ("limit", &**name), ("verdict", verdict)];
                 count(&mut metric, &labels, value)?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn logins(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "fortress_logins",
+        "Attempts to log in, by what they were for and how they ended.",
+        None,
+        MetricType::Counter,
+    )?;
+    for (api, of_api) in &totals.apis {
+        for (name, &value) in of_api.logins.iter().filter(|(_, count)| **count > 0) {
+            let (kind, outcome) = name.split_once(' ').unwrap_or((name, ""));
+            let labels = [("api", &**api), ("kind", kind), ("outcome", outcome)];
+            count(&mut metric, &labels, value)?;
         }
     }
     Ok(())

@@ -8,12 +8,13 @@ use std::{
     task::Poll,
 };
 
+use fortress_limits::adaptive;
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
 use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
 use crate::{
-    browser_login::{self, Page, send_away},
+    browser_login::{self, Browser, Page, send_away},
     client_certificate,
     compile::Gateway,
     forwarded,
@@ -30,7 +31,7 @@ use crate::{
         objects::{Objects, Unwalked},
         principal::Principal,
     },
-    h1,
+    h1, load,
     path::{encode_query, split_target},
     reply::{self, Reply},
     request::{self, Arrival, Head, Request, RequestBody},
@@ -85,6 +86,7 @@ impl Cleared {
                 ended: _,
             },
             body,
+            memory,
         ) = inspected.into_parts();
         allowed.write(&mut headers);
         told.write(&mut headers);
@@ -94,6 +96,7 @@ impl Cleared {
             query: query.map(encode_query),
             headers,
             body,
+            memory,
         }
     }
 }
@@ -167,6 +170,7 @@ pub(crate) async fn serve(
             };
         }
     };
+    watch.browser.tell(&mut reply.headers);
     reply::dress(
         &mut reply.headers,
         decision,
@@ -174,9 +178,6 @@ pub(crate) async fn serve(
         gateway.hsts(&arrival.listener),
     );
     tally.tell(decision, &mut reply.headers);
-    for cookie in watch.cookies {
-        reply.headers.append(header::SET_COOKIE, cookie);
-    }
     decision.status = reply.status.as_u16();
     watch.objects.note(decision);
     record.keep(tally);
@@ -188,8 +189,7 @@ pub(crate) async fn serve(
 struct Watch {
     attempt: Attempt,
     objects: Objects,
-    /// What the browser is to change of its session, whatever becomes of the request.
-    cookies: Vec<HeaderValue>,
+    browser: Browser,
 }
 
 /// Why there is no answer of the upstream's.
@@ -255,6 +255,7 @@ fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> 
         forwarded::client_address(arrival.peer.ip(), &head.headers, arrival.trusted(gateway));
     let mut decision = arrival.decision(worker, client);
     decision.version = head.version;
+    decision.ja4 = arrival.ja4(gateway).cloned();
     head.method.as_str().clone_into(&mut decision.method);
     decision.host.push_str(&head.host);
     decision.path.push_str(split_target(&head.target).0);
@@ -299,6 +300,7 @@ async fn answer(
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
     stopwatch.enter(decision, Stage::Forward);
+    let passing = load::enter(decision, &plan)?;
     let upstream = &plan.api.upstream;
     let deadline = Instant::now() + upstream.timeouts.total;
     let forwarding = async {
@@ -320,10 +322,31 @@ async fn answer(
         decision.outcome = Outcome::Forwarded;
         Ok(reply)
     };
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
         answered = forwarding => answered,
         () = body.gone() => Err(End::Gone),
+    };
+    if let Some(passing) = passing {
+        passing.finish(outcome(decision, &ended));
+    }
+    ended
+}
+
+/// What the end of a request says of its upstream's load.
+fn outcome(decision: &Decision, ended: &Result<Reply, End>) -> adaptive::Outcome {
+    let reason = match ended {
+        Ok(_) => None,
+        Err(End::Refused(refused)) => Some(refused.denial.reason),
+        Err(End::Gone) => return adaptive::Outcome::Ignored,
+    };
+    match (decision.upstream_status, reason) {
+        (Some(503), _) => adaptive::Outcome::Overloaded,
+        (Some(_), _) => adaptive::Outcome::Answered,
+        (None, Some(Reason::UpstreamTimeout | Reason::UpstreamUnreachable)) => {
+            adaptive::Outcome::Overloaded
+        }
+        (None, _) => adaptive::Outcome::Ignored,
     }
 }
 
@@ -351,7 +374,7 @@ async fn guard(
     stopwatch.enter(decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let page = Page::new(&request, (&host, scheme), arrival, decision.received);
-    let sessions = browser_login::recognise(plan, &page, &mut watch.cookies).await;
+    let sessions = browser_login::recognise(plan, &page, &mut watch.browser).await;
     let shown = Shown {
         method: &request.method,
         host: &host,
@@ -365,13 +388,13 @@ async fn guard(
         sessions: &sessions,
         now: decision.received,
     };
-    let mut body = LateBody::new(body);
+    let mut body = LateBody::new(body, &gateway.memory);
     let asked = (&routed, &request, &shown);
     let known = admit(decision, stopwatch, asked, &mut body, (tally, watch)).await;
     let (principal, counted, unwalked, permit) = match known {
         Ok(known) => known,
         Err(refused) => {
-            let away = (&sessions, &mut watch.cookies);
+            let away = (&sessions, &mut watch.browser);
             return Err(send_away(decision, plan, &page, away, refused).await);
         }
     };
@@ -431,6 +454,16 @@ fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
             reply::problem(decision, refused.denial.reason)
         }
     };
+    let reason = refused.denial.reason;
+    if matches!(
+        reason,
+        Reason::UpstreamOverloaded | Reason::BodyMemoryExhausted
+    ) {
+        // What it waits for is over in a moment, or nobody knows.
+        reply
+            .headers
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     for (name, value) in refused.headers {
         reply.headers.append(name, value);
     }

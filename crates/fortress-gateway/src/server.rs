@@ -27,6 +27,7 @@ use crate::{
     compile::{Compiled, Gateway, compile_after},
     connection,
     connections::{Connections, Rates},
+    defence::Keeping,
     journal::{Journal, JournalHandle},
     keys::KeyRing,
     listen::{self, ListenerPlan},
@@ -75,6 +76,8 @@ pub struct Server {
     bound: Mutex<HashMap<Arc<str>, Bound>>,
     threads: Vec<JoinHandle<()>>,
     journal: Option<Journal>,
+    /// Writes what is known of logins, where there is a store.
+    logins: Option<Keeping>,
     drain_time: Duration,
     revision: AtomicU64,
 }
@@ -110,15 +113,17 @@ impl Server {
         workers: usize,
     ) -> Result<Self, ServerError> {
         let workers = workers.clamp(1, 256);
+        let mut logins = None;
         if let Some(store) = &config.store {
             keys.open_store(store)?;
+            logins = Some(Keeping::start(store, keys.clone())?);
         }
         let (journal, handles) =
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
         metrics.attach_keys(keys.clone());
-        metrics.attach_feeds(keys.feeds());
+        keys.feeds().attach(journal.notes());
         let (stop, stopping) = watch::channel(false);
         let drain_time = gateway.bounds.drain_time;
         let revision = AtomicU64::new(gateway.revision);
@@ -139,6 +144,7 @@ impl Server {
             bound: Mutex::default(),
             threads: Vec::new(),
             journal: Some(journal),
+            logins,
             drain_time,
             revision,
         };
@@ -230,6 +236,7 @@ impl Server {
         if let Some(counts) = self.keys.known_counts() {
             counts.stop();
         }
+        drop(self.logins.take());
         if let Some(journal) = self.journal.take() {
             journal.close(Duration::from_secs(5));
         }
@@ -253,10 +260,14 @@ impl Server {
 
     /// Starts what counts beside the requests, once there are limits.
     fn start_counts(&self) -> Result<(), ServerError> {
-        match (self.keys.known_counts(), &self.journal) {
-            (Some(counts), Some(journal)) => counts.start(journal.notes()),
-            (Some(_) | None, _) => Ok(()),
-        }
+        let (Some(counts), Some(journal)) = (self.keys.known_counts(), &self.journal) else {
+            return Ok(());
+        };
+        let notes = journal.notes();
+        // A reload runs within a runtime, and the client of PostgreSQL starts one of its own.
+        let started = thread::scope(|scope| scope.spawn(|| counts.start(notes)).join());
+        let panicked = |_| ServerError::Worker(io::Error::other("the start of counts panicked"));
+        started.map_err(panicked)?
     }
 
     fn start_keeper(&mut self) -> Result<(), ServerError> {

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod check;
 pub mod description;
+pub mod door;
 pub mod format;
 pub mod json;
 pub mod load;

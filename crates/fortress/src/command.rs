@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    attack, check, crs, demo, explain, init, keys, run, screen::Screen, store, tokens, waf,
+    attack, check, crs, demo, explain, init, keys, login, run, screen::Screen, store, tokens, waf,
 };
 
 /// An API security gateway: point it at an OpenAPI file, and the API is locked down.
@@ -56,6 +56,9 @@ enum Command {
     /// Makes, lists, rotates and revokes API keys, and says whose a leaked one is
     #[command(after_help = keys::EXAMPLES)]
     Keys(keys::Flags),
+    /// Lists locked accounts, and unlocks them
+    #[command(after_help = login::EXAMPLES)]
+    Login(login::Flags),
     /// Revokes tokens, and lists what is revoked
     #[command(after_help = tokens::EXAMPLES)]
     Tokens(tokens::Flags),
@@ -102,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Crs(flags) => crs::run(&flags, &screen),
         Command::Waf(flags) => waf::run(&flags, &screen),
         Command::Keys(flags) => keys::run(&flags, &screen),
+        Command::Login(flags) => login::run(&flags, &screen),
         Command::Tokens(flags) => tokens::run(&flags, &screen),
         Command::Store(flags) => store::run(&flags, &screen),
         Command::Schema => {

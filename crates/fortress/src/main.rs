@@ -13,6 +13,7 @@ mod explain;
 mod exposure;
 mod init;
 mod keys;
+mod login;
 mod private;
 mod references;
 mod run;

@@ -61,8 +61,10 @@ targets! {
     request_head
     response_head
     chunked
+    client_hello
     path
     proxy_protocol
+    browser_login
     parameters
     json_body
     openapi_load

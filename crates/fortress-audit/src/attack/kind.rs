@@ -43,8 +43,15 @@ kinds! {
     TokenForeign = "token.foreign", Api2, "`identity.NAME.issuer` and `.audience`";
     /// A genuine token that is bound to a key or certificate which the thief does not have.
     TokenStolen = "token.stolen", Api2, "`identity.NAME.dpop` and `.certificate_bound`: not `off`";
+    /// One password after the other for the same account.
+    LoginGuessed = "login.guessed", Api2, "operations: { NAME: { login: { account: body.username } } }";
+    /// Accounts that others lost, each tried once.
+    LoginStuffed = "login.stuffed", Api2, "operations: { NAME: { login: { account: body.username } } }";
     /// A header by which clients name themselves somebody else.
     IdentitySpoofed = "header.identity", Api2, "mode: enforce";
+
+    /// Ids one after the other, of objects that are not there.
+    ObjectWalked = "object.walked", Api1, "detect: { enumeration: {} }";
 
     /// A query parameter that nobody declared.
     ParameterUndeclared = "parameter.undeclared", Api3, "requests: { undeclared: refuse }";
@@ -63,6 +70,15 @@ kinds! {
     BodyBomb = "body.bomb", Api4, "bounds: { expansion: 100 }";
     /// A head that is larger than any should be.
     HeadTooLarge = "head.too_large", Api4, "bounds: { head: 32KiB, headers: 100, uri: 8KiB }";
+
+    /// A head that comes so slowly that it never ends.
+    HeadSlow = "head.slow", Api4, "bounds: { head_time: 10s }";
+    /// A body that comes so slowly that it never ends.
+    BodySlow = "body.slow", Api4, "bounds: { body_rate: 1KiB/s }";
+    /// Hundreds of connections of one client.
+    ConnectionFlood = "connections.flood", Api4, "bounds: { connections_per_client: 256, connection_rate: 1000/s }";
+    /// A limit that is dodged by claiming other addresses.
+    LimitDodged = "limit.dodged", Api4, "`trusted_proxies`: only real ones";
 
     /// A genuine token without the scope that the operation demands.
     ScopeMissing = "scope.missing", Api5, "`security` of the operation with its scopes, or `require: { scope: … }`";

@@ -8,12 +8,14 @@
 
 mod bodies;
 mod framing;
+mod guesses;
 mod headers;
 mod inputs;
 mod kind;
 mod paths;
 mod payloads;
 mod plan;
+mod pressure;
 pub mod report;
 mod request;
 mod run;
@@ -29,6 +31,7 @@ use fortress_spec::ApiDescription;
 
 pub use kind::Kind;
 pub use plan::{Plan, Subject, plan};
+pub use pressure::{Pressed, press};
 pub use report::{Count, Report, Row, Through};
 pub use request::{Body, Request};
 pub use run::{Pace, Verdict, run};
@@ -107,6 +110,11 @@ pub enum Judge {
         description: Arc<ApiDescription>,
         /// The operation's place in it.
         index: usize,
+    },
+    /// Whoever goes on is made to wait (429), or is not answered any more, before the series is over.
+    Slowed {
+        /// What is sent, one after the other; the attack's message is the first.
+        series: Vec<Request>,
     },
     /// It is answered: by the API, whatever it says, and not by a refusal or a failure.
     Answered,

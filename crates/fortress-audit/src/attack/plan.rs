@@ -6,8 +6,8 @@ use fortress_model::Bounds;
 use fortress_spec::{ApiDescription, Operation, Policy, Security, SecurityScheme};
 
 use super::{
-    Attack, Basis, Judge, Kind, Message, Tokens, bodies, framing, headers, inputs, paths, payloads,
-    tokens, valid,
+    Attack, Basis, Judge, Kind, Message, Tokens, bodies, framing, guesses, headers, inputs, paths,
+    payloads, tokens, valid,
 };
 
 /// What is attacked, and with what.
@@ -42,6 +42,9 @@ pub struct Plan {
     pub not_tried: Vec<String>,
 }
 
+/// Series of requests, of tens to a hundred each.
+const SERIES: usize = 12;
+
 /// Operations on which large bodies are tried.
 const LARGE: usize = 20;
 
@@ -57,6 +60,7 @@ pub fn plan(subject: &Subject) -> Plan {
         draft.on(subject, basis, &bomb);
     }
     draft.everywhere(subject, &bases);
+    draft.series(subject, &bases);
     draft.finish(subject)
 }
 
@@ -117,6 +121,7 @@ fn needs(subject: &Subject, operation: &Operation) -> Needs {
 struct Draft {
     valid: Vec<Attack>,
     attacks: Vec<Attack>,
+    series: Vec<Attack>,
     without_token: usize,
     without_example: Vec<String>,
     other_schemes: BTreeSet<String>,
@@ -229,6 +234,28 @@ impl Draft {
         });
     }
 
+    /// What comes last, since whoever is noticed there is not answered any more.
+    fn series(&mut self, subject: &Subject, bases: &[Basis]) {
+        let mut walked = false;
+        for basis in bases {
+            let Some(operation) = subject.description.operations.get(basis.index) else {
+                continue;
+            };
+            let has_token = |(name, _): &(String, String)| name == "Authorization";
+            if basis.bearer.is_some() && !basis.request.headers.iter().any(has_token) {
+                continue;
+            }
+            for attack in guesses::attacks(subject, operation, basis) {
+                // One walk shows it: what is counted is who walks, not where.
+                let is_walk = attack.kind == Kind::ObjectWalked;
+                if !(is_walk && walked) {
+                    self.series.push(attack);
+                }
+                walked |= is_walk;
+            }
+        }
+    }
+
     /// What is the parser's or the router's affair, and the same for every operation.
     fn everywhere(&mut self, subject: &Subject, bases: &[Basis]) {
         let usable = |basis: &&Basis| {
@@ -309,12 +336,15 @@ impl Draft {
             ));
         }
         not_tried.push(String::from(
-            "API1, API6, API7, API10: a description does not say whose an object is, how often a flow may run, where a URL may lead, or what other APIs may answer",
+            "API6, API7, API10, and of API1 all but ids in a row: a description does not say whose an object is, how often a flow may run, where a URL may lead, or what other APIs may answer",
         ));
         let (all_valid, all_attacks) = (self.valid.len(), self.attacks.len());
         let mut valid = sample(self.valid, (subject.limit / 2).max(1));
         valid.sort_by_key(order);
-        let attacks = sample(self.attacks, subject.limit.saturating_sub(valid.len()));
+        let room = subject.limit.saturating_sub(valid.len());
+        let mut series = self.series;
+        series.truncate(SERIES.min(room / 4));
+        let attacks = sample(self.attacks, room - series.len());
         let left_out = all_valid + all_attacks - valid.len() - attacks.len();
         if left_out > 0 {
             let total = all_valid + all_attacks;
@@ -324,6 +354,7 @@ impl Draft {
         }
         let count = valid.len();
         valid.extend(attacks);
+        valid.extend(series);
         Plan {
             operations: subject.description.operations.len(),
             all: valid.into(),

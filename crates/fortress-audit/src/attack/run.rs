@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Attack, Judge, Message,
+    Attack, Judge, Message, Request,
     send::{Answer, Failure, Target, Watch, send},
 };
 
@@ -105,6 +105,9 @@ async fn attempt(attack: &Attack, target: &Target) -> Verdict {
         Message::Raw(_) => Watch::Second,
         Message::Request(_) => Watch::First,
     };
+    if let Judge::Slowed { series } = &attack.judge {
+        return slowed(series, target).await;
+    }
     let answer = send(target, &attack.message.encode(&target.host), watch).await;
     if answer.failure == Some(Failure::Unreachable) {
         return Verdict::Unsent;
@@ -116,11 +119,30 @@ async fn attempt(attack: &Attack, target: &Target) -> Verdict {
                 return Verdict::Stopped;
             }
             let plain = send(target, &plain.encode(&target.host), Watch::First).await;
+            if plain.status == Some(429) {
+                // Whoever is made to wait meanwhile cannot compare.
+                return Verdict::Unsent;
+            }
             no_effect(&answer, &plain, canary.as_deref())
         }
         Judge::NoLeak { description, index } => no_leak(&answer, description, *index),
+        // Sent above, one after the other.
+        Judge::Slowed { .. } => Verdict::Unsent,
         Judge::Answered => answered(&answer),
     }
+}
+
+/// Sends a series until somebody makes its sender wait.
+async fn slowed(series: &[Request], target: &Target) -> Verdict {
+    for request in series {
+        let answer = send(target, &request.encode(&target.host), Watch::First).await;
+        match (answer.status, answer.failure) {
+            (_, Some(Failure::Unreachable)) => return Verdict::Unsent,
+            (Some(429), _) | (None, Some(Failure::Closed)) => return Verdict::Stopped,
+            (Some(_) | None, _) => {}
+        }
+    }
+    Verdict::Through(format!("answered all {}", series.len()))
 }
 
 fn refused(answer: &Answer) -> Verdict {
@@ -220,7 +242,10 @@ fn refusal(answer: &Answer) -> Option<&'static str> {
     }
     let problem: Value = serde_json::from_slice(&answer.body).ok()?;
     let code = problem.get("code")?.as_str()?;
-    let known = Reason::ALL.iter().map(|reason| reason.code());
+    // That an account was not let in is the API's own answer, in Fortress's words.
+    let refusals = Reason::ALL.iter();
+    let refusals = refusals.filter(|reason| **reason != Reason::LoginRejected);
+    let known = refusals.map(|reason| reason.code());
     known.into_iter().find(|known| *known == code)
 }
 

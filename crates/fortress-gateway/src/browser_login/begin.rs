@@ -9,7 +9,7 @@ use fortress_auth::{
 use fortress_model::{Decision, Denial, Reason, Timestamp};
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::{Failure, LoginPlan, Page, Sessions, add_cookies, push, random, redirect};
+use super::{Browser, Failure, LoginPlan, Page, Sessions, add_cookies, push, random, redirect};
 use crate::{
     compile::{Access, CredentialKind, OperationPlan},
     cookie,
@@ -35,7 +35,7 @@ pub(crate) async fn send_away(
     decision: &mut Decision,
     plan: &OperationPlan,
     page: &Page<'_>,
-    (sessions, cookies): (&Sessions, &mut Vec<HeaderValue>),
+    (sessions, browser): (&Sessions, &mut Browser),
     refused: Refused,
 ) -> Refused {
     let reason = refused.denial.reason;
@@ -59,7 +59,7 @@ pub(crate) async fn send_away(
             .then_some("login")
             .or(login.prompt),
     };
-    match begin(login, page, &wanted, page.target, cookies).await {
+    match begin(login, page, &wanted, page.target, &mut browser.cookies).await {
         Ok(location) => {
             decision
                 .notes

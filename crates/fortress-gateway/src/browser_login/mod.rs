@@ -25,7 +25,7 @@ use crate::{
     compile::Gateway,
     cookie,
     forwarded::{self, Scheme},
-    keys::{Keys, Metadata, StoreFeed},
+    keys::{Keys, Metadata, Newer, StoreFeed},
     reply::{Reply, ReplyBody},
     request::{Arrival, Head, Request},
     serve::Refused,
@@ -91,6 +91,36 @@ pub(crate) struct Page<'r> {
     pub(crate) now: Timestamp,
 }
 
+/// What a browser is told of its session, whatever becomes of its request.
+#[derive(Debug, Default)]
+pub(crate) struct Browser {
+    /// What it is to change.
+    cookies: Vec<HeaderValue>,
+    /// It is somebody's.
+    is_known: bool,
+}
+
+impl Browser {
+    /// Tells it, before the answer is dressed.
+    pub(crate) fn tell(&mut self, headers: &mut HeaderMap) {
+        if self.is_known && !headers.contains_key(header::REFERRER_POLICY) {
+            // Under `no-referrer` older browsers say `Origin: null` for the page's own forms, which
+            // would be refused as another site's.
+            let own = HeaderValue::from_static("same-origin");
+            headers.insert(header::REFERRER_POLICY, own);
+        }
+        if self.cookies.is_empty() {
+            return;
+        }
+        // Whatever the upstream says: a cache in front would give one person's session to all.
+        let never = HeaderValue::from_static("no-store");
+        headers.insert(header::CACHE_CONTROL, never);
+        for cookie in self.cookies.drain(..) {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+    }
+}
+
 /// Why the issuer is of no help.
 #[derive(Debug)]
 enum Failure {
@@ -153,6 +183,14 @@ impl Logins {
             begin::page(decision, login, &page, query).await
         };
         Some(answered.inspect(|_| decision.outcome = Outcome::Answered))
+    }
+
+    /// The paths at which it answers.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = String> {
+        self.0.iter().flat_map(|login| {
+            let paths = &login.paths;
+            [&paths.login, &paths.callback, &paths.logout].map(Clone::clone)
+        })
     }
 
     /// Takes our cookies away: they are for nobody else.
@@ -225,7 +263,7 @@ impl LoginPlan {
     async fn metadata(&self) -> Option<Arc<Metadata>> {
         if self.keys.metadata().is_none() {
             // Only for its coming: the keys themselves come with what is discovered.
-            drop(self.keys.refreshed(None).await);
+            drop(self.keys.first().await);
         }
         self.keys.metadata()
     }
@@ -241,12 +279,15 @@ impl LoginPlan {
         };
         let keys = match self.keys.current() {
             Some(keys) => keys,
-            None => self.keys.refreshed(None).await.ok_or_else(unavailable)?,
+            None => self.keys.first().await.ok_or_else(unavailable)?,
         };
         let verified = match verify(&keys.set) {
             Err(IdTokenError::Token(TokenError::UnknownKey { .. })) => {
-                let fresh = self.keys.refreshed(Some(keys.generation)).await;
-                verify(&fresh.unwrap_or(keys).set)
+                match self.keys.newer(keys.generation).await {
+                    Newer::Keys(fresh) => verify(&fresh.set),
+                    Newer::None => verify(&keys.set),
+                    Newer::Unknown => return Err(unavailable()),
+                }
             }
             verified => verified,
         };

@@ -11,7 +11,7 @@ use fortress_model::{Reason, Secret, Timestamp};
 use http::{HeaderValue, header};
 use smallvec::SmallVec;
 
-use super::{Failure, LoginPlan, Page, memory::Unrenewed, memory::later, renew::renew};
+use super::{Browser, Failure, LoginPlan, Page, memory::Unrenewed, memory::later, renew::renew};
 use crate::{
     compile::{Access, CredentialKind, IdentityPlan, OperationPlan},
     cookie,
@@ -57,11 +57,11 @@ impl Sessions {
     }
 }
 
-/// Looks for sessions that the operation accepts. `cookies` are what the browser is to change.
+/// Looks for sessions that the operation accepts. `browser` learns what it is to change.
 pub(crate) async fn recognise(
     plan: &OperationPlan,
     page: &Page<'_>,
-    cookies: &mut Vec<HeaderValue>,
+    browser: &mut Browser,
 ) -> Sessions {
     let mut sessions = Sessions::default();
     let alternatives: &[_] = match &plan.access {
@@ -85,8 +85,9 @@ pub(crate) async fn recognise(
         }
         let known = match open(login, page) {
             None => continue,
-            Some(opened) => judge(login, page, opened, cookies).await,
+            Some(opened) => judge(login, page, opened, &mut browser.cookies).await,
         };
+        browser.is_known |= known.is_ok();
         sessions.0.push((Arc::clone(&login.name), known));
     }
     sessions

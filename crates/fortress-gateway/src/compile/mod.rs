@@ -15,9 +15,10 @@ mod waf;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use fortress_auth::StepUp;
+use fortress_limits::budget::Budget;
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
-    config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
+    config::{Api, Config, Hsts, Network, Priority, Require, ResponseUndeclared, Serve, Spanned},
 };
 use fortress_spec::parameter::{Location, Style};
 use fortress_spec::{ApiDescription, Disk, Operation, Policy};
@@ -37,7 +38,7 @@ pub(crate) use waf::{Engines, RuleSets};
 use crate::{
     browser_login::Logins,
     client_certificate::ClientTrust,
-    defence::{LoginPlan, ObjectsPlan},
+    defence::{self, LoginPlan, ObjectsPlan},
     keys::KeyRing,
     limits::{self, LimitsPlan},
     listen::ListenerPlan,
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub(crate) unlisted: Router,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pub(crate) bounds: Bounds,
+    /// What all bodies may take together.
+    pub(crate) memory: Arc<Budget>,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
     certificate_field: Option<HeaderName>,
@@ -149,6 +152,8 @@ pub(crate) struct OperationPlan {
     pub(crate) limit_networks: Box<[Arc<List>]>,
     /// From where clients may come.
     pub(crate) networks: NetworksPlan,
+    /// What is refused last or first when the upstream has too much to do.
+    pub(crate) priority: Priority,
     /// It lets people in.
     pub(crate) login: Option<LoginPlan>,
     /// Its objects are not to be walked through.
@@ -195,7 +200,8 @@ impl OperationPlan {
         };
         let described = alternatives
             .iter()
-            .flat_map(|alternative| &alternative.scopes);
+            .flat_map(|alternative| &alternative.credentials)
+            .flat_map(|credential| &credential.scopes);
         let mut scopes: Vec<&str> = described
             .chain(self.require.scopes())
             .map(String::as_str)
@@ -267,9 +273,12 @@ pub(crate) fn compile_after(
         voicing: told::Voicing::new(config, before),
         documents: Documents::default(),
         networks: Vec::new(),
+        own_pages: Vec::new(),
     };
     compiler.networks = networks::lists(config, keys, &mut compiler.diagnostics);
     let identities = identity::identities(config, keys, &mut compiler.diagnostics);
+    let logins = identity::logins(&identities);
+    compiler.own_pages.extend(logins.pages());
     for api in &config.apis {
         compiler.api(api, &identities);
     }
@@ -292,6 +301,7 @@ pub(crate) fn compile_after(
         router: std::mem::take(&mut compiler.router),
         unlisted: std::mem::take(&mut compiler.unlisted),
         listeners,
+        memory: keys.loads().memory(bounds.body_memory),
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
@@ -299,7 +309,7 @@ pub(crate) fn compile_after(
         files: std::mem::take(&mut compiler.files),
         plans: std::mem::take(&mut compiler.plans),
         documents: std::mem::take(&mut compiler.documents),
-        logins: identity::logins(&identities),
+        logins,
         engines: compiler.rule_sets.into_engines(),
         voices: compiler.voicing.into_voices(),
     });
@@ -326,11 +336,16 @@ struct Compiler<'a> {
     voicing: told::Voicing<'a>,
     documents: Documents,
     networks: Vec<Arc<List>>,
+    /// Paths at which the gateway answers by itself.
+    own_pages: Vec<String>,
 }
 
 impl Compiler<'_> {
     fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
-        let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let mut upstream = tls::upstream(&api.upstream, &mut self.diagnostics).unwrap_or_default();
+        let concurrency = api.upstream.concurrency.as_ref();
+        upstream.load =
+            concurrency.map(|bounds| self.keys.loads().upstream(&api.name.value, bounds));
         let telling = self.voicing.telling(api, &mut self.diagnostics);
         let description = match &api.spec {
             None => None,
@@ -347,7 +362,7 @@ impl Compiler<'_> {
         let plan = Arc::new(ApiPlan {
             name: api.name.value.as_str().into(),
             description: description.clone(),
-            upstream: upstream.unwrap_or_default(),
+            upstream,
             telling,
             metadata: resource.as_deref().and_then(Metadata::of),
         });
@@ -427,7 +442,7 @@ impl Compiler<'_> {
             let rules = self.rules_of(&effective);
             let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
             let networks = self.networks_of(&effective);
-            let login = self.login_of(&effective, &api.name.value);
+            let login = self.login_of(&effective, &api.name.value, (description, operation));
             let objects = self.objects_of(&effective, operation);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
@@ -492,8 +507,17 @@ impl Compiler<'_> {
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 
-    fn login_of(&mut self, effective: &Effective, api: &str) -> Option<LoginPlan> {
+    fn login_of(
+        &mut self,
+        effective: &Effective,
+        api: &str,
+        (description, operation): (&ApiDescription, &Operation),
+    ) -> Option<LoginPlan> {
         let (keys, detect) = (self.keys, &self.config.detect);
+        if let Some(login) = &effective.login {
+            let found = defence::unnamed(login, description, operation);
+            self.diagnostics.extend(found);
+        }
         LoginPlan::compile(keys, effective, (api, detect), &mut self.diagnostics)
     }
 
@@ -561,6 +585,18 @@ impl Compiler<'_> {
         plan: &Arc<OperationPlan>,
     ) {
         let base_paths = base_paths(api, description.base_paths_of(operation));
+        for base_path in base_paths {
+            let path = format!("{base_path}{}", operation.template);
+            if self.own_pages.contains(&path) {
+                let message = format!(
+                    "operation `{}` of API `{}` is at `{path}`, where the gateway answers by itself",
+                    operation.id, api.name.value
+                );
+                let help = "give the login other pages: `path`, `callback` or `logout` of `identity.NAME.login`";
+                self.diagnostics
+                    .push(Diagnostic::error(api.name.span, message).help(help));
+            }
+        }
         for host in hosts(api) {
             for base_path in base_paths {
                 let added = self.router.add(
@@ -652,6 +688,7 @@ fn operation_plan(
         limits: None,
         limit_networks: Box::default(),
         networks: NetworksPlan::default(),
+        priority: effective.priority,
         login: None,
         objects: None,
         step_up: step_up(&effective.require),

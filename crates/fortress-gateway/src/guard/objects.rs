@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use fortress_limits::Key;
-use fortress_model::{Decision, Reason};
+use fortress_model::{Decision, Outcome, Reason, Risk};
 use http::{HeaderValue, header};
 
 use super::principal::Caller;
@@ -64,7 +64,17 @@ impl Objects {
         let Some((plan, who)) = &self.0 else {
             return;
         };
-        if let (Some(objects), 403 | 404 | 410) = (&plan.objects, decision.status) {
+        // What was refused for its form says nothing of the object.
+        let is_of_object = decision.upstream_status.is_some()
+            || match decision.outcome {
+                Outcome::Denied(reason) => [Risk::Api1, Risk::Api5].contains(&reason.risk()),
+                Outcome::Forwarded | Outcome::Answered | Outcome::Abandoned => false,
+            };
+        let status = decision.upstream_status.unwrap_or(decision.status);
+        if is_of_object
+            && matches!(status, 403 | 404 | 410)
+            && let Some(objects) = &plan.objects
+        {
             let logins = &objects.logins;
             let object = logins.object(&plan.api.name, &decision.path);
             logins.walks.note(*who, object, &objects.rule, logins.now());

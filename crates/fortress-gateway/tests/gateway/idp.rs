@@ -10,6 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use super::{
@@ -120,12 +121,22 @@ impl Provider {
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
+    /// How often it was asked about tokens.
+    fn asked(&self) -> u64 {
+        let stats = self.ask("GET /_ctl/stats", "");
+        let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+        stats["introspect"].as_u64().unwrap()
+    }
+
     fn control(&self, what: &str) {
         self.ask(&format!("GET /_ctl/{what}"), "");
     }
 }
 
+/// Installs it, once for all tests.
 fn prepare(material: &Path, directory: &Path) -> Result<(), String> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if Command::new("node").arg("--version").output().is_err() {
         return Err("there is no node".into());
     }
@@ -207,6 +218,22 @@ fn a_discovered_provider_vouches_for_opaque_and_bound_tokens_too() {
     let gateway = Gateway::start(&[("fortress.yaml", &config), ("openapi.yaml", DESCRIPTION)]);
     let ok = (200, String::new());
     assert_eq!(get(&gateway, "/a", &provider.token("es256")), ok);
+    // Many requests with a token that nobody asked about yet ask about it once.
+    let fresh = provider.token("opaque");
+    let before = provider.asked();
+    let address = gateway.addresses[0];
+    let asking: Vec<_> = (0..16)
+        .map(|_| {
+            let request =
+                format!("GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {fresh}\r\n\r\n");
+            std::thread::spawn(move || send(address, request.as_bytes()).remove(0).status)
+        })
+        .collect();
+    for one in asking {
+        assert_eq!(one.join().unwrap(), 200);
+    }
+    assert_eq!(provider.asked(), before + 1);
+
     let opaque = provider.token("opaque");
     assert!(!opaque.contains('.'), "{opaque}");
     assert_eq!(get(&gateway, "/a", &opaque), ok);

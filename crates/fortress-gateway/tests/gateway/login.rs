@@ -7,6 +7,7 @@
 
 mod browser;
 mod chromium;
+mod configuration;
 mod failures;
 mod renewal;
 

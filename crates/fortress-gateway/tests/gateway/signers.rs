@@ -52,20 +52,22 @@ pub(crate) fn sign(wish: &str) -> String {
     format!("{fields}Signature-Input: s={parameters}\nSignature: s={signature}")
 }
 
-/// `alice [roles=…] [acr=…] [auth=…] [key=other] [at=ISSUER] [old] [over] [ended] [cut]`: the cookie of
-/// whoever logged in at `web` as the client `shop`: an hour ago, with tokens that are over, ended, or
-/// cut in half.
+/// `alice [roles=…] [acr=…] [auth=…] [key=other] [at=ISSUER] [old] [rested] [over] [ended]
+/// [cut]`: the cookie of whoever logged in at `web` as the client `shop`: an hour ago, not seen for ten
+/// minutes, with tokens that are over, ended, or cut in half.
 pub(crate) fn session(wish: &str) -> String {
     const NAME: &str = "__Host-fortress-web";
     let now = SystemClock.now();
     let earlier = |seconds: u64| Timestamp(now.0 - seconds * 1_000_000_000);
     let later = |seconds: u64| Timestamp(now.0 + seconds * 1_000_000_000);
     let (mut key, mut issuer, mut claims) = ([b'b'; 32], "https://idp.test", String::new());
-    let (mut started, mut expires, mut ends, mut is_cut) = (now, later(600), later(600), false);
+    let (mut started, mut seen, mut is_cut) = (now, now, false);
+    let (mut expires, mut ends) = (later(600), later(600));
     for word in wish.split_whitespace() {
         match word {
             "key=other" => key = [b'o'; 32],
             "old" => started = earlier(3600),
+            "rested" => seen = earlier(600),
             "over" => expires = earlier(1),
             "ended" => ends = earlier(1),
             "cut" => is_cut = true,
@@ -79,7 +81,7 @@ pub(crate) fn session(wish: &str) -> String {
     let session = Session {
         id: "of-the-cases".to_owned(),
         started,
-        seen: now,
+        seen,
         got: started,
         expires,
         access_token: secret("access-token"),

@@ -383,7 +383,7 @@ impl Tokens {
         &TOKENS
     }
 
-    fn jwks(&self) -> String {
+    pub(crate) fn jwks(&self) -> String {
         key_set(&[&self.key])
     }
 

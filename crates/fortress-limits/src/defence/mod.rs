@@ -16,21 +16,25 @@
 
 mod delay;
 mod distinct;
+pub mod kept;
 mod pace;
 mod suspicion;
 mod table;
+mod terms;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, hash::Hasher as _, net::IpAddr, time::Duration};
+use std::{borrow::Cow, hash::Hasher as _, net::IpAddr, sync::OnceLock, time::Duration};
 
 use siphasher::sip128::Hasher128 as _;
 
 pub use delay::Delay;
+pub use kept::Kept;
 pub use pace::Pace;
 pub use suspicion::{Breadth, Fall, Response, Suspicion, Trend};
+pub use terms::{Attempt, By, Kind, Learnt, Lock, Refused, Rules, Sign, Who, Why};
 pub use walk::{WalkRule, Walks};
 
 use crate::{
@@ -55,198 +59,15 @@ const KNOWN: usize = 1 << 17;
 /// How long whoever was told to come back has time to do so.
 const PATIENCE: u64 = 300 * SECOND;
 
-/// The longest that an account's own count delays a stranger, as a part of the longest delay.
-const ACCOUNT_SHARE: u32 = 30;
-
-/// What an operation is for.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Kind {
-    /// Name and password, or the like.
-    #[default]
-    Login,
-    /// A one-time code.
-    Otp,
-    /// A forgotten password; each counts, whatever the answer.
-    Reset,
-    /// A new account; each counts, whatever the answer.
-    Registration,
-}
-
-impl Kind {
-    /// Every attempt is one that counts, since the answer tells nothing.
-    fn counts_all(self) -> bool {
-        match self {
-            Self::Reset | Self::Registration => true,
-            Self::Login | Self::Otp => false,
-        }
-    }
-
-    /// An address from which the account came in before is trusted more.
-    fn knows_places(self) -> bool {
-        match self {
-            Self::Login => true,
-            // Whoever stands before the second factor from there may hold the first one unduly.
-            Self::Otp | Self::Reset | Self::Registration => false,
-        }
-    }
-
-    fn code(self) -> u8 {
-        match self {
-            Self::Login => 1,
-            Self::Otp => 2,
-            Self::Reset => 3,
-            Self::Registration => 4,
-        }
-    }
-}
-
-/// A lock of an account after many failures.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Lock {
-    /// Failures.
-    pub after: u32,
-    /// How long it lasts.
-    pub hold: Duration,
-}
-
-/// How an operation is defended.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// What it is for.
-    pub kind: Kind,
-    /// The delay of an account at an address; the others are made from it.
-    pub delay: Delay,
-    /// The time in which half of the failures are forgotten.
-    pub forget: Duration,
-    /// Locks accounts.
-    pub lock: Option<Lock>,
-    /// Looks for stuffing.
-    pub suspicion: Option<Suspicion>,
-    /// How long an address is known from which an account came in.
-    pub known: Duration,
-}
-
-impl Rules {
-    /// Failures from one address, whoever they are for.
-    fn of_address(&self) -> Delay {
-        Delay {
-            after: self.delay.after.saturating_mul(5),
-            ..self.delay
-        }
-    }
-
-    fn of_network(&self) -> Delay {
-        Delay {
-            after: self.delay.after.saturating_mul(20),
-            ..self.delay
-        }
-    }
-
-    /// Short, since it falls on whoever owns the account too.
-    fn of_account(&self) -> Delay {
-        Delay {
-            after: self.delay.after.saturating_mul(3),
-            first: self.delay.first,
-            most: (self.delay.most / ACCOUNT_SHARE).max(self.delay.first),
-        }
-    }
-}
-
-/// Who attempts.
-#[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
-    /// What counts together: the API.
-    pub scope: &'a str,
-    /// The account as it was written, if there is one.
-    pub account: Option<&'a [u8]>,
-    /// The client's address.
-    pub address: IpAddr,
-    /// What its TLS looks like (JA4), if that is known.
-    pub client: Option<&'a str>,
-    /// What it shows, if that is known; only a keyed hash of it is kept.
-    pub password: Option<&'a [u8]>,
-}
-
-/// What is counted by.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum By {
-    /// The account at the address.
-    Pair,
-    /// The address.
-    Address,
-    /// Its network.
-    Network,
-    /// The account.
-    Account,
-}
-
-impl By {
-    /// As it is written in a detail.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pair => "account and address",
-            Self::Address => "address",
-            Self::Network => "network",
-            Self::Account => "account",
-        }
-    }
-}
-
-/// What looks like an attack.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sign {
-    /// Many accounts failed from there.
-    Source(Breadth),
-    /// The password failed for many accounts.
-    Password,
-    /// Far fewer logins succeed than usual.
-    Ratio,
-}
-
-impl Sign {
-    /// As it is written in a detail.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Source(Breadth::Address) => "many accounts failed from the address",
-            Self::Source(Breadth::Network) => "many accounts failed from the network",
-            Self::Source(Breadth::Client) => {
-                "many accounts failed from clients whose TLS looks alike"
-            }
-            Self::Password => "the password failed for many accounts",
-            Self::Ratio => "far fewer logins succeed than usual",
-        }
-    }
-}
-
-/// Why an attempt is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
-    /// Too soon after so many failures.
-    Delayed {
-        /// Of what.
-        by: By,
-        /// How many.
-        failures: u32,
-    },
-    /// The account is locked.
-    Locked,
-    /// It looks like stuffing.
-    Stuffing(Sign),
-}
-
-/// A refused attempt.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Refused {
-    /// Why.
-    pub why: Why,
-    /// When to come back.
-    pub wait: Duration,
-}
+/// Attempts at once that do not count as failures before they are judged, where the account is known.
+const TRUSTED: u32 = 8;
 
 /// An attempt that was let through, until it is known what it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
     keys: Keys,
+    /// From where the account did not come in before.
+    stranger: bool,
     /// Why it looks like an attack although it passed.
     pub suspect: Option<Sign>,
     /// Failures of the account at this address before it.
@@ -260,32 +81,12 @@ impl Charge {
     }
 }
 
-/// What an attempt was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Attempt {
-    /// The account did not come in.
-    Failed,
-    /// It did.
-    Succeeded,
-    /// Nobody judged it: the upstream failed, or found the request wrong in another way.
-    Unjudged,
-}
-
-/// What was learnt from an attempt, as far as it is new.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Learnt {
-    /// The account was locked.
-    pub locked: bool,
-    /// A source or a password was found to be an attacker's.
-    pub found: Option<Sign>,
-    /// Far fewer logins succeed than usual.
-    pub fall: Option<Fall>,
-}
-
 /// What is known of everybody who attempts to log in.
 #[derive(Debug)]
 pub struct Defence {
     secret: Secret,
+    /// The one of a store, which takes its place.
+    adopted: OnceLock<Secret>,
     counted: Table<Tally>,
     sources: Table<Source>,
     passwords: Table<Spray>,
@@ -302,6 +103,8 @@ struct Tally {
     asked: Option<u64>,
     /// Locked until then.
     locked: u64,
+    /// Attempts that are not judged yet; of pairs alone.
+    pending: u32,
 }
 
 impl Worth for Tally {
@@ -366,6 +169,7 @@ impl Defence {
     pub fn new(secret: Secret) -> Self {
         Self {
             secret,
+            adopted: OnceLock::new(),
             counted: Table::new(COUNTED),
             sources: Table::new(SOURCES),
             passwords: Table::new(PASSWORDS),
@@ -408,6 +212,7 @@ impl Defence {
         }
         Ok(Charge {
             keys,
+            stranger: !is_known,
             suspect,
             failures,
         })
@@ -416,13 +221,17 @@ impl Defence {
     /// Counts an attempt that [`Defence::ask`] refused and that was made nevertheless.
     pub fn note(&self, rules: &Rules, who: &Who<'_>, now: u64) -> Charge {
         let keys = self.keys(rules.kind, who);
+        let stranger = self.known.get(keys.place).0 <= now;
         let half_life = nanos(rules.forget);
         for key in [keys.pair, keys.address, keys.network, keys.account] {
-            self.counted
-                .with(key, now, |tally| tally.level.add(half_life, now));
+            self.counted.with(key, now, |tally| {
+                tally.level.add(half_life, now);
+                tally.pending += u32::from(key == keys.pair);
+            });
         }
         Charge {
             keys,
+            stranger,
             suspect: None,
             failures: 0,
         }
@@ -438,6 +247,8 @@ impl Defence {
         now: u64,
     ) -> Learnt {
         let keys = charge.keys;
+        // People at home are many and come in: beside them an attack would not show.
+        let trend = charge.stranger.then_some(trend);
         match attempt {
             Attempt::Failed => self.failed(rules, trend, &keys, now),
             Attempt::Succeeded if rules.kind.counts_all() => self.failed(rules, trend, &keys, now),
@@ -464,19 +275,22 @@ impl Defence {
 
     /// The key of an account, as [`Defence::unlock`] takes it.
     pub fn account(&self, scope: &str, kind: Kind, account: &[u8]) -> Key {
-        let account = normal(account);
-        self.name(b'a', &[scope.as_bytes(), &[kind.code()], &account])
+        account_key(self.secret(), scope, kind, account)
+    }
+
+    /// Takes a secret that outlives the process instead of its own, before anything is counted; the
+    /// first one stays.
+    pub fn adopt(&self, secret: Secret) {
+        self.adopted.get_or_init(|| secret);
+    }
+
+    fn secret(&self) -> &Secret {
+        self.adopted.get().unwrap_or(&self.secret)
     }
 
     /// A key of whatever else is counted under the same secret.
     pub fn name(&self, what: u8, parts: &[&[u8]]) -> Key {
-        let mut hasher = self.secret.hasher();
-        hasher.write_u8(what);
-        for part in parts {
-            key::write(&mut hasher, 0, part);
-        }
-        let hash = hasher.finish128();
-        Key::from_halves(hash.h1, hash.h2)
+        name(self.secret(), what, parts)
     }
 
     /// Empties what means nothing any more. Walks all tables: not for a request.
@@ -566,13 +380,21 @@ impl Defence {
         let failures = self.counted.get(keys.pair).level.failures(half_life, now);
         let take = |by: By, key: Key, delay: Option<Delay>| {
             let taken = self.counted.with(key, now, |tally| {
-                let failures = tally.level.failures(half_life, now);
+                let counted = tally.level.failures(half_life, now);
+                // A program at home may log in several times at once.
+                let trusted = if is_known {
+                    tally.pending.min(TRUSTED)
+                } else {
+                    0
+                };
+                let failures = counted.saturating_sub(trusted);
                 let wait = delay.map_or(Duration::ZERO, |delay| delay.of(failures));
                 let ready = tally.level.at().saturating_add(nanos(wait));
                 if !wait.is_zero() && now < ready {
                     return Err((failures, Duration::from_nanos(ready - now)));
                 }
                 tally.level.add(half_life, now);
+                tally.pending += u32::from(by == By::Pair);
                 Ok(())
             });
             taken.map_err(|(failures, wait)| Refused {
@@ -632,7 +454,12 @@ impl Defence {
             });
         }
         let own = rules.of_account().of(failures);
-        let wait = nanos(own.max(alarm.unwrap_or_default()));
+        // Whoever comes back and fails again waits twice as long: only the first wait is short.
+        let tries = self.counted.get(keys.pair).level;
+        let before = tries.failures(half_life, now).saturating_sub(1);
+        let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
+        let wait = own.max(alarm.unwrap_or_default());
+        let wait = nanos(wait.saturating_mul(factor).min(rules.delay.most));
         if wait > 0 {
             let left = self
                 .counted
@@ -678,12 +505,18 @@ impl Defence {
             By::Pair => &[keys.pair, keys.address, keys.network, keys.account],
         };
         for key in charged {
-            self.counted.if_there(*key, |tally| tally.level.take_back());
+            self.counted.if_there(*key, |tally| {
+                tally.level.take_back();
+                tally.pending = tally.pending.saturating_sub(1);
+            });
         }
     }
 
-    fn failed(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) -> Learnt {
+    fn failed(&self, rules: &Rules, trend: Option<&Trend>, keys: &Keys, now: u64) -> Learnt {
         let mut learnt = Learnt::default();
+        self.counted.if_there(keys.pair, |tally| {
+            tally.pending = tally.pending.saturating_sub(1);
+        });
         if let Some(lock) = rules.lock {
             let half_life = nanos(rules.forget);
             self.counted.if_there(keys.account, |tally| {
@@ -693,6 +526,7 @@ impl Defence {
                     *tally = Tally {
                         level: Level::default(),
                         asked: None,
+                        pending: tally.pending,
                         locked: now.saturating_add(nanos(lock.hold)),
                     };
                 }
@@ -702,10 +536,10 @@ impl Defence {
             return learnt;
         };
         let mark = keys.mark();
-        if !rules.kind.counts_all() {
+        if let Some(trend) = trend.filter(|_| !rules.kind.counts_all()) {
             learnt.fall = trend.failed(suspicion, mark, now);
         }
-        let alarm = trend.alarm(now);
+        let alarm = trend.is_some_and(|trend| trend.alarm(now));
         for (breadth, key) in keys.sources() {
             let is_new = self.sources.with(key, now, |source| {
                 source.failed((suspicion, breadth), mark, alarm, now)
@@ -726,7 +560,7 @@ impl Defence {
         learnt
     }
 
-    fn succeeded(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) {
+    fn succeeded(&self, rules: &Rules, trend: Option<&Trend>, keys: &Keys, now: u64) {
         for key in [keys.pair, keys.account] {
             self.counted
                 .if_there(key, |tally| *tally = Tally::default());
@@ -743,7 +577,9 @@ impl Defence {
             return;
         };
         let mark = keys.mark();
-        trend.succeeded(mark, now);
+        if let Some(trend) = trend {
+            trend.succeeded(mark, now);
+        }
         for (_, key) in keys.sources() {
             self.sources
                 .with(key, now, |source| source.succeeded(suspicion, mark, now));
@@ -751,90 +587,20 @@ impl Defence {
     }
 }
 
-/// A state that outlives the process. Times are relative, since the clock begins anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kept {
-    /// Failures that were counted.
-    Failures {
-        /// Of what.
-        key: Key,
-        /// How many.
-        failures: u32,
-        /// How long ago the last was.
-        ago: Duration,
-    },
-    /// An account that is locked.
-    Lock {
-        /// The account.
-        key: Key,
-        /// How much longer.
-        left: Duration,
-    },
-    /// An address from which an account came in.
-    Known {
-        /// Both.
-        key: Key,
-        /// How much longer it is known.
-        left: Duration,
-    },
+/// The key of an account under a secret.
+pub fn account_key(secret: &Secret, scope: &str, kind: Kind, account: &[u8]) -> Key {
+    let account = normal(account);
+    name(secret, b'a', &[scope.as_bytes(), &[kind.code()], &account])
 }
 
-impl Defence {
-    /// What is to be kept: locks, then known places, then failures, the largest first; at most `most`
-    /// of each.
-    pub fn keep(&self, most: usize, now: u64) -> Vec<Kept> {
-        let (mut locks, mut failures) = (Vec::new(), Vec::new());
-        self.counted.each(now, |key, tally| {
-            if tally.locked > now {
-                let left = Duration::from_nanos(tally.locked - now);
-                locks.push(Kept::Lock { key, left });
-            }
-            let count = tally.level.failures(3_600 * SECOND, now);
-            if count > 0 {
-                let ago = Duration::from_nanos(now.saturating_sub(tally.level.at()));
-                failures.push((
-                    count,
-                    Kept::Failures {
-                        key,
-                        failures: count,
-                        ago,
-                    },
-                ));
-            }
-        });
-        let mut known = Vec::new();
-        self.known.each(now, |key, until| {
-            let left = Duration::from_nanos(until.0 - now);
-            known.push((left, Kept::Known { key, left }));
-        });
-        failures.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
-        known.sort_unstable_by_key(|(left, _)| std::cmp::Reverse(*left));
-        locks.truncate(most);
-        locks.extend(known.into_iter().take(most).map(|(_, kept)| kept));
-        locks.extend(failures.into_iter().take(most).map(|(_, kept)| kept));
-        locks
+fn name(secret: &Secret, what: u8, parts: &[&[u8]]) -> Key {
+    let mut hasher = secret.hasher();
+    hasher.write_u8(what);
+    for part in parts {
+        key::write(&mut hasher, 0, part);
     }
-
-    /// Takes up what was kept.
-    pub fn recall(&self, kept: &[Kept], now: u64) {
-        for kept in kept {
-            match *kept {
-                Kept::Failures { key, failures, ago } => {
-                    let at = now.saturating_sub(nanos(ago));
-                    self.counted
-                        .with(key, now, |tally| tally.level = Level::of(failures, at));
-                }
-                Kept::Lock { key, left } => {
-                    let until = now.saturating_add(nanos(left));
-                    self.counted.with(key, now, |tally| tally.locked = until);
-                }
-                Kept::Known { key, left } => {
-                    let until = now.saturating_add(nanos(left));
-                    self.known.with(key, now, |known| known.0 = until);
-                }
-            }
-        }
-    }
+    let hash = hasher.finish128();
+    Key::from_halves(hash.h1, hash.h2)
 }
 
 /// One account is written in many ways: most servers know `Ann@x.test ` and `ann@x.test` as the same,

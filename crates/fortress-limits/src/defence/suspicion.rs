@@ -199,12 +199,12 @@ const ENOUGH: u32 = 50;
 const ENOUGH_TO_LEARN: u32 = 20;
 
 /// What is usual as long as nothing is known, per mille: most logins succeed.
-const FIRST_USUAL: u32 = 600;
+const FIRST_USUAL: u32 = 800;
 
 /// How long an alarm lasts after the ratio was last too low.
 const ALARM: u64 = 5 * 60 * super::SECOND;
 
-/// How many logins succeed, over everybody who uses an operation.
+/// How many logins succeed, over everybody who logs in from where nobody knows them.
 #[derive(Debug, Default)]
 pub struct Trend(Mutex<State>);
 

@@ -1,3 +1,5 @@
+//! People and attackers beside each other, under simulated time.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -142,6 +144,27 @@ fn many_at_once_do_not_pass_before_the_first_is_judged() {
         })
         .count();
     assert_eq!(passed, 9);
+}
+
+#[test]
+fn a_program_at_home_logs_in_several_times_at_once() {
+    let world = World::new(RULES);
+    world.succeed("ann", "192.0.2.1").unwrap();
+    let at_once = || {
+        (0..20)
+            .filter_map(|_| world.ask("ann", "192.0.2.1", "right").ok())
+            .collect::<Vec<_>>()
+    };
+    let first = at_once();
+    assert_eq!(first.len(), 11);
+    for charge in first {
+        world.settle(charge, Attempt::Succeeded);
+    }
+    // The same, guessing from there: nothing is free once it is judged.
+    for charge in at_once() {
+        world.settle(charge, Attempt::Failed);
+    }
+    assert!(world.ask("ann", "192.0.2.1", "right").is_err());
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub const MOST_LEASED: u64 = 1_000;
 /// A lease that is used up sooner than this grows, in nanoseconds.
 const QUICK: u64 = 100_000_000;
 
+/// A key that is at its rate is asked for so seldom, in nanoseconds: units are earned back one by one, and
+/// would else cost a call each.
+const PAUSE: u64 = 10_000_000;
+
 /// Of a limit, or of what is left of it, a lease is at most this part.
 const PART: u64 = 8;
 
@@ -160,6 +164,7 @@ impl Leases {
                 slot.learn(units.saturating_sub(cost), remaining, reset, now);
                 if units < cost {
                     let nanos = wait.and_then(|wait| u64::try_from(wait.as_nanos()).ok());
+                    let nanos = nanos.map(|nanos| nanos.max(slot.pause()));
                     slot.retry = nanos.map_or(0, |nanos| now.saturating_add(nanos));
                     slot.refused = cost;
                     slot.blocked = now.saturating_add(nanos.unwrap_or(LEASE_TIME).min(LEASE_TIME));
@@ -258,6 +263,18 @@ impl Leases {
 }
 
 impl Slot {
+    /// How long a key that is at its rate is not asked for again at least: [`PAUSE`], or as long as a
+    /// lease takes to be earned back, so that nothing is left unspent by it.
+    fn pause(&self) -> u64 {
+        match &self.shared {
+            Some(shared @ Shared::Rate(rate)) => {
+                let interval = u64::try_from(rate.interval().as_nanos()).unwrap_or(u64::MAX);
+                interval.saturating_mul(most_leased(shared)).min(PAUSE)
+            }
+            Some(Shared::Quota(_)) | None => 0,
+        }
+    }
+
     fn resets_in(&self, now: u64) -> Duration {
         Duration::from_nanos(self.reset.saturating_sub(now))
     }

@@ -356,3 +356,31 @@ fn units_go_back_to_the_lease_and_out_of_it() {
     leases.put_back(key(1), 5, 20_000 * MS);
     assert_eq!(leases.drain(key(1), 5, 2 * MS), 5);
 }
+
+#[test]
+fn a_key_at_its_rate_is_not_asked_for_at_each_unit() {
+    // A unit comes back every 100 microseconds; an eighth of the burst in 10 milliseconds.
+    let rate = Rate::new(10_000, Duration::from_secs(1), 800).unwrap();
+    // Here in 200 microseconds.
+    let short = Rate::new(10_000, Duration::from_secs(1), 16).unwrap();
+    for (rate, pause) in [(rate, 10 * MS), (short, MS / 5)] {
+        let shared = Shared::Rate(rate);
+        let leases = Leases::new(100);
+        assert!(matches!(
+            leases.spend(key(1), &shared, 1, MS),
+            Spend::Ask { .. }
+        ));
+        let reply = Reply::Granted {
+            units: 0,
+            remaining: 0,
+            wait: Some(Duration::from_micros(50)),
+            reset: Duration::from_millis(80),
+            now: Timestamp(1_795_910_400_000_000_000),
+        };
+        leases.answered(key(1), 1, &reply, MS);
+        let before = leases.spend(key(1), &shared, 1, MS + pause - 1);
+        assert!(matches!(before, Spend::Refuse(_)), "{before:?}");
+        let after = leases.spend(key(1), &shared, 1, MS + pause);
+        assert!(matches!(after, Spend::Ask { .. }), "{after:?}");
+    }
+}

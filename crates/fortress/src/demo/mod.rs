@@ -150,7 +150,7 @@ impl Port {
 }
 
 /// The demo's configuration: what `fortress init` would write for it, content with the rules that
-/// need no installation.
+/// need no installation, and without limits, which would refuse most of an attack for its haste.
 fn configuration(address: SocketAddr, upstream: &str) -> String {
     format!(
         "version: 1
@@ -160,8 +160,11 @@ apis:
   orders:
     spec: openapi.yaml
     upstream: {upstream}
+    operations:
+      login: {{ login: {{ account: body.username }} }}
 defaults:
   waf: {{ rules: builtin }}
+detect: {{ stuffing: {{}}, enumeration: {{}} }}
 identity:
   demo:
     issuer: {ISSUER}

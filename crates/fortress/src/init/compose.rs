@@ -5,7 +5,10 @@
 use std::{fmt::Write as _, path::Path};
 
 use anyhow::Result;
-use fortress_spec::ApiDescription;
+use fortress_spec::{
+    ApiDescription,
+    door::{DoorKind, door},
+};
 
 use super::{Answers, Flags, Open};
 use crate::screen::safe;
@@ -49,24 +52,89 @@ pub(super) fn compose(
             .collect();
         writeln!(text, "    security: {{ {} }}", pairs.join(", "))?;
     }
-    operations(&mut text, answers, open)?;
+    operations(&mut text, answers, open, &doors(description))?;
+    text.push_str(LIMITS);
     if open.protected > 0 {
         identity(&mut text, flags, answers)?;
     }
+    text.push_str("\ndetect: { stuffing: {}, enumeration: {} }\n");
     text.push_str("\njournal:\n  - { file: journal.ndjson, format: ocsf }\n");
     Ok(text)
 }
 
-fn operations(text: &mut String, answers: &Answers, open: &Open) -> Result<()> {
-    let any = !open.marked.is_empty() || !open.undeclared.is_empty() || !open.unverified.is_empty();
+/// How much anybody may do, until somebody knows better.
+const LIMITS: &str = "
+defaults:
+  # For each caller, or each address where nobody is known. Lists nearer to an operation replace this.
+  limits:
+    - { per: principal, rate: 100/min, burst: 20 }
+    - { per: principal, quota: 100000/day }
+";
+
+/// Operations that let people in, by their ids, with what is said of them.
+fn doors(description: &ApiDescription) -> Vec<(String, String)> {
+    let operations = description.operations.iter();
+    let doors = operations.filter_map(|operation| {
+        let door = door(description, operation)?;
+        let account = match &door.account {
+            Some(path) => format!("body.{path}"),
+            None => "principal".to_owned(),
+        };
+        let kind = match door.kind {
+            DoorKind::Login => "",
+            DoorKind::Otp => ", kind: otp",
+            DoorKind::Reset => ", kind: reset",
+            DoorKind::Registration => ", kind: registration",
+        };
+        // Beside the account stands `password`, if nothing else is said.
+        let password = match &door.secret {
+            Some(path) if path.rsplit('.').next() != Some("password") => {
+                format!(", password: {}", scalar(&format!("body.{path}")))
+            }
+            Some(_) | None => String::new(),
+        };
+        let said = format!("login: {{ account: {}{password}{kind} }}", scalar(&account));
+        Some((operation.id.to_string(), said))
+    });
+    doors.collect()
+}
+
+fn operations(
+    text: &mut String,
+    answers: &Answers,
+    open: &Open,
+    doors: &[(String, String)],
+) -> Result<()> {
+    let is_open = |id: &String| {
+        let undecided = open.undeclared.iter();
+        let unverified = open.unverified.iter().map(|(id, _)| id);
+        open.marked
+            .iter()
+            .chain(undecided)
+            .chain(unverified)
+            .any(|other| other == id)
+    };
+    let alone: Vec<_> = doors.iter().filter(|(id, _)| !is_open(id)).collect();
+    // What is said of an operation stands in one place.
+    let public = |id: &String| match doors.iter().find(|(door, _)| door == id) {
+        Some((_, said)) => format!("{{ public: true, {said} }}"),
+        None => "{ public: true }".to_owned(),
+    };
+    let any = !open.marked.is_empty()
+        || !open.undeclared.is_empty()
+        || !open.unverified.is_empty()
+        || !alone.is_empty();
     if !any {
         return Ok(());
     }
     // A mapping of comments alone would be null.
-    if open.marked.is_empty() {
+    if open.marked.is_empty() && alone.is_empty() {
         writeln!(text, "    # operations:")?;
     } else {
         writeln!(text, "    operations:")?;
+    }
+    let_in(text, &alone)?;
+    if !open.marked.is_empty() {
         writeln!(text, "      # Anyone may call these.")?;
         let tags: Vec<&String> = answers
             .public
@@ -77,7 +145,7 @@ fn operations(text: &mut String, answers: &Answers, open: &Open) -> Result<()> {
             writeln!(text, "      {}: {{ public: true }}", scalar(tag))?;
         }
         for operation in &open.marked {
-            writeln!(text, "      {}: {{ public: true }}", scalar(operation))?;
+            writeln!(text, "      {}: {}", scalar(operation), public(operation))?;
         }
     }
     if !open.undeclared.is_empty() {
@@ -86,7 +154,7 @@ fn operations(text: &mut String, answers: &Answers, open: &Open) -> Result<()> {
             "      # fill in: these have no `security` in the description. Add it there, or, if anyone may\n      # call an operation, take away its `#`."
         )?;
         for operation in &open.undeclared {
-            writeln!(text, "      # {}: {{ public: true }}", scalar(operation))?;
+            writeln!(text, "      # {}: {}", scalar(operation), public(operation))?;
         }
     }
     if !open.unverified.is_empty() {
@@ -97,11 +165,26 @@ fn operations(text: &mut String, answers: &Answers, open: &Open) -> Result<()> {
         for (operation, scheme) in &open.unverified {
             writeln!(
                 text,
-                "      # {}: {{ public: true }}   # {}",
+                "      # {}: {}   # {}",
                 scalar(operation),
+                public(operation),
                 comment(scheme)
             )?;
         }
+    }
+    Ok(())
+}
+
+/// Operations of which nothing is said but that they let people in.
+fn let_in(text: &mut String, doors: &[&(String, String)]) -> Result<()> {
+    if !doors.is_empty() {
+        writeln!(
+            text,
+            "      # These let people in: failures are counted and delayed."
+        )?;
+    }
+    for (operation, said) in doors {
+        writeln!(text, "      {}: {{ {said} }}", scalar(operation))?;
     }
     Ok(())
 }

@@ -65,6 +65,31 @@ fn a_quota_goes_on_where_it_was_after_a_stop_and_after_a_crash() {
 }
 
 #[test]
+fn instances_with_one_store_learn_what_the_others_took() {
+    let upstream = Upstream::start(|_| (200, "{}"));
+    let first = ready(&configuration(&upstream));
+    let shared = first.work().display().to_string();
+    let configuration = ["fortress.db", "store.key", "pepper.key"]
+        .iter()
+        .fold(configuration(&upstream), |text, name| {
+            text.replace(name, &format!("{shared}/{name}"))
+        });
+    let one = Instance::start_in(first, &configuration, |_| {});
+    let other = Instance::start(&configuration);
+    let is_written = |instance: &Instance| {
+        until("it is written", || {
+            instance.metric("fortress_quotas_written_total", &[]) >= 1
+        });
+    };
+    assert_eq!(passes(&one, "alice", 30), 30);
+    is_written(&one);
+    // It has to write itself before it learns.
+    assert_eq!(passes(&other, "alice", 1), 1);
+    is_written(&other);
+    assert_eq!(passes(&other, "alice", LIMIT), LIMIT - 31);
+}
+
+#[test]
 fn requests_pass_and_are_counted_while_the_store_cannot_be_written() {
     let upstream = Upstream::start(|_| (200, "{}"));
     let configuration = configuration(&upstream);

@@ -9,6 +9,7 @@
 mod attack;
 mod check;
 mod crs;
+mod defence;
 mod demo;
 mod explain;
 mod init;

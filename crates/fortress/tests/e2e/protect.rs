@@ -133,6 +133,18 @@ impl Protected {
 
     /// The whole attack: nothing gets through, what is valid is answered.
     fn withstands_the_attack(&self) {
+        // The limits that `init` writes would refuse most of it for its haste alone.
+        let config = fs::read_to_string(self.place.work().join("fortress.yaml")).expect("text");
+        let (before, after) = config.split_once("  limits:\n").expect("limits");
+        let after: String = after
+            .lines()
+            .skip_while(|line| line.starts_with("    - "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let config = format!("{before}  limits: []\n{after}");
+        self.place.write("fortress.yaml", &config);
+        self.program.signal("HUP");
+        self.program.logged("reloaded in");
         let ended = self
             .place
             .command(&["attack", "fortress.yaml", "--json", "--target", &self.url])
@@ -190,6 +202,14 @@ fn vampi(asked: &Asked<'_>) -> Answer {
             200,
             r#"{"message":"Successfully registered. Login to receive an auth token.","status":"success"}"#,
         ),
+        ("POST", ["users", "v1", "login"])
+            if !asked.body.contains("pass1") && !asked.body.contains(SECRET) =>
+        {
+            (
+                400,
+                r#"{"message":"Password is not correct for the given username.","status":"fail"}"#,
+            )
+        }
         ("POST", ["users", "v1", "login"]) => (
             200,
             r#"{"auth_token":"abc","message":"Successfully logged in.","status":"success"}"#,
@@ -198,7 +218,9 @@ fn vampi(asked: &Asked<'_>) -> Answer {
             200,
             r#"{"data":{"admin":false,"email":"mail1@mail.com","username":"name1"},"status":"success"}"#,
         ),
-        ("GET", ["users", "v1", "nobody"]) => {
+        ("GET", ["users", "v1", name])
+            if name.starts_with("no") || name.starts_with(|c: char| c.is_ascii_digit()) =>
+        {
             (404, r#"{"status":"fail","message":"User not found"}"#)
         }
         ("GET", ["users", "v1", _]) => (200, r#"{"username":"name1","email":"mail1@mail.com"}"#),
@@ -308,8 +330,10 @@ fn restaurant(asked: &Asked<'_>) -> Answer {
         ("PUT", ["menu", _]) => (200, MENU_ITEM),
         ("DELETE", ["menu", _]) => (204, ""),
         ("POST", ["orders"]) => (201, ORDER),
-        ("GET", ["orders", "status", _]) => (200, r#"{"status":"Pending","order_id":1}"#),
-        ("GET", ["orders", _]) => (200, ORDER),
+        ("GET", ["orders", "status", id]) if id.len() < 4 => {
+            (200, r#"{"status":"Pending","order_id":1}"#)
+        }
+        ("GET", ["orders", id]) if id.len() < 4 => (200, ORDER),
         ("GET" | "PATCH", ["profile"]) => (200, USER),
         ("PUT", ["profile"]) => (200, PROFILE),
         ("POST", ["token"]) => (200, r#"{"access_token":"abc","token_type":"bearer"}"#),

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     instances::{Answer, Client, Instance, LISTEN},
-    program::until,
+    program::{Place, until},
     redis::{Redis, skipped},
     upstream::Upstream,
 };
@@ -86,8 +86,9 @@ fn four_instances_share_one_quota_exactly() {
     println!("{passed} of {LIMIT} passed; {calls} calls for {asked} requests");
     assert_eq!(passed, LIMIT);
     assert!(calls * 4 < asked, "{calls} calls for {asked} requests");
-    // It is told by which count.
-    assert!(instances[0].journal().contains("\"counted\":\"shared\""));
+    until("it is told by which count", || {
+        instances[0].journal().contains("\"counted\":\"shared\"")
+    });
     until("all four are known", || {
         instances
             .iter()
@@ -281,7 +282,6 @@ fn while_redis_is_hurt_requests_are_answered_and_limits_keep_their_policy() {
     });
     println!("slowest: {:?} and {slowest:?}", hurt.slowest);
     assert!(slowest.max(hurt.slowest) < Duration::from_secs(2));
-    let journal = instance.journal();
     for what in [
         "\"status_code\":\"store.away\"",
         "\"status_code\":\"store.back\"",
@@ -291,7 +291,7 @@ fn while_redis_is_hurt_requests_are_answered_and_limits_keep_their_policy() {
         "\"counted\":\"shared\"",
         "READONLY",
     ] {
-        assert!(journal.contains(what), "the journal lacks {what}");
+        until(what, || instance.journal().contains(what));
     }
     assert!(instance.metric("fortress_redis_losses_total", &[]) >= 3);
     for policy in ["local", "open", "closed"] {
@@ -318,6 +318,74 @@ fn alone_an_instance_keeps_to_its_part_of_a_limit() {
         .filter(|_| client.get("/", "alice").status == 200)
         .count();
     assert_eq!(passed, 25);
+}
+
+#[test]
+fn instances_know_how_many_they_are() {
+    let Some(mut redis) = Redis::start() else {
+        return;
+    };
+    let upstream = upstream();
+    let store = format!("{{ redis: {{ url: '{}', timeout: 2s }} }}", redis.url());
+    let limits = "{ per: header.X-Client, quota: 100/month }";
+    let configuration = configuration(&upstream, limits, &store);
+    let instances = [
+        Instance::start(&configuration),
+        Instance::start(&configuration),
+    ];
+    until("both are known", || {
+        instances
+            .iter()
+            .all(|of| of.metric("fortress_redis_instances", &[]) == 2)
+    });
+    redis.kill();
+    for instance in &instances {
+        let mut client = Client::to(instance.address);
+        let passed = (0..60)
+            .filter(|_| client.get("/", "alice").status == 200)
+            .count();
+        assert_eq!(passed, 50);
+    }
+}
+
+#[test]
+fn check_and_reload_say_what_changes_nothing() {
+    let upstream = upstream();
+    let place = Place::new();
+    let place_of = |limits: &str, store: &str| {
+        place.write("fortress.yaml", &configuration(&upstream, limits, store));
+        let checked = place.run(&["check"]);
+        format!("{}{}", checked.out, checked.err)
+    };
+    let redis = "{ redis: { url: 'redis://127.0.0.1:1' } }";
+    let limit = "{ per: client, quota: 100/month }";
+    let pointless = place_of("{ per: client, concurrent: 5 }", redis);
+    assert!(
+        pointless.contains("`store.redis` shares nothing"),
+        "{pointless}"
+    );
+    let open = place_of(limit, redis);
+    assert!(open.contains("neither a pepper nor a password"), "{open}");
+    assert!(!open.contains("shares nothing"), "{open}");
+    let instance = Instance::start(&configuration(&upstream, limit, redis));
+    let other = "{ redis: { url: 'redis://127.0.0.1:1', timeout: 9ms } }";
+    instance
+        .place
+        .write("fortress.yaml", &configuration(&upstream, limit, other));
+    instance.program.signal("HUP");
+    instance
+        .program
+        .logged("the former stays in use until the restart");
+    // Without a store that instances share there is nothing to fall back from.
+    let alone = "{ per: client, quota: 100/month, on_fault: closed }";
+    let text = configuration(&upstream, alone, redis).replace("store:", "# store:");
+    place.write("fortress.yaml", &text);
+    let checked = place.run(&["check"]);
+    let said = format!("{}{}", checked.out, checked.err);
+    assert!(
+        said.contains("`on_fault` of a limit changes nothing"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -351,8 +419,9 @@ fn a_server_that_answers_wrongly_is_one_that_is_away() {
         slowest: Duration::ZERO,
     };
     hurt.away("wrong");
-    let journal = instance.journal();
-    assert!(journal.contains("its answer cannot be"), "{journal}");
+    until("the journal says why", || {
+        instance.journal().contains("its answer cannot be")
+    });
 }
 
 #[test]
@@ -370,7 +439,7 @@ fn clocks_that_are_seconds_apart_share_one_window() {
     let instances: Vec<_> = ["-5s", "+0s", "+5s"]
         .iter()
         .map(|apart| {
-            Instance::start_in(crate::program::Place::new(), &configuration, |command| {
+            Instance::start_in(Place::new(), &configuration, |command| {
                 command.env("LD_PRELOAD", LIBRARY).env("FAKETIME", apart);
             })
         })

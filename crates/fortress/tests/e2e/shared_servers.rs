@@ -100,7 +100,9 @@ fn in_tls_as_a_user_with_few_rights() {
     let trusted = format!(", ca: {}", file("ca.pem"));
     let (one, other) = (start(PASSWORD, &trusted), start(PASSWORD, &trusted));
     assert_eq!(passes(&one, "alice", 6) + passes(&other, "alice", 6), 10);
-    assert!(one.journal().contains("\"counted\":\"shared\""));
+    until("it is told by which count", || {
+        one.journal().contains("\"counted\":\"shared\"")
+    });
     // A wrong password and an authority that is not trusted are said, and close what is closed.
     let wrong = start("wrong-password", &trusted);
     assert_eq!(passes(&wrong, "alice", 3), 0);

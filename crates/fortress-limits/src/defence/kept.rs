@@ -1,0 +1,270 @@
+//! What of logins outlives the process, as bytes for a store.
+//!
+//! Times are written by the wall clock: what waited while nothing ran has waited. Deliberately not
+//! here: where the bytes are kept.
+
+use std::time::Duration;
+
+use fortress_model::Timestamp;
+
+use super::{Defence, Level, SECOND, nanos};
+use crate::Key;
+
+/// What a store calls these records.
+pub const STORE_KIND: &str = "defence";
+/// The record of the secret under which keys are hashed.
+pub const STORE_SECRET: &[u8] = b"secret";
+/// The record of accounts that were unlocked by hand.
+pub const STORE_UNLOCKED: &[u8] = b"unlocked";
+/// Pieces that are written at most.
+pub const MOST_PIECES: usize = 32;
+
+/// States in a piece, so that one is below 64 KiB.
+const PIECE: usize = 2_000;
+/// Bytes of a state: what it is, its key, a number and a time.
+const STATE: usize = 1 + 16 + 4 + 8;
+
+/// A state that outlives the process. Times are relative, since the clock begins anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// Failures that were counted.
+    Failures {
+        /// Of what.
+        key: Key,
+        /// How many.
+        failures: u32,
+        /// How long ago the last was.
+        ago: Duration,
+    },
+    /// An account that is locked.
+    Lock {
+        /// The account.
+        key: Key,
+        /// How much longer.
+        left: Duration,
+    },
+    /// An address from which an account came in.
+    Known {
+        /// Both.
+        key: Key,
+        /// How much longer it is known.
+        left: Duration,
+    },
+}
+
+impl Defence {
+    /// What is to be kept: locks, then known places, then failures, the largest first; at most `most`
+    /// of each.
+    pub fn keep(&self, most: usize, now: u64) -> Vec<Kept> {
+        let (mut locks, mut failures) = (Vec::new(), Vec::new());
+        self.counted.each(now, |key, tally| {
+            if tally.locked > now {
+                let left = Duration::from_nanos(tally.locked - now);
+                locks.push(Kept::Lock { key, left });
+            }
+            let count = tally.level.failures(3_600 * SECOND, now);
+            if count > 0 {
+                let ago = Duration::from_nanos(now.saturating_sub(tally.level.at()));
+                failures.push((
+                    count,
+                    Kept::Failures {
+                        key,
+                        failures: count,
+                        ago,
+                    },
+                ));
+            }
+        });
+        let mut known = Vec::new();
+        self.known.each(now, |key, until| {
+            let left = Duration::from_nanos(until.0 - now);
+            known.push((left, Kept::Known { key, left }));
+        });
+        failures.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
+        known.sort_unstable_by_key(|(left, _)| std::cmp::Reverse(*left));
+        locks.truncate(most);
+        locks.extend(known.into_iter().take(most).map(|(_, kept)| kept));
+        locks.extend(failures.into_iter().take(most).map(|(_, kept)| kept));
+        locks
+    }
+
+    /// Takes up what was kept.
+    pub fn recall(&self, kept: &[Kept], now: u64) {
+        for kept in kept {
+            match *kept {
+                Kept::Failures { key, failures, ago } => {
+                    let at = now.saturating_sub(nanos(ago));
+                    self.counted
+                        .with(key, now, |tally| tally.level = Level::of(failures, at));
+                }
+                Kept::Lock { key, left } => {
+                    let until = now.saturating_add(nanos(left));
+                    self.counted.with(key, now, |tally| tally.locked = until);
+                }
+                Kept::Known { key, left } => {
+                    let until = now.saturating_add(nanos(left));
+                    self.known.with(key, now, |known| known.0 = until);
+                }
+            }
+        }
+    }
+}
+
+/// The id of a piece.
+pub fn piece(number: usize) -> Vec<u8> {
+    format!("piece {number}").into_bytes()
+}
+
+/// States in pieces; what has no room is left out, the last first.
+pub fn write(kept: &[Kept], now: Timestamp) -> Vec<Vec<u8>> {
+    let pieces = kept.chunks(PIECE).take(MOST_PIECES);
+    pieces
+        .map(|states| {
+            let mut bytes = now.0.to_be_bytes().to_vec();
+            for state in states {
+                let (what, key, number, time) = match *state {
+                    Kept::Failures { key, failures, ago } => (1_u8, key, failures, ago),
+                    Kept::Lock { key, left } => (2, key, 0, left),
+                    Kept::Known { key, left } => (3, key, 0, left),
+                };
+                let (high, low) = key.to_halves();
+                bytes.push(what);
+                bytes.extend(high.to_be_bytes());
+                bytes.extend(low.to_be_bytes());
+                bytes.extend(number.to_be_bytes());
+                let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                bytes.extend(millis.to_be_bytes());
+            }
+            bytes
+        })
+        .collect()
+}
+
+/// The states of a piece, as they are by now. What cannot be read is left out.
+pub fn read(bytes: &[u8], now: Timestamp) -> Vec<Kept> {
+    let Some((written, states)) = bytes.split_first_chunk() else {
+        return Vec::new();
+    };
+    let passed = now.0.saturating_sub(u64::from_be_bytes(*written));
+    let passed = Duration::from_nanos(passed);
+    let states = states.chunks_exact(STATE);
+    states.filter_map(|state| one(state, passed)).collect()
+}
+
+/// When a piece was written.
+pub fn written(bytes: &[u8]) -> Option<Timestamp> {
+    let (written, _) = bytes.split_first_chunk()?;
+    Some(Timestamp(u64::from_be_bytes(*written)))
+}
+
+fn one(state: &[u8], passed: Duration) -> Option<Kept> {
+    let (what, rest) = state.split_first()?;
+    let (high, rest) = rest.split_first_chunk()?;
+    let (low, rest) = rest.split_first_chunk()?;
+    let (number, rest) = rest.split_first_chunk()?;
+    let (millis, _) = rest.split_first_chunk()?;
+    let key = Key::from_halves(u64::from_be_bytes(*high), u64::from_be_bytes(*low));
+    let time = Duration::from_millis(u64::from_be_bytes(*millis));
+    let left = time.checked_sub(passed).filter(|left| !left.is_zero());
+    match what {
+        1 => Some(Kept::Failures {
+            key,
+            failures: u32::from_be_bytes(*number),
+            ago: time.saturating_add(passed),
+        }),
+        2 => Some(Kept::Lock { key, left: left? }),
+        3 => Some(Kept::Known { key, left: left? }),
+        _ => None,
+    }
+}
+
+/// Accounts that were unlocked by hand, each with when.
+pub fn read_unlocked(bytes: &[u8]) -> Vec<(Key, Timestamp)> {
+    let records = bytes.chunks_exact(24);
+    records
+        .filter_map(|record| {
+            let (high, rest) = record.split_first_chunk()?;
+            let (low, rest) = rest.split_first_chunk()?;
+            let (time, _) = rest.split_first_chunk()?;
+            let key = Key::from_halves(u64::from_be_bytes(*high), u64::from_be_bytes(*low));
+            Some((key, Timestamp(u64::from_be_bytes(*time))))
+        })
+        .collect()
+}
+
+/// The same as bytes, the latest thousand.
+pub fn write_unlocked(unlocked: &[(Key, Timestamp)]) -> Vec<u8> {
+    let latest = unlocked.iter().rev().take(1_000).rev();
+    latest
+        .flat_map(|(key, time)| {
+            let (high, low) = key.to_halves();
+            [high, low, time.0].into_iter().flat_map(u64::to_be_bytes)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn states_come_back_as_much_later_as_it_is() {
+        let key = Key::from_halves(3, 4);
+        let seconds = Duration::from_secs;
+        let kept = [
+            Kept::Failures {
+                key,
+                failures: 7,
+                ago: seconds(10),
+            },
+            Kept::Lock {
+                key,
+                left: seconds(100),
+            },
+            Kept::Known {
+                key,
+                left: seconds(1_000),
+            },
+        ];
+        let pieces = write(&kept, Timestamp(5 * SECOND));
+        assert_eq!(pieces.len(), 1);
+        assert_eq!(read(&pieces[0], Timestamp(5 * SECOND)), kept);
+        assert_eq!(written(&pieces[0]), Some(Timestamp(5 * SECOND)));
+        let later = read(&pieces[0], Timestamp(125 * SECOND));
+        let expect = [
+            Kept::Failures {
+                key,
+                failures: 7,
+                ago: seconds(130),
+            },
+            Kept::Known {
+                key,
+                left: seconds(880),
+            },
+        ];
+        assert_eq!(later, expect);
+        assert!(read(b"x", Timestamp(0)).is_empty());
+    }
+
+    #[test]
+    fn pieces_are_bounded() {
+        let lock = Kept::Lock {
+            key: Key::from_halves(1, 2),
+            left: Duration::from_secs(1),
+        };
+        let pieces = write(&vec![lock; 100_000], Timestamp(0));
+        assert_eq!(pieces.len(), MOST_PIECES);
+        assert!(pieces.iter().all(|piece| piece.len() < 64 << 10));
+    }
+
+    #[test]
+    fn the_latest_unlocked_are_kept() {
+        let unlocked: Vec<_> = (0..1_500)
+            .map(|number| (Key::from_halves(number, 1), Timestamp(number)))
+            .collect();
+        let read = read_unlocked(&write_unlocked(&unlocked));
+        assert_eq!(read, unlocked[500..]);
+    }
+}
