@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use crate::{
     client_certificate::PeerCertificate,
     compile::Gateway,
-    forwarded::is_trusted,
+    forwarded::{Scheme, is_trusted},
     h1::{connection_options, is_forwardable_name},
     path::{NormalizedPath, Semicolons, split_target},
     worker::Worker,
@@ -307,10 +307,15 @@ pub(crate) fn drop_overrides(
     }
 }
 
-/// Tells the upstream who called, in the fields that it expects from a proxy.
-pub(crate) fn add_forwarding(headers: &mut HeaderMap, decision: &Decision, id: &HeaderValue) {
+/// Tells the upstream who called, and what the client spoke, in the fields that it expects from a
+/// proxy.
+pub(crate) fn add_forwarding(
+    headers: &mut HeaderMap,
+    decision: &Decision,
+    (scheme, id): (Scheme, &HeaderValue),
+) {
     headers.reserve(4);
-    let proto = HeaderValue::from_static(if decision.tls { "https" } else { "http" });
+    let proto = HeaderValue::from_static(scheme.as_str());
     headers.insert(HeaderName::from_static("x-forwarded-proto"), proto);
     // An address is 45 characters at most.
     let mut address = ArrayText::<48>::default();

@@ -402,7 +402,7 @@ async fn guard(
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
     stopwatch.enter(decision, Stage::Inspect);
-    request::add_forwarding(&mut request.headers, decision, id);
+    request::add_forwarding(&mut request.headers, decision, (scheme, id));
     let counting = (tally, &principal);
     let inspected =
         inspect::check(decision, &routed, request, &mut body, examination, counting).await?;

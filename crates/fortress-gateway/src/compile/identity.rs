@@ -223,18 +223,8 @@ fn token(
     {
         diagnostics.extend(unusable(identity, (path, jwks.span), &algorithms, &keys));
     }
-    let dpop = (issuer.dpop.mode != Demand::Off).then(|| DpopPlan {
-        proofs: Dpop {
-            past: issuer.dpop.window,
-            ..Dpop::default()
-        },
-        required: issuer.dpop.mode == Demand::Required,
-        nonce: issuer.dpop.nonce,
-    });
+    let dpop = dpop(issuer, ring);
     let unasked = Duration::from_secs(1);
-    if let Some(dpop) = &dpop {
-        ring.widen_proofs(dpop.proofs.window());
-    }
     let spans = Spans {
         active: issuer
             .introspection
@@ -283,6 +273,22 @@ fn token(
         introspection,
         login,
     })))
+}
+
+fn dpop(issuer: &Issuer, ring: &KeyRing) -> Option<DpopPlan> {
+    if issuer.dpop.mode == Demand::Off {
+        return None;
+    }
+    let proofs = Dpop {
+        past: issuer.dpop.window,
+        ..Dpop::default()
+    };
+    ring.widen_proofs(proofs.window());
+    Some(DpopPlan {
+        proofs,
+        required: issuer.dpop.mode == Demand::Required,
+        nonce: issuer.dpop.nonce,
+    })
 }
 
 /// A shared key, for each algorithm that may be meant.

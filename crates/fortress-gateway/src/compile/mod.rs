@@ -765,7 +765,7 @@ fn resource(api: &Api, description: Option<&ApiDescription>) -> Option<String> {
     if let Some(resource) = &api.resource {
         return Some(resource.value.clone());
     }
-    let host = api.hosts.first().filter(|host| !host.starts_with('*'))?;
+    let host = api.hosts.iter().find(|host| !host.starts_with('*'))?;
     let described = description.map_or(&[][..], |description| &description.base_paths);
     let base_path = base_paths(api, described).first();
     let base_path = base_path.map_or("", String::as_str);
