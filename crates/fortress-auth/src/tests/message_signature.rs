@@ -423,33 +423,22 @@ fn parameters_are_read_strictly() {
         Err(SignatureError::Algorithm(SignatureAlgorithm::HmacSha256))
     );
     assert_eq!(found(""), Err(SignatureError::ParameterMissing("created")));
+    const MALFORMED: Reason = Reason::CredentialMalformed;
     for (parameters, reason) in [
-        (";created=-1", Reason::CredentialMalformed),
-        (";created=\"1618884473\"", Reason::CredentialMalformed),
-        (";created=1618884473.0", Reason::CredentialMalformed),
-        (
-            ";created=1618884473;created=1618884473",
-            Reason::CredentialMalformed,
-        ),
-        (";created=1618884473;nonce=1", Reason::CredentialMalformed),
-        (
-            ";created=1618884473;nonce=\"\"",
-            Reason::CredentialMalformed,
-        ),
-        (";created=1618884473;unknown", Reason::CredentialMalformed),
-        (";created=1618884473;tag=a", Reason::CredentialMalformed),
+        (";created=-1", MALFORMED),
+        (";created=\"1618884473\"", MALFORMED),
+        (";created=1618884473.0", MALFORMED),
+        (";created=1618884473;created=1618884473", MALFORMED),
+        (";created=1618884473;nonce=1", MALFORMED),
+        (";created=1618884473;nonce=\"\"", MALFORMED),
+        (";created=1618884473;unknown", MALFORMED),
+        (";created=1618884473;tag=a", MALFORMED),
         (
             ";created=1618884473;expires=1618884473",
             Reason::CredentialExpired,
         ),
-        (
-            ";created=1618884473;expires=1618884472",
-            Reason::CredentialMalformed,
-        ),
-        (
-            ";created=1618884493;expires=1618884492",
-            Reason::CredentialMalformed,
-        ),
+        (";created=1618884473;expires=1618884472", MALFORMED),
+        (";created=1618884493;expires=1618884492", MALFORMED),
     ] {
         let error = found(parameters).expect_err(parameters);
         assert_eq!(error.reason(), reason, "{parameters}: {error}");
