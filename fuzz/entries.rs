@@ -21,6 +21,7 @@ use fortress_auth::{
     peek_issuer,
 };
 use fortress_gateway::{
+    client_hello::{self, ClientHello, Progress},
     h1::{
         ChunkedDecoder, Framing, HeadBounds, RequestHead, ScanState, parse_request, parse_response,
         write_request_head,
@@ -109,6 +110,35 @@ fn rewrite(head: &RequestHead, bounds: &HeadBounds) {
             assert!(out.is_empty());
         }
         again => panic!("what was written is not read: {again:?}"),
+    }
+}
+
+/// A ClientHello is the same however its bytes arrive, and its fingerprint has its form.
+pub(crate) fn client_hello(data: &[u8]) {
+    let whole = ClientHello::read(data);
+    let mut needs = 0;
+    for end in 0..data.len().min(4 * client_hello::LONGEST) {
+        if end < needs {
+            continue;
+        }
+        match (
+            ClientHello::read(data.get(..end).unwrap_or_default()),
+            &whole,
+        ) {
+            (Ok(Progress::Needs(more)), _) => {
+                assert!(more > end);
+                needs = more;
+            }
+            (part, whole) => {
+                assert_eq!(part, *whole, "of {end} bytes");
+                break;
+            }
+        }
+    }
+    if let Ok(Progress::Whole(hello)) = whole {
+        let ja4 = hello.ja4();
+        let lengths: Vec<usize> = ja4.as_str().split('_').map(str::len).collect();
+        assert_eq!(lengths, [10, 12, 12], "{ja4:?}");
     }
 }
 

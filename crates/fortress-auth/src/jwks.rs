@@ -124,8 +124,9 @@ impl JwkSet {
         &self.fingerprint
     }
 
-    /// Verifies with the keys that the token may mean: those of its `kid`, or, without one, those
-    /// that fit its algorithm.
+    /// Verifies with the keys that the token may mean: those of its `kid`, which is a hint (RFC 7515,
+    /// section 4.1.4), so that keys without one may be meant too where none has that name; or, without
+    /// a `kid`, those that fit its algorithm.
     pub(crate) fn verify(
         &self,
         algorithm: Algorithm,
@@ -133,13 +134,17 @@ impl JwkSet {
         signed: &[u8],
         signature: &[u8],
     ) -> Attempt {
-        let mut named = false;
+        let is_named =
+            key_id.is_some_and(|_| self.keys.iter().any(|key| key.id.as_deref() == key_id));
         let mut fits = false;
         let candidates = self
             .keys
             .iter()
-            .filter(|key| key_id.is_none() || key.id.as_deref() == key_id)
-            .inspect(|_| named = true)
+            .filter(|key| match key_id {
+                Some(_) if is_named => key.id.as_deref() == key_id,
+                Some(_) => key.id.is_none(),
+                None => true,
+            })
             .filter_map(|key| key.material(algorithm))
             .inspect(|_| fits = true)
             .take(ATTEMPTS);
@@ -148,9 +153,9 @@ impl JwkSet {
                 return Attempt::Verified;
             }
         }
-        if fits {
+        if fits && (is_named || key_id.is_none()) {
             Attempt::Failed
-        } else if named && key_id.is_some() {
+        } else if is_named {
             Attempt::Mismatch
         } else {
             Attempt::NoKey

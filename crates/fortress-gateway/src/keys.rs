@@ -6,6 +6,8 @@
 //! nobody can make Fortress flood an issuer. An issuer that is down does not lock out anybody: the
 //! last good set is used until the hard limit.
 
+mod asking;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -27,6 +29,7 @@ use tokio::{
     time::Instant,
 };
 
+use self::asking::Asking;
 use crate::{
     browser_login::LoginMemory,
     compile,
@@ -34,6 +37,7 @@ use crate::{
     fetch::{self, Fetcher},
     hashers::Hashers,
     limits::Counts,
+    load::Loads,
     networks::Feeds,
 };
 
@@ -43,10 +47,6 @@ const REFRESH: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
 /// The same while there are no keys at all and every request has to be refused.
 const RETRY_WITHOUT: Duration = Duration::from_secs(1);
-/// So many fetches may tokens with unknown keys ask for at once: an issuer that has just started
-/// may rotate its keys soon. Another one may be asked for after each cooldown.
-const BURST: u32 = 2;
-const COOLDOWN: Duration = Duration::from_secs(5);
 /// A set that could not be refreshed for this long is not used any more.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a nonce of ours is good at least.
@@ -74,6 +74,7 @@ pub struct KeyRing {
     /// What must not happen twice in logins, by the entry of `identity`.
     logins: Arc<Mutex<HashMap<String, Arc<LoginMemory>>>>,
     feeds: Feeds,
+    loads: Loads,
 }
 
 /// What the store tells of API keys and revocations, once it is open; living, like key sets.
@@ -159,34 +160,27 @@ pub(crate) struct Keys {
     metadata: ArcSwapOption<Metadata>,
     current: ArcSwapOption<KeySet>,
     wanted: Notify,
-    /// Counts the attempts to fetch, successful or not.
-    attempts: watch::Sender<u64>,
+    /// The last fetch that ended.
+    ended: watch::Sender<Ended>,
     asking: Mutex<Asking>,
 }
 
-/// Who may ask for a fetch.
-#[derive(Debug)]
-struct Asking {
-    /// One was asked for, or runs: whoever needs keys waits for its end.
-    under_way: bool,
-    left: u32,
-    counted: Instant,
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ended {
+    /// They are counted from 1.
+    number: u64,
+    succeeded: bool,
 }
 
-impl Asking {
-    /// Takes one of the fetches that tokens may ask for.
-    fn take(&mut self, now: Instant) -> bool {
-        while self.left < BURST && now.duration_since(self.counted) >= COOLDOWN {
-            self.left += 1;
-            self.counted += COOLDOWN;
-        }
-        if self.left == BURST {
-            self.counted = now;
-        }
-        let allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allowed
-    }
+/// What came of asking for newer keys.
+#[derive(Debug)]
+pub(crate) enum Newer {
+    Keys(Arc<KeySet>),
+    /// The issuer has said since that there are no others.
+    None,
+    /// The issuer could not be asked, or did not answer in time: nobody knows.
+    Unknown,
 }
 
 /// The keys at one time.
@@ -382,6 +376,11 @@ impl KeyRing {
         self.hashers.clone()
     }
 
+    /// What protects from too much at once.
+    pub(crate) fn loads(&self) -> Loads {
+        self.loads.clone()
+    }
+
     /// Lists of networks that come from elsewhere.
     pub(crate) fn feeds(&self) -> Feeds {
         self.feeds.clone()
@@ -427,13 +426,9 @@ impl Keys {
             metadata: ArcSwapOption::empty(),
             current: ArcSwapOption::empty(),
             wanted: Notify::new(),
-            attempts: watch::Sender::new(0),
+            ended: watch::Sender::default(),
             // The first fetch begins by itself.
-            asking: Mutex::new(Asking {
-                under_way: true,
-                left: BURST,
-                counted: Instant::now(),
-            }),
+            asking: Mutex::new(Asking::new(Instant::now())),
         }
     }
 
@@ -444,40 +439,59 @@ impl Keys {
         usable.then_some(keys)
     }
 
-    /// Keys that are newer than `generation`, fetched together with all others who ask. `None` if
-    /// there are none: the source is a file, or was asked a moment ago, or does not answer.
-    pub(crate) async fn refreshed(&self, generation: Option<u64>) -> Option<Arc<KeySet>> {
-        let newer = || {
-            self.current()
-                .filter(|keys| generation.is_none_or(|known| keys.generation > known))
-        };
-        if let Some(keys) = newer() {
+    /// The keys, once the fetch that runs has ended, if there are none yet. `None` if none can be had.
+    pub(crate) async fn first(&self) -> Option<Arc<KeySet>> {
+        let mut ended = self.ended.subscribe();
+        if let Some(keys) = self.current() {
             return Some(keys);
         }
-        if self.source.is_settled() {
-            return None;
+        // Without any keys the next fetch comes soon by itself.
+        if !self.source.is_settled() && self.asking().under_way {
+            let waited = tokio::time::timeout(PATIENCE, ended.changed()).await;
+            if waited.is_err() {
+                tracing::debug!("no keys within {PATIENCE:?}");
+            }
         }
-        let mut attempts = self.attempts.subscribe();
-        if !self.is_under_way(generation.is_some()) {
-            // The fetch may have ended just now.
-            return newer();
-        }
-        let waited = tokio::time::timeout(PATIENCE, attempts.changed()).await;
-        if waited.is_err() {
-            tracing::debug!("no keys within {PATIENCE:?}");
-        }
-        newer()
+        self.current()
     }
 
-    /// Whether a fetch is on its way, which a token with an unknown key may ask for. Without any
-    /// keys the next one comes soon by itself.
-    fn is_under_way(&self, may_ask: bool) -> bool {
-        let mut asking = self.asking();
-        if !asking.under_way && may_ask && asking.take(Instant::now()) {
-            asking.under_way = true;
-            self.wanted.notify_one();
+    /// Keys that are newer than `generation`, fetched together with all others who ask.
+    pub(crate) async fn newer(&self, generation: u64) -> Newer {
+        let newer = || self.current().filter(|keys| keys.generation > generation);
+        if let Some(keys) = newer() {
+            return Newer::Keys(keys);
         }
-        asking.under_way
+        if self.source.is_settled() {
+            return Newer::None;
+        }
+        let mut ended = self.ended.subscribe();
+        // A fetch that runs already may have read the keys before they changed.
+        let wanted = {
+            let mut asking = self.asking();
+            asking.under_way = true;
+            asking.begun + 1
+        };
+        self.wanted.notify_one();
+        let known = async {
+            loop {
+                if let Some(keys) = newer() {
+                    return Newer::Keys(keys);
+                }
+                let last = *ended.borrow_and_update();
+                if last.number >= wanted {
+                    return if last.succeeded {
+                        Newer::None
+                    } else {
+                        Newer::Unknown
+                    };
+                }
+                if ended.changed().await.is_err() {
+                    return Newer::Unknown;
+                }
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, known).await;
+        waited.unwrap_or(Newer::Unknown)
     }
 
     fn asking(&self) -> MutexGuard<'_, Asking> {
@@ -506,11 +520,30 @@ impl Keys {
         })));
     }
 
+    /// Waits until a token asks for a fetch, and until it may have one.
+    async fn asked_for(&self) {
+        self.wanted.notified().await;
+        loop {
+            let taken = self.asking().take(Instant::now());
+            match taken {
+                Ok(()) => return,
+                Err(wait) => tokio::time::sleep(wait).await,
+            }
+        }
+    }
+
     async fn fetch_for_ever(self: Arc<Self>) {
         let mut found: Option<(String, Instant)> = None;
         loop {
-            self.asking().under_way = true;
-            let pause = match self.fetch_once(&mut found).await {
+            let number = {
+                let mut asking = self.asking();
+                asking.under_way = true;
+                asking.begun += 1;
+                asking.begun
+            };
+            let fetched = self.fetch_once(&mut found).await;
+            let succeeded = fetched.is_ok();
+            let pause = match fetched {
                 Ok(()) => REFRESH,
                 Err(why) => {
                     // The next attempt asks where the keys are, too: they may have moved.
@@ -524,10 +557,10 @@ impl Keys {
                 }
             };
             self.asking().under_way = false;
-            self.attempts.send_modify(|attempts| *attempts += 1);
+            self.ended.send_replace(Ended { number, succeeded });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.wanted.notified() => {}
+                () = self.asked_for() => {}
             }
         }
     }
@@ -709,21 +742,5 @@ mod tests {
             let found = read(bad).unwrap_err();
             assert!(found.contains(why), "{bad}: {found}");
         }
-    }
-
-    #[test]
-    fn tokens_may_ask_for_few_fetches_at_once_and_then_one_each_cooldown() {
-        let start = Instant::now();
-        let mut asking = Asking {
-            under_way: false,
-            left: BURST,
-            counted: start,
-        };
-        let mut count = |after: Duration| (0..100).filter(|_| asking.take(start + after)).count();
-        assert_eq!(count(Duration::from_secs(1)), 2);
-        assert_eq!(count(Duration::from_secs(3)), 0);
-        assert_eq!(count(Duration::from_secs(6)), 1);
-        assert_eq!(count(Duration::from_secs(7)), 0);
-        assert_eq!(count(Duration::from_secs(1000)), 2);
     }
 }

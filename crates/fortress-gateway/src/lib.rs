@@ -5,6 +5,7 @@
 
 mod browser_login;
 mod client_certificate;
+pub mod client_hello;
 pub mod compile;
 mod connection;
 mod connections;
@@ -21,6 +22,7 @@ mod kept_quotas;
 pub mod keys;
 mod limits;
 mod listen;
+mod load;
 pub mod metrics;
 mod networks;
 pub mod path;

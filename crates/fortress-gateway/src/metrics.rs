@@ -30,7 +30,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{journal::Counters, keys::KeyRing, networks::Feeds, shared_counts::SharedCounts};
+use crate::{journal::Counters, keys::KeyRing, shared_counts::SharedCounts};
 
 /// What [`Metrics::encode`] is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,7 +56,6 @@ pub struct Metrics {
     loaded: AtomicU64,
     journal: OnceLock<Arc<Counters>>,
     keys: OnceLock<KeyRing>,
-    feeds: OnceLock<Feeds>,
 }
 
 impl Metrics {
@@ -71,7 +70,6 @@ impl Metrics {
             loaded: AtomicU64::new(started.seconds()),
             journal: OnceLock::new(),
             keys: OnceLock::new(),
-            feeds: OnceLock::new(),
         })
     }
 
@@ -87,7 +85,7 @@ impl Metrics {
         self.journal.get_or_init(|| counters);
     }
 
-    /// Also encodes what is told of the counts that instances share; the first call counts.
+    /// Also encodes what lives outside of configurations; the first call counts.
     pub(crate) fn attach_keys(&self, keys: KeyRing) {
         self.keys.get_or_init(|| keys);
     }
@@ -97,11 +95,6 @@ impl Metrics {
         let counts = self.keys.get().and_then(KeyRing::known_counts);
         let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
         shared.is_some_and(SharedCounts::is_away)
-    }
-
-    /// Also encodes what lists of networks hold; the first call counts.
-    pub(crate) fn attach_feeds(&self, feeds: Feeds) {
-        self.feeds.get_or_init(|| feeds);
     }
 
     /// A new configuration is in force.
@@ -531,8 +524,9 @@ impl Collector for Metrics {
         if let Some(counters) = self.journal.get() {
             process::journal(&mut encoder, counters)?;
         }
-        if let Some(feeds) = self.feeds.get() {
-            process::networks(&mut encoder, feeds)?;
+        if let Some(keys) = self.keys.get() {
+            process::networks(&mut encoder, &keys.feeds())?;
+            process::load(&mut encoder, &keys.loads())?;
         }
         if let Some(counts) = self.keys.get().and_then(KeyRing::known_counts) {
             shared_counts::encode(&mut encoder, &counts)?;

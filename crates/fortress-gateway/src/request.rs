@@ -48,6 +48,8 @@ pub(crate) struct Arrival {
     /// What the client showed in the handshake. Whether it counts for a request is asked of
     /// `client_certificate::of_request`.
     pub(crate) certificate: Option<Arc<PeerCertificate>>,
+    /// How the peer speaks TLS, if it does.
+    pub(crate) ja4: Option<Arc<str>>,
     pub(crate) standing: Standing,
 }
 
@@ -78,6 +80,11 @@ impl Arrival {
     /// The peer is a trusted proxy, and speaks for others.
     pub(crate) fn is_proxied(&self, gateway: &Gateway) -> bool {
         is_trusted(self.peer_address(), self.trusted(gateway))
+    }
+
+    /// The fingerprint of the client's TLS (JA4); behind a proxy that ends TLS it would be the proxy's.
+    pub(crate) fn ja4(&self, gateway: &Gateway) -> Option<&Arc<str>> {
+        self.ja4.as_ref().filter(|_| !self.is_proxied(gateway))
     }
 
     /// The record of something that came on this connection, with all that the connection tells.

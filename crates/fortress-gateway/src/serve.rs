@@ -8,6 +8,7 @@ use std::{
     task::Poll,
 };
 
+use fortress_limits::adaptive;
 use fortress_model::{Decision, Denial, Outcome, Reason, decision::Stage};
 use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
@@ -30,7 +31,7 @@ use crate::{
         objects::{Objects, Unwalked},
         principal::Principal,
     },
-    h1,
+    h1, load,
     path::{encode_query, split_target},
     reply::{self, Reply},
     request::{self, Arrival, Head, Request, RequestBody},
@@ -85,6 +86,7 @@ impl Cleared {
                 ended: _,
             },
             body,
+            memory,
         ) = inspected.into_parts();
         allowed.write(&mut headers);
         told.write(&mut headers);
@@ -94,6 +96,7 @@ impl Cleared {
             query: query.map(encode_query),
             headers,
             body,
+            memory,
         }
     }
 }
@@ -252,6 +255,7 @@ fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> 
         forwarded::client_address(arrival.peer.ip(), &head.headers, arrival.trusted(gateway));
     let mut decision = arrival.decision(worker, client);
     decision.version = head.version;
+    decision.ja4 = arrival.ja4(gateway).cloned();
     head.method.as_str().clone_into(&mut decision.method);
     decision.host.push_str(&head.host);
     decision.path.push_str(split_target(&head.target).0);
@@ -296,6 +300,7 @@ async fn answer(
     .await?;
     let plan = Arc::clone(cleared.routed.plan());
     stopwatch.enter(decision, Stage::Forward);
+    let passing = load::enter(decision, &plan)?;
     let upstream = &plan.api.upstream;
     let deadline = Instant::now() + upstream.timeouts.total;
     let forwarding = async {
@@ -317,10 +322,31 @@ async fn answer(
         decision.outcome = Outcome::Forwarded;
         Ok(reply)
     };
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
         answered = forwarding => answered,
         () = body.gone() => Err(End::Gone),
+    };
+    if let Some(passing) = passing {
+        passing.finish(outcome(decision, &ended));
+    }
+    ended
+}
+
+/// What the end of a request says of its upstream's load.
+fn outcome(decision: &Decision, ended: &Result<Reply, End>) -> adaptive::Outcome {
+    let reason = match ended {
+        Ok(_) => None,
+        Err(End::Refused(refused)) => Some(refused.denial.reason),
+        Err(End::Gone) => return adaptive::Outcome::Ignored,
+    };
+    match (decision.upstream_status, reason) {
+        (Some(503), _) => adaptive::Outcome::Overloaded,
+        (Some(_), _) => adaptive::Outcome::Answered,
+        (None, Some(Reason::UpstreamTimeout | Reason::UpstreamUnreachable)) => {
+            adaptive::Outcome::Overloaded
+        }
+        (None, _) => adaptive::Outcome::Ignored,
     }
 }
 
@@ -366,7 +392,7 @@ async fn guard(
         sessions: &sessions,
         now: decision.received,
     };
-    let mut body = LateBody::new(body);
+    let mut body = LateBody::new(body, &gateway.memory);
     let asked = (&routed, &request, &shown);
     let known = admit(decision, stopwatch, asked, &mut body, (tally, watch)).await;
     let (principal, counted, unwalked, permit) = match known {
@@ -432,6 +458,16 @@ fn refuse(decision: &mut Decision, refused: Refused) -> Reply {
             reply::problem(decision, refused.denial.reason)
         }
     };
+    let reason = refused.denial.reason;
+    if matches!(
+        reason,
+        Reason::UpstreamOverloaded | Reason::BodyMemoryExhausted
+    ) {
+        // What it waits for is over in a moment, or nobody knows.
+        reply
+            .headers
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     for (name, value) in refused.headers {
         reply.headers.append(name, value);
     }

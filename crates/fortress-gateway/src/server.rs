@@ -123,7 +123,6 @@ impl Server {
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
         metrics.attach_keys(keys.clone());
-        metrics.attach_feeds(keys.feeds());
         let (stop, stopping) = watch::channel(false);
         let drain_time = gateway.bounds.drain_time;
         let revision = AtomicU64::new(gateway.revision);

@@ -66,7 +66,9 @@ pub enum Stage {
 /// When a part is known.
 pub fn stage(part: &Part) -> Stage {
     match part {
-        Part::Client | Part::Operation | Part::Header(_) | Part::Query(_) => Stage::Head,
+        Part::Client | Part::Operation | Part::Ja4 | Part::Header(_) | Part::Query(_) => {
+            Stage::Head
+        }
         Part::Principal | Part::ApiKey | Part::Tenant | Part::Claim(_) => Stage::Identity,
         Part::Body(_) => Stage::Body,
     }
@@ -84,6 +86,7 @@ fn kind(part: &Part) -> u8 {
         Part::Header(_) => 7,
         Part::Query(_) => 8,
         Part::Body(_) => 9,
+        Part::Ja4 => 10,
     }
 }
 
@@ -225,6 +228,7 @@ impl KeySpec {
                 | Part::ApiKey
                 | Part::Tenant
                 | Part::Operation
+                | Part::Ja4
                 | Part::Claim(_)
                 | Part::Header(_)
                 | Part::Query(_)

@@ -65,6 +65,8 @@ pub struct Bounds {
     pub connection_rate: Frequency,
     /// TLS handshakes of one client address (IPv6: of one /64).
     pub handshake_rate: Frequency,
+    /// Bytes of all request bodies that are held at one time.
+    pub body_memory: u64,
     /// Concurrent HTTP/2 streams of a connection.
     pub streams: u32,
     /// Streams that a peer may reset, and control frames (SETTINGS, PING, PRIORITY, empty DATA)
@@ -107,6 +109,7 @@ impl Default for Bounds {
                 count: 200,
                 seconds: 1,
             },
+            body_memory: 512 << 20,
             streams: 100,
             resets: 200,
             continuations: 8,

@@ -333,6 +333,8 @@ pub struct Decision {
     pub version: &'static str,
     /// TLS was used.
     pub tls: bool,
+    /// The fingerprint of the client's TLS (JA4), where the client itself spoke it.
+    pub ja4: Option<Arc<str>>,
     /// The method, as far as it could be read.
     pub method: String,
     /// The host asked for.
@@ -341,8 +343,6 @@ pub struct Decision {
     pub path: String,
     /// The `User-Agent`, cut at 256 bytes.
     pub user_agent: String,
-    /// How the client's TLS looks (JA4), where that is known.
-    pub ja4: Option<Arc<str>>,
     /// Configured name of the API.
     pub api: Option<Arc<str>>,
     /// The operation's id.
@@ -391,11 +391,11 @@ impl Decision {
             listener: Arc::from(""),
             version: "HTTP/1.1",
             tls: false,
+            ja4: None,
             method: String::new(),
             host: String::new(),
             path: String::new(),
             user_agent: String::new(),
-            ja4: None,
             api: None,
             operation: None,
             mode: Mode::Enforce,

@@ -268,6 +268,10 @@ reasons! {
     // ---- inspect: body
     /// The body is larger than the operation's `bounds.body`, before or after decoding.
     BodyTooLarge = "body.too_large", PAYLOAD_TOO_LARGE, Api4;
+    /// All request bodies together take as much memory as `bounds.body_memory` allows.
+    ///
+    /// The client may try again in a moment. Raise the bound, or lower `bounds.body`.
+    BodyMemoryExhausted = "body.memory_exhausted", SERVICE_UNAVAILABLE, Api4;
     /// The body did not arrive at `bounds.body_rate`, or not at all.
     BodyTimeout = "body.timeout", REQUEST_TIMEOUT, Api4;
     /// The client ended the body before its announced length.
@@ -352,6 +356,11 @@ reasons! {
     ///
     /// Tokens that were exchanged before are used on until they expire.
     ExchangeUnavailable = "exchange.unavailable", SERVICE_UNAVAILABLE, Api2;
+    /// The upstream has as many requests as it can answer without answering all of them more slowly
+    /// (`upstream.concurrency`).
+    ///
+    /// The client may try again in a moment. What must not wait has `priority: high`.
+    UpstreamOverloaded = "upstream.overloaded", SERVICE_UNAVAILABLE, Api4;
     /// No connection to the upstream could be made within `timeouts.connect`.
     UpstreamUnreachable = "upstream.unreachable", BAD_GATEWAY, Api8;
     /// The upstream did not answer within its time.

@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use fortress_audit::attack::{
-    Count, Kind, Pace, Plan, Reach, Report, Target, Through, Verdict, plan, run as send, target,
+    Count, Kind, Pace, Plan, Reach, Report, Target, Through, Verdict, plan, press, run as send,
+    target,
 };
 
 use crate::{
@@ -57,6 +58,9 @@ pub(crate) struct Flags {
     /// Requests a second, at most
     #[arg(long, value_name = "NUMBER", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
+    /// Also slow requests, a flood of connections, and dodging limits: some 15 s more
+    #[arg(long)]
+    pressure: bool,
     /// Minutes, at most
     #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_440))]
     time: u64,
@@ -93,7 +97,7 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
     let mut report = Report::default();
     let mut upstreams = Vec::new();
     let began = Instant::now();
-    for (subject, host, upstream) in &campaign.subjects {
+    for (index, (subject, host, upstream)) in campaign.subjects.iter().enumerate() {
         let mut with = find(&campaign.target).await?;
         if let Some(host) = host {
             with.host.clone_from(host);
@@ -106,7 +110,7 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
         };
         upstreams.extend(without.as_ref().map(|target| target.base.clone()));
         let made = plan(subject);
-        let result = one(
+        let mut result = one(
             &made,
             &with,
             without.as_ref(),
@@ -115,6 +119,9 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
             screen,
         )
         .await?;
+        if index + 1 == campaign.subjects.len() {
+            pressed(flags, &made, (&with, without.as_ref()), &mut result).await;
+        }
         report.append(result);
     }
     if screen.is_json() {
@@ -128,6 +135,28 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
     } else {
         End::Findings
     })
+}
+
+/// What takes time or many connections, once and at the end, on both targets at the same time.
+async fn pressed(
+    flags: &Flags,
+    made: &Plan,
+    (with, without): (&Target, Option<&Target>),
+    report: &mut Report,
+) {
+    if !flags.pressure {
+        let note = "slow requests, floods of connections, dodged limits: add --pressure";
+        report.not_tried.push(note.to_owned());
+        return;
+    }
+    let direct = async {
+        match without {
+            Some(without) => Some(press(made, without).await),
+            None => None,
+        }
+    };
+    let (with, direct) = tokio::join!(press(made, with), direct);
+    report.add(with, direct.as_deref());
 }
 
 async fn one(

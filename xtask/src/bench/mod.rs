@@ -7,12 +7,14 @@
 //!
 //! `cargo xtask bench check` leaves the others out: what a larger description costs Fortress.
 //! `cargo xtask bench provider` breaks the identity provider meanwhile.
+//! `cargo xtask bench limits` compares limits, also those that instances share.
 //! `cargo xtask bench waf` compares rule engines, in process, under the OWASP Core Rule Set.
 //!
 //! Deliberately not here: a pass or a failure. A timing never decides a test.
 
 mod check;
 mod generated;
+mod limits;
 mod load;
 mod peers;
 mod provider;
@@ -89,6 +91,9 @@ enum Suite {
     /// Coraza (in Go's regexes and in RE2). Builds a harness for each in target/bench-waf, which
     /// needs `apt-get install g++ libmodsecurity-dev libre2-dev` and Go; what is missing is skipped
     Waf,
+    /// What a limit costs, counted by one instance and shared through Redis, beside nginx's
+    /// `limit_req`; and how many calls to Redis it takes
+    Limits,
     /// Fortress alone: how long answers take while the identity provider is well, hangs, sends
     /// garbage, or refuses
     Provider,
@@ -167,6 +172,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
         Suite::Proxy => on_wire(options, proxies),
         Suite::Check => on_wire(options, check::run),
         Suite::Waf => waf::run(options),
+        Suite::Limits => on_wire(options, limits::run),
         Suite::Provider => on_wire(options, provider::run),
     }
 }

@@ -61,6 +61,7 @@ targets! {
     request_head
     response_head
     chunked
+    client_hello
     path
     proxy_protocol
     browser_login

@@ -40,6 +40,9 @@ pub(super) fn spoofs(basis: &Basis) -> Vec<Attack> {
         ("X-Forwarded-For", CANARY.to_owned()),
         ("Forwarded", format!("for={CANARY}")),
         ("X-Real-IP", CANARY.to_owned()),
+        ("True-Client-IP", CANARY.to_owned()),
+        ("CF-Connecting-IP", CANARY.to_owned()),
+        ("X-Client-IP", CANARY.to_owned()),
         ("X-Forwarded-Host", CANARY.to_owned()),
     ];
     let mut found: Vec<Attack> = fields

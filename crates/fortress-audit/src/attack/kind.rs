@@ -71,6 +71,15 @@ kinds! {
     /// A head that is larger than any should be.
     HeadTooLarge = "head.too_large", Api4, "bounds: { head: 32KiB, headers: 100, uri: 8KiB }";
 
+    /// A head that comes so slowly that it never ends.
+    HeadSlow = "head.slow", Api4, "bounds: { head_time: 10s }";
+    /// A body that comes so slowly that it never ends.
+    BodySlow = "body.slow", Api4, "bounds: { body_rate: 1KiB/s }";
+    /// Hundreds of connections of one client.
+    ConnectionFlood = "connections.flood", Api4, "bounds: { connections_per_client: 256, connection_rate: 1000/s }";
+    /// A limit that is dodged by claiming other addresses.
+    LimitDodged = "limit.dodged", Api4, "`trusted_proxies`: only real ones";
+
     /// A genuine token without the scope that the operation demands.
     ScopeMissing = "scope.missing", Api5, "`security` of the operation with its scopes, or `require: { scope: … }`";
     /// A header that asks for another method or path than the request line.

@@ -15,6 +15,7 @@ mod kind;
 mod paths;
 mod payloads;
 mod plan;
+mod pressure;
 pub mod report;
 mod request;
 mod run;
@@ -30,6 +31,7 @@ use fortress_spec::ApiDescription;
 
 pub use kind::Kind;
 pub use plan::{Plan, Subject, plan};
+pub use pressure::{Pressed, press};
 pub use report::{Count, Report, Row, Through};
 pub use request::{Body, Request};
 pub use run::{Pace, Verdict, run};

@@ -3,7 +3,7 @@
 use fortress_model::Risk;
 use serde_json::{Value, json};
 
-use super::{Attack, Kind, Message, Plan, Target, Verdict, request::escape};
+use super::{Kind, Message, Plan, Pressed, Target, Verdict, request::escape};
 
 /// The result of an attack on one or two targets.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +80,7 @@ impl Report {
                 continue;
             }
             let direct = without.map(|without| without.get(index) == Some(&Verdict::Stopped));
-            let count = report.count_of(attack);
+            let count = report.count_of(attack.kind);
             count.total += 1;
             count.with += usize::from(*verdict == Verdict::Stopped);
             if let Some(direct) = direct {
@@ -110,11 +110,40 @@ impl Report {
         report
     }
 
-    fn count_of(&mut self, attack: &Attack) -> &mut Count {
-        if attack.kind == Kind::Valid {
+    /// Adds what came of pressing the targets.
+    pub fn add(&mut self, with: Vec<Pressed>, without: Option<&[Pressed]>) {
+        for pressed in with {
+            if pressed.verdict == Verdict::Unsent {
+                continue;
+            }
+            let direct = without.map(|without| {
+                let same = without.iter().find(|other| other.kind == pressed.kind);
+                same.is_some_and(|other| other.verdict == Verdict::Stopped)
+            });
+            let count = self.count_of(pressed.kind);
+            count.total += 1;
+            count.with += usize::from(pressed.verdict == Verdict::Stopped);
+            if let Some(direct) = direct {
+                count.without = Some(count.without.unwrap_or_default() + usize::from(direct));
+            }
+            if let Verdict::Through(outcome) = pressed.verdict {
+                self.through.push(Through {
+                    kind: pressed.kind,
+                    operation: pressed.operation.as_deref().map(str::to_owned),
+                    what: pressed.what.to_owned(),
+                    outcome,
+                    command: pressed.command,
+                });
+            }
+        }
+        self.rows.sort_by_key(|row| row.risk);
+    }
+
+    fn count_of(&mut self, kind: Kind) -> &mut Count {
+        if kind == Kind::Valid {
             return &mut self.valid;
         }
-        let risk = attack.risk();
+        let risk = kind.risk();
         let at = self
             .rows
             .iter()

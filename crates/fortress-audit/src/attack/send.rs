@@ -105,24 +105,31 @@ pub(super) enum Watch {
 
 /// Sends `bytes` on a connection of their own.
 pub(super) async fn send(target: &Target, bytes: &[u8], watch: Watch) -> Answer {
-    let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(target.address)).await else {
-        return Answer::failed(Failure::Unreachable);
-    };
-    // Without it the last small write of an attack waits for an acknowledgement.
-    if stream.set_nodelay(true).is_err() {
-        return Answer::failed(Failure::Unreachable);
-    }
-    match &target.tls {
-        None => exchange(stream, bytes, watch).await,
-        Some((config, name)) => {
-            let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-            match timeout(CONNECT, connector.connect(name.clone(), stream)).await {
-                Ok(Ok(stream)) => exchange(stream, bytes, watch).await,
-                Ok(Err(_)) | Err(_) => Answer::failed(Failure::Unreachable),
-            }
-        }
+    match connect(target).await {
+        Some(stream) => exchange(stream, bytes, watch).await,
+        None => Answer::failed(Failure::Unreachable),
     }
 }
+
+/// A connection, with TLS where the target speaks it.
+pub(super) async fn connect(target: &Target) -> Option<Box<dyn Io>> {
+    let connecting = TcpStream::connect(target.address);
+    let stream = timeout(CONNECT, connecting).await.ok()?.ok()?;
+    // Without it the last small write of an attack waits for an acknowledgement.
+    stream.set_nodelay(true).ok()?;
+    let Some((config, name)) = &target.tls else {
+        return Some(Box::new(stream));
+    };
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+    let handshake = connector.connect(name.clone(), stream);
+    let stream = timeout(CONNECT, handshake).await.ok()?.ok()?;
+    Some(Box::new(stream))
+}
+
+/// What is written to and read from.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 async fn exchange(stream: impl AsyncRead + AsyncWrite, bytes: &[u8], watch: Watch) -> Answer {
     let (reader, mut writer) = tokio::io::split(stream);

@@ -89,6 +89,16 @@ pub enum IntrospectionError {
 }
 
 impl IntrospectionError {
+    /// Whether what is wrong may be one token's alone: the issuer answered, and not so that it could
+    /// be understood. Else it would answer no other question either.
+    #[must_use]
+    pub fn is_about_the_token(&self) -> bool {
+        match self {
+            Self::TooLarge | Self::Malformed(_) | Self::NoActive | Self::Member(_) => true,
+            Self::Signed(_) | Self::Stale(_) => false,
+        }
+    }
+
     /// The refusal that this is.
     pub fn reason(&self) -> Reason {
         Reason::KeysUnavailable

@@ -177,6 +177,29 @@ fn key_ids_are_opaque() {
     );
 }
 
+/// RFC 7515, section 4.1.4: `kid` is a hint.
+#[test]
+fn a_key_without_an_id_may_be_meant_by_any() {
+    let set = |id: Option<&str>, key: &SigningKey| {
+        let mut jwk: serde_json::Value = serde_json::from_str(&key.public_jwk()).expect("JSON");
+        match id {
+            Some(id) => jwk["kid"] = id.into(),
+            None => drop(jwk.as_object_mut().map(|jwk| jwk.remove("kid"))),
+        }
+        let keys = serde_json::json!({ "keys": [jwk] }).to_string();
+        JwkSet::parse(keys.as_bytes()).expect("a key set").0
+    };
+    let token = token(&[]);
+    let verifier = Verifier::new(expectations());
+    let judged = |set: &JwkSet| verifier.verify(&token, set, at(NOW)).map(drop);
+    assert_eq!(judged(&set(None, &KEYS.es256)), Ok(()));
+    let other = SigningKey::generate(Algorithm::Es256, "other").expect("a key");
+    let unknown =
+        |error: Result<(), TokenError>| matches!(error, Err(TokenError::UnknownKey { .. }));
+    assert!(unknown(judged(&set(None, &other))));
+    assert!(unknown(judged(&set(Some("another"), &KEYS.es256))));
+}
+
 #[test]
 fn without_a_key_id_the_fitting_keys_are_tried() {
     for key in [&KEYS.es256, &KEYS.es384, &KEYS.rs256, &KEYS.eddsa] {

@@ -28,7 +28,7 @@ use crate::{
     cookie,
     forwarded::{self, Scheme},
     guard::client,
-    keys::{Keys, Metadata, StoreFeed},
+    keys::{Keys, Metadata, Newer, StoreFeed},
     reply::{Reply, ReplyBody},
     request::{Arrival, Head, Request},
     serve::Refused,
@@ -271,7 +271,7 @@ impl LoginPlan {
     async fn metadata(&self) -> Option<Arc<Metadata>> {
         if self.keys.metadata().is_none() {
             // Only for its coming: the keys themselves come with what is discovered.
-            drop(self.keys.refreshed(None).await);
+            drop(self.keys.first().await);
         }
         self.keys.metadata()
     }
@@ -287,12 +287,15 @@ impl LoginPlan {
         };
         let keys = match self.keys.current() {
             Some(keys) => keys,
-            None => self.keys.refreshed(None).await.ok_or_else(unavailable)?,
+            None => self.keys.first().await.ok_or_else(unavailable)?,
         };
         let verified = match verify(&keys.set) {
             Err(IdTokenError::Token(TokenError::UnknownKey { .. })) => {
-                let fresh = self.keys.refreshed(Some(keys.generation)).await;
-                verify(&fresh.unwrap_or(keys).set)
+                match self.keys.newer(keys.generation).await {
+                    Newer::Keys(fresh) => verify(&fresh.set),
+                    Newer::None => verify(&keys.set),
+                    Newer::Unknown => return Err(unavailable()),
+                }
             }
             verified => verified,
         };

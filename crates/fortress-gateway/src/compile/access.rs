@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use fortress_model::{
-    Diagnostic, Mode,
+    Diagnostic, Mode, Span,
     config::{Api, Config, Spanned},
 };
 use fortress_spec::{
@@ -26,15 +26,19 @@ pub(crate) enum Access {
     AnyOf(Vec<Alternative>),
 }
 
-/// Credentials that are all needed, and the scopes that they must carry.
+/// Credentials that are all needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Alternative {
     /// None for an alternative that lets anonymous requests pass.
     pub(crate) credentials: Vec<CredentialPlan>,
-    pub(crate) scopes: Vec<String>,
 }
 
 impl Alternative {
+    /// It lets anonymous requests pass.
+    fn is_anonymous(&self) -> bool {
+        self.credentials.is_empty()
+    }
+
     /// The same credentials, whatever the scopes.
     pub(crate) fn same_credentials(&self, other: &Self) -> bool {
         self.credentials.len() == other.credentials.len()
@@ -53,6 +57,8 @@ impl Alternative {
 pub(crate) struct CredentialPlan {
     pub(crate) identity: Arc<IdentityPlan>,
     pub(crate) place: Place,
+    /// The scopes that it must carry, whatever other credentials carry.
+    pub(crate) scopes: Vec<String>,
 }
 
 /// Where a credential stands.
@@ -189,7 +195,11 @@ pub(super) fn schemes(
             );
             let plan = identity.and_then(|identity| {
                 let place = place(name, scheme, &identity).map_err(Unusable::Scheme)?;
-                Ok(CredentialPlan { identity, place })
+                Ok(CredentialPlan {
+                    identity,
+                    place,
+                    scopes: Vec::new(),
+                })
             });
             (name.clone(), plan)
         })
@@ -486,64 +496,78 @@ pub(super) fn described(
     schemes: &Schemes,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Access> {
+    let what = format!("operation `{}`", operation.id);
     let mark = format!(
         "apis.{}.operations.{}: {{ public: true }}",
         api.name.value,
         key(&operation.id)
     );
     let marked = effective.public.as_ref().map(|public| public.value);
-    if marked == Some(true) {
-        return Some(Access::Public);
-    }
-    match &operation.security {
-        Security::Public if marked.is_none() => Some(Access::Public),
+    let demands = effective.require.demands_caller();
+    let requirements = match &operation.security {
+        Security::Public if marked != Some(false) => None,
+        Security::Undeclared | Security::AnyOf(_) if marked == Some(true) => None,
         Security::Public | Security::Undeclared => {
-            let message = format!("operation `{}` has no `security`", operation.id);
+            let message = format!("{what} has no `security`");
             let help = format!("add `security`, or mark it: {mark}");
             diagnostics.push(Diagnostic::error(operation.span, message).help(help));
-            None
+            return None;
         }
-        Security::AnyOf(requirements) => {
-            let mut alternatives = Vec::new();
-            let mut why = Vec::new();
-            let mut told = false;
-            for requirement in requirements {
-                match alternative(requirement, schemes) {
-                    Ok(alternative) => alternatives.push(alternative),
-                    Err(Unusable::Scheme(cause)) => why.push(cause),
-                    Err(Unusable::Reported) => told = true,
-                    Err(Unusable::Identity { message, help }) => {
-                        told = true;
-                        once(
-                            Diagnostic::error(api.name.span, message).help(help),
-                            diagnostics,
-                        );
-                    }
-                }
-            }
-            // One that can be kept is enough: the others are refused, which is the safe side.
-            if alternatives.is_empty() {
-                if !told {
-                    let message = format!(
-                        "operation `{}` cannot be protected: {}",
-                        operation.id,
-                        why.join("; ")
-                    );
-                    let help = format!("or leave it to the upstream: {mark}");
-                    diagnostics.push(Diagnostic::error(operation.span, message).help(help));
-                }
-                return None;
-            }
-            for cause in why {
-                let message = format!(
-                    "operation `{}`: an alternative of `security` is refused: {cause}",
-                    operation.id
-                );
-                diagnostics.push(Diagnostic::warning(operation.span, message));
-            }
-            Some(Access::AnyOf(alternatives))
+        Security::AnyOf(requirements) => Some(requirements),
+    };
+    let Some(requirements) = requirements else {
+        if demands {
+            diagnostics.push(nobody(&what, operation.span));
+            return None;
+        }
+        return Some(Access::Public);
+    };
+    let (mut alternatives, why, told) = usable(api, requirements, schemes, diagnostics);
+    if demands && alternatives.iter().any(Alternative::is_anonymous) {
+        // Whoever is anonymous could not meet it.
+        alternatives.retain(|alternative| !alternative.is_anonymous());
+        if alternatives.is_empty() {
+            diagnostics.push(nobody(&what, operation.span));
+            return None;
         }
     }
+    // One that can be kept is enough: the others are refused, which is the safe side.
+    if alternatives.is_empty() {
+        if !told {
+            let message = format!("{what} cannot be protected: {}", why.join("; "));
+            let help = format!("or leave it to the upstream: {mark}");
+            diagnostics.push(Diagnostic::error(operation.span, message).help(help));
+        }
+        return None;
+    }
+    for cause in why {
+        let message = format!("{what}: an alternative of `security` is refused: {cause}");
+        diagnostics.push(Diagnostic::warning(operation.span, message));
+    }
+    Some(Access::AnyOf(alternatives))
+}
+
+/// The alternatives that can be kept, why others cannot, and whether a diagnostic tells of that.
+fn usable(
+    api: &Api,
+    requirements: &[Requirement],
+    schemes: &Schemes,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Vec<Alternative>, Vec<String>, bool) {
+    let (mut alternatives, mut why, mut told) = (Vec::new(), Vec::new(), false);
+    for requirement in requirements {
+        match alternative(requirement, schemes) {
+            Ok(alternative) => alternatives.push(alternative),
+            Err(Unusable::Scheme(cause)) => why.push(cause),
+            Err(Unusable::Reported) => told = true,
+            Err(Unusable::Identity { message, help }) => {
+                told = true;
+                let diagnostic = Diagnostic::error(api.name.span, message).help(help);
+                once(diagnostic, diagnostics);
+            }
+        }
+    }
+    (alternatives, why, told)
 }
 
 /// Adds what was not said yet.
@@ -568,20 +592,31 @@ fn key(operation: &str) -> String {
 fn alternative(requirement: &Requirement, schemes: &Schemes) -> Result<Alternative, Unusable> {
     let mut alternative = Alternative {
         credentials: Vec::new(),
-        scopes: Vec::new(),
     };
     for (scheme, scopes) in &requirement.0 {
         match schemes.get(scheme) {
-            Some(Ok(credential)) => alternative.credentials.push(credential.clone()),
+            Some(Ok(credential)) => alternative.credentials.push(CredentialPlan {
+                scopes: scopes.clone(),
+                ..credential.clone()
+            }),
             Some(Err(why)) => return Err(why.clone()),
             None => {
                 let why = format!("no security scheme `{scheme}` is declared");
                 return Err(Unusable::Scheme(why));
             }
         }
-        alternative.scopes.extend(scopes.iter().cloned());
     }
     Ok(alternative)
+}
+
+/// What is open to anyone and demands of callers what only known ones have.
+fn nobody(what: &str, span: Span) -> Diagnostic {
+    let message = format!(
+        "{what} is open to anyone, and its `require` demands a known caller: nobody could call it"
+    );
+    let help =
+        "write `require` at the operations that it is meant for, or say in `security` who may call";
+    Diagnostic::error(span, message).help(help)
 }
 
 /// What is lost without a description, said once for each API: whoever writes `spec: none` to begin
@@ -608,6 +643,11 @@ pub(super) fn undescribed(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Access> {
     if effective.public.as_ref().is_some_and(|public| public.value) {
+        if effective.require.demands_caller() {
+            let what = format!("API `{}`", api.name.value);
+            diagnostics.push(nobody(&what, api.name.span));
+            return None;
+        }
         return Some(Access::Public);
     }
     if identities.is_empty() {
@@ -626,8 +666,8 @@ pub(super) fn undescribed(
         credentials: vec![CredentialPlan {
             identity: Arc::clone(identity),
             place: usual_place(identity),
+            scopes: Vec::new(),
         }],
-        scopes: Vec::new(),
     });
     Some(Access::AnyOf(alternatives.collect()))
 }

@@ -15,9 +15,10 @@ mod waf;
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use fortress_auth::StepUp;
+use fortress_limits::budget::Budget;
 use fortress_model::{
     Bounds, Diagnostic, Mode, Severity, Sources,
-    config::{Api, Config, Hsts, Network, Require, ResponseUndeclared, Serve, Spanned},
+    config::{Api, Config, Hsts, Network, Priority, Require, ResponseUndeclared, Serve, Spanned},
 };
 use fortress_spec::parameter::{Location, Style};
 use fortress_spec::{ApiDescription, Disk, Operation, Policy};
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub(crate) unlisted: Router,
     pub(crate) listeners: Vec<Arc<ListenerPlan>>,
     pub(crate) bounds: Bounds,
+    /// What all bodies may take together.
+    pub(crate) memory: Arc<Budget>,
     trusted: Vec<Network>,
     hsts: HashMap<Arc<str>, HeaderValue>,
     certificate_field: Option<HeaderName>,
@@ -149,6 +152,8 @@ pub(crate) struct OperationPlan {
     pub(crate) limit_networks: Box<[Arc<List>]>,
     /// From where clients may come.
     pub(crate) networks: NetworksPlan,
+    /// What is refused last or first when the upstream has too much to do.
+    pub(crate) priority: Priority,
     /// It lets people in.
     pub(crate) login: Option<LoginPlan>,
     /// Its objects are not to be walked through.
@@ -195,7 +200,8 @@ impl OperationPlan {
         };
         let described = alternatives
             .iter()
-            .flat_map(|alternative| &alternative.scopes);
+            .flat_map(|alternative| &alternative.credentials)
+            .flat_map(|credential| &credential.scopes);
         let mut scopes: Vec<&str> = described
             .chain(self.require.scopes())
             .map(String::as_str)
@@ -281,6 +287,7 @@ pub(crate) fn compile_after(
         router: std::mem::take(&mut compiler.router),
         unlisted: std::mem::take(&mut compiler.unlisted),
         listeners,
+        memory: keys.loads().memory(bounds.body_memory),
         bounds,
         trusted: config.trusted_proxies.clone(),
         hsts,
@@ -321,7 +328,10 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn api(&mut self, api: &Api, identities: &[Arc<IdentityPlan>]) {
-        let upstream = tls::upstream(&api.upstream, &mut self.diagnostics);
+        let mut upstream = tls::upstream(&api.upstream, &mut self.diagnostics).unwrap_or_default();
+        let concurrency = api.upstream.concurrency.as_ref();
+        upstream.load =
+            concurrency.map(|bounds| self.keys.loads().upstream(&api.name.value, bounds));
         let telling = self.voicing.telling(api, &mut self.diagnostics);
         let description = match &api.spec {
             None => None,
@@ -338,7 +348,7 @@ impl Compiler<'_> {
         let plan = Arc::new(ApiPlan {
             name: api.name.value.as_str().into(),
             description: description.clone(),
-            upstream: upstream.unwrap_or_default(),
+            upstream,
             telling,
             metadata: resource.as_deref().and_then(Metadata::of),
         });
@@ -655,6 +665,7 @@ fn operation_plan(
         limits: None,
         limit_networks: Box::default(),
         networks: NetworksPlan::default(),
+        priority: effective.priority,
         login: None,
         objects: None,
         step_up: step_up(&effective.require),

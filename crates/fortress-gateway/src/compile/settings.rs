@@ -5,7 +5,7 @@ use fortress_model::{
     Bounds, Diagnostic, Mode,
     config::{
         self, Api, Config, Cookies, Enumeration, LimitFault, LimitRule, LoginDefence, NetworkRules,
-        RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
+        Priority, RequestUndeclared, Require, ResponseUndeclared, Settings, Spanned, WafSettings,
     },
 };
 use fortress_spec::{ApiDescription, Operation};
@@ -22,6 +22,7 @@ pub(crate) struct Effective {
     pub(crate) require: Require,
     pub(crate) waf: WafSettings,
     pub(crate) networks: NetworkRules,
+    pub(crate) priority: Priority,
     pub(crate) limits: Vec<Spanned<LimitRule>>,
     pub(crate) limits_fault: LimitFault,
     pub(crate) login: Option<Spanned<LoginDefence>>,
@@ -45,6 +46,7 @@ impl Effective {
             require: Require::default(),
             waf: WafSettings::default(),
             networks: NetworkRules::default(),
+            priority: Priority::default(),
             limits: Vec::new(),
             limits_fault: LimitFault::default(),
             login: None,
@@ -75,6 +77,7 @@ impl Effective {
         layer.bounds.apply(&mut self.bounds);
         self.waf.apply(&layer.waf);
         self.networks.apply(&layer.networks);
+        self.priority = layer.priority.unwrap_or(self.priority);
         self.mode = layer.mode.unwrap_or(self.mode);
         self.requests = layer.requests_undeclared.unwrap_or(self.requests);
         self.cookies = layer.cookies.unwrap_or(self.cookies);

@@ -64,6 +64,7 @@ pub(super) fn upstream(
         endpoints,
         schedule,
         timeouts: upstream.timeouts.clone(),
+        load: None,
     })
 }
 

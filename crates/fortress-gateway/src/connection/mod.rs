@@ -5,6 +5,7 @@ mod h1;
 mod h2;
 mod meter;
 mod operations;
+mod overheard;
 mod proxied;
 
 use std::{
@@ -21,6 +22,7 @@ use fortress_model::{
     Bounds, Outcome,
     config::{Http2, ProxyProtocol},
 };
+use overheard::Overheard;
 use proxied::Ended;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -163,6 +165,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, name: &Arc<str>, tcp: TcpStream, peer: 
         listener: Arc::clone(name),
         tls: matches!(plan.service, Service::Apis { tls: Some(_), .. }),
         certificate: None,
+        ja4: None,
         standing: Standing::Known,
     };
     let place = match admission::enter(worker, &gateway, &plan, &arrival) {
@@ -223,10 +226,11 @@ async fn run(mut context: Context, mut tcp: TcpStream) {
             tls: Some(config), ..
         } => {
             let metrics = context.worker.shard.listener(&plan.name);
-            let accepting = TlsAcceptor::from(Arc::clone(config)).accept(tcp);
+            let accepting = TlsAcceptor::from(Arc::clone(config)).accept(Overheard::new(tcp));
             match tokio::time::timeout(context.bounds.head_time, accepting).await {
                 Ok(Ok(stream)) => {
                     metrics.handshake_succeeded();
+                    context.arrival.ja4 = stream.get_ref().0.ja4();
                     let chain = stream.get_ref().1.peer_certificates();
                     context.arrival.certificate = chain
                         .and_then(|chain| PeerCertificate::of_connection(chain.to_vec()))

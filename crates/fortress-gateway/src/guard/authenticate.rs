@@ -6,6 +6,7 @@
 
 use fortress_model::{Bounds, Decision, Reason};
 use http::header;
+use smallvec::SmallVec;
 
 use super::{
     body::LateBody,
@@ -33,18 +34,16 @@ pub(crate) async fn check(
 ) -> Result<Principal, Refused> {
     demand_certificate(decision, plan, shown)?;
     let alternatives = match &plan.access {
-        Access::Public => return Ok(Principal::ANONYMOUS),
+        Access::Public => return Ok(Principal::anonymous()),
         Access::AnyOf(alternatives) => alternatives,
     };
     let mut nearest: Option<Refusal> = None;
     for (index, alternative) in alternatives.iter().enumerate() {
         match satisfy(alternative, shown, (&mut *decision, &plan.bounds), body).await {
-            Ok(caller) => {
-                decision.principal = caller.as_ref().map(Caller::record);
-                return Ok(Principal {
-                    caller,
-                    alternative: Some(index),
-                });
+            Ok(callers) => {
+                let principal = Principal::of(callers, index);
+                record(decision, &principal);
+                return Ok(principal);
             }
             Err(Stop::Denied(denial)) => return Err(denial.into()),
             Err(Stop::Refused(refusal)) => {
@@ -61,7 +60,22 @@ pub(crate) async fn check(
     decision
         .refuse(refusal.reason, refusal.detail)
         .map_err(|denial| challenge::refused(plan, denial, refusal.hint))?;
-    Ok(Principal::ANONYMOUS)
+    Ok(Principal::anonymous())
+}
+
+/// Who calls, and who else was named.
+fn record(decision: &mut Decision, principal: &Principal) {
+    let Some(caller) = principal.caller() else {
+        return;
+    };
+    for other in principal.callers() {
+        if !std::ptr::eq(caller, other) {
+            let other = other.record();
+            let note = format!("also shown: {}, of `{}`", other.method, other.id);
+            decision.notes.push(note);
+        }
+    }
+    decision.principal = Some(caller.record());
 }
 
 /// What `require.certificate` demands, whoever else vouches for the caller.
@@ -86,14 +100,13 @@ fn demand_certificate(
         .map_err(|denial| challenge::refused(plan, denial, Hint::None))
 }
 
-/// All credentials of the alternative; `None` if it demands none and none was shown.
+/// All credentials of the alternative; nobody if it demands none and none was shown.
 async fn satisfy<B: RequestBody>(
     alternative: &Alternative,
     shown: &Shown<'_>,
     (decision, bounds): (&mut Decision, &Bounds),
     body: &mut LateBody<'_, B>,
-) -> Result<Option<Caller>, Stop> {
-    let mut satisfied: Option<Caller> = None;
+) -> Result<SmallVec<[Caller; 1]>, Stop> {
     if alternative.credentials.is_empty() && shown.headers.contains_key(header::AUTHORIZATION) {
         return Err(Refusal::new(
             Reason::CredentialInvalid,
@@ -101,15 +114,9 @@ async fn satisfy<B: RequestBody>(
         )
         .into());
     }
+    let mut callers = SmallVec::new();
     for credential in &alternative.credentials {
-        let caller = credential::judge(credential, shown, (&mut *decision, bounds), body).await?;
-        if let Some(earlier) = &satisfied
-            && earlier.id != caller.id
-        {
-            let detail = "two credentials name different principals";
-            return Err(Refusal::invalid(detail).into());
-        }
-        satisfied = Some(caller);
+        callers.push(credential::judge(credential, shown, (&mut *decision, bounds), body).await?);
     }
-    Ok(satisfied)
+    Ok(callers)
 }

@@ -37,7 +37,10 @@ pub(crate) fn check(
         let detail = format!("scope `{scope}` is missing");
         refuse(Reason::ScopeInsufficient, detail, Hint::None)?;
     }
-    if let Some(Proof::ApiKey(holder)) = caller.map(|caller| &caller.proof) {
+    for caller in principal.callers() {
+        let Proof::ApiKey(holder) = &caller.proof else {
+            continue;
+        };
         let detail = if !holder.access.allows_address(client) {
             Some(format!("the key may not be used from {client}"))
         } else if !holder.access.allows_operation(plan.names()) {
@@ -86,18 +89,22 @@ fn missing_scope<'p>(plan: &'p OperationPlan, principal: &Principal) -> Option<&
         Access::Public => &[],
         Access::AnyOf(alternatives) => alternatives,
     };
-    let caller = principal.caller();
-    // Any alternative will do that the same credential satisfies: `security` is a list of ORs, and
-    // two entries may differ in their scopes alone.
-    match principal.alternative(plan) {
-        None => missing(caller, plan.require.scopes()),
-        Some(satisfied) => alternatives
+    let demanded = missing(principal.caller(), plan.require.scopes());
+    // Any alternative will do that the same credentials satisfy: `security` is a list of ORs, and two
+    // entries may differ in their scopes alone. Each credential carries its own.
+    let own = principal.alternative(plan).and_then(|satisfied| {
+        let others = alternatives
             .iter()
-            .filter(|other| other.same_credentials(satisfied))
-            .map(|other| missing(caller, other.scopes.iter().chain(plan.require.scopes())))
+            .filter(|other| other.same_credentials(satisfied));
+        let missing = others.map(|other| {
+            let mut pairs = other.credentials.iter().zip(principal.callers());
+            pairs.find_map(|(credential, caller)| missing(Some(caller), &credential.scopes))
+        });
+        missing
             .reduce(|best, next| if best.is_some() { next } else { best })
-            .flatten(),
-    }
+            .flatten()
+    });
+    own.or(demanded)
 }
 
 fn missing<'a>(

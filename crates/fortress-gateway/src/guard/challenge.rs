@@ -88,7 +88,11 @@ fn challenges(plan: &OperationPlan, error: &str, hint: &Hint) -> SmallVec<[Heade
             CredentialKind::Token(token) => {
                 let dpop = match (&token.dpop, hint) {
                     (Some(dpop), Hint::Dpop { error, .. }) => Some((dpop, Some(*error))),
-                    (Some(dpop), Hint::None | Hint::StepUp) if dpop.required => Some((dpop, None)),
+                    (Some(dpop), Hint::None | Hint::StepUp)
+                        if dpop.required || plan.require.dpop == Some(true) =>
+                    {
+                        Some((dpop, None))
+                    }
                     (Some(_) | None, Hint::None | Hint::StepUp | Hint::Dpop { .. }) => None,
                 };
                 match dpop {

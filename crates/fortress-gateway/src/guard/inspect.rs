@@ -7,12 +7,17 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use fortress_limits::budget::Reservation;
 use fortress_model::{Bounds, Decision, Denial, Reason};
 use fortress_spec::check::{RequestParts, Violation};
 use http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
-use super::{body::LateBody, limit::Tally, principal::Principal};
+use super::{
+    body::{LateBody, Memory},
+    limit::Tally,
+    principal::Principal,
+};
 use crate::{
     compile::OperationPlan,
     decode::{self, Coding},
@@ -28,6 +33,7 @@ use crate::{
 pub(crate) struct Inspected {
     request: Request,
     body: Bytes,
+    memory: Option<Reservation>,
 }
 
 impl Inspected {
@@ -36,8 +42,8 @@ impl Inspected {
         (&self.request, &self.body)
     }
 
-    pub(crate) fn into_parts(self) -> (Request, Bytes) {
-        (self.request, self.body)
+    pub(crate) fn into_parts(self) -> (Request, Bytes, Option<Reservation>) {
+        (self.request, self.body, self.memory)
     }
 }
 
@@ -72,6 +78,11 @@ pub(crate) async fn check(
         run.head(decision, &request, length, operation, &proven)?;
     }
     let raw = wire.whole(decision, &plan.bounds).await?;
+    if matches!(packing, Packing::Coded(_)) && !raw.is_empty() {
+        // Beside it as it came there is it as it is meant.
+        let most = raw.len().saturating_mul(plan.bounds.expansion);
+        wire.memory().grow(decision, most.min(plan.bounds.body))?;
+    }
     let (body, is_plain) = decoded(decision, plan, &mut request.headers, packing, raw)?;
     let proven = if is_plain {
         described(decision, plan, &request.headers, &body)?
@@ -87,7 +98,13 @@ pub(crate) async fn check(
         let body = if is_plain { body.clone() } else { Bytes::new() };
         run.body(decision, request.query.as_deref(), body, &proven)?;
     }
-    Ok(Inspected { request, body })
+    wire.memory().settle(body.len());
+    let memory = wire.take_memory();
+    Ok(Inspected {
+        request,
+        body,
+        memory,
+    })
 }
 
 /// The body against its description; gives the stretches of it that this proved harmless.
@@ -181,6 +198,7 @@ pub(super) async fn read(
     decision: &mut Decision,
     bounds: &Bounds,
     wire: &mut impl RequestBody,
+    memory: &mut Memory,
 ) -> Result<Bytes, Denial> {
     let too_large = |decision: &mut Decision| {
         decision.fail(Reason::BodyTooLarge, format!("over {} bytes", bounds.body))
@@ -224,6 +242,7 @@ pub(super) async fn read(
         if received > bounds.body {
             return Err(too_large(decision));
         }
+        memory.grow(decision, piece.len())?;
         match &first {
             None => first = Some(piece),
             Some(_) => rest.extend_from_slice(&piece),

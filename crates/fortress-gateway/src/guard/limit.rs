@@ -111,7 +111,8 @@ impl Tally {
         let Some(limits) = plan.limits.as_ref().filter(|of| of.limits.any_at(at)) else {
             return Ok(());
         };
-        let asked = Asked::new(decision.client, (routed, request), caller, body);
+        let mut asked = Asked::new(decision.client, (routed, request), caller, body);
+        asked.ja4.clone_from(&decision.ja4);
         let now = limits.counts.now(decision.received);
         let given = match &limits.counts.shared {
             Some(shared) => shared.find_out(&limits.limits, at, &asked, now).await,
@@ -343,6 +344,7 @@ fn refused(denial: Denial, wait: Option<Duration>) -> Refused {
 pub(super) struct Asked<'r> {
     plan: &'r OperationPlan,
     client: IpAddr,
+    ja4: Option<Arc<str>>,
     routed: &'r Routed,
     request: &'r Request,
     caller: Option<&'r Caller>,
@@ -361,6 +363,7 @@ impl<'r> Asked<'r> {
         Self {
             plan: routed.plan(),
             client,
+            ja4: None,
             routed,
             request,
             caller,
@@ -394,6 +397,7 @@ impl Subject for Asked<'_> {
         match part {
             // The limiter asks for the address itself.
             Part::Client => None,
+            Part::Ja4 => bytes(self.ja4.as_deref()?),
             Part::Operation => {
                 let limits = self.plan.limits.as_ref()?;
                 Some(Cow::Borrowed(limits.operation.as_bytes()))

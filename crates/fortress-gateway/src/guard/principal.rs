@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fortress_auth::{Value, Verified, api_key::KeyHolder};
 use fortress_model::{config::ClaimPaths, decision::PrincipalRecord};
+use smallvec::SmallVec;
 
 use crate::browser_login::Live;
 use crate::client_certificate::PeerCertificate;
@@ -209,20 +210,48 @@ fn names(claim: Option<&Value>) -> impl Iterator<Item = &str> {
 /// were checked.
 #[derive(Debug)]
 pub(crate) struct Principal {
-    pub(super) caller: Option<Caller>,
+    /// What was shown, in the order of the alternative's credentials.
+    callers: SmallVec<[Caller; 1]>,
+    /// Which of them counts as who calls.
+    first: usize,
     /// The alternative of the operation's `security` that is satisfied, scopes aside.
-    pub(super) alternative: Option<usize>,
+    alternative: Option<usize>,
 }
 
 impl Principal {
-    pub(super) const ANONYMOUS: Self = Self {
-        caller: None,
-        alternative: None,
-    };
+    pub(super) fn anonymous() -> Self {
+        Self {
+            callers: SmallVec::new(),
+            first: 0,
+            alternative: None,
+        }
+    }
+
+    /// Of the credentials of an alternative, all of which count. Who calls is whom a token or a session
+    /// names, since it speaks of a person; then whom a key, a password or a signature names; and last
+    /// whom a certificate names, which is often the program's.
+    pub(super) fn of(callers: SmallVec<[Caller; 1]>, alternative: usize) -> Self {
+        let ranks = callers.iter().enumerate();
+        let first = ranks.min_by_key(|(_, caller)| match &caller.proof {
+            Proof::Token(_) | Proof::Session(_) => 0,
+            Proof::ApiKey(_) | Proof::Password | Proof::Signature | Proof::Webhook { .. } => 1,
+            Proof::Certificate(_) => 2,
+        });
+        Self {
+            first: first.map_or(0, |(at, _)| at),
+            callers,
+            alternative: Some(alternative),
+        }
+    }
 
     /// Who it is, if a credential was shown.
     pub(crate) fn caller(&self) -> Option<&Caller> {
-        self.caller.as_ref()
+        self.callers.get(self.first)
+    }
+
+    /// Everybody whom a credential names, in the order of the alternative's credentials.
+    pub(crate) fn callers(&self) -> &[Caller] {
+        &self.callers
     }
 
     /// The alternative of the operation's `security` that it satisfies, scopes aside.

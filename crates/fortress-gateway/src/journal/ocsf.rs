@@ -616,6 +616,9 @@ fn measures(json: &mut Json<'_>, decision: &Decision) {
     }
     json.text("listener", &decision.listener, NAME);
     json.flag("tls", decision.tls);
+    if let Some(ja4) = &decision.ja4 {
+        json.text("ja4", ja4, NAME);
+    }
     json.number("head_bytes", decision.head_bytes);
     json.number("request_bytes", decision.request_bytes);
     json.number("response_bytes", decision.response_bytes);

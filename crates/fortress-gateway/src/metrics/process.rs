@@ -5,7 +5,7 @@ use std::{fmt, sync::atomic::Ordering::Relaxed};
 use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType, registry::Unit};
 
 use super::{Totals, count};
-use crate::{journal::Counters, networks::Feeds};
+use crate::{journal::Counters, load::Loads, networks::Feeds};
 
 pub(super) fn connections(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
     let mut open = encoder.encode_descriptor(
@@ -128,6 +128,52 @@ pub(super) fn networks(encoder: &mut DescriptorEncoder<'_>, feeds: &Feeds) -> fm
     for feed in &feeds {
         last.encode_family(&[("list", &*feed.name)])?
             .encode_gauge(&feed.last.load(Relaxed))?;
+    }
+    Ok(())
+}
+
+pub(super) fn load(encoder: &mut DescriptorEncoder<'_>, loads: &Loads) -> fmt::Result {
+    if let Some((used, total)) = loads.memory_used() {
+        for (name, help, value) in [
+            (
+                "fortress_body_memory",
+                "Bytes of request bodies that are held.",
+                used,
+            ),
+            (
+                "fortress_body_memory_limit",
+                "Bytes of them that there may be.",
+                total,
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, Some(&Unit::Bytes), MetricType::Gauge)?
+                .encode_gauge(&value)?;
+        }
+    }
+    let upstreams = loads.upstreams();
+    if upstreams.is_empty() {
+        return Ok(());
+    }
+    let mut now = encoder.encode_descriptor(
+        "fortress_upstream_in_flight",
+        "Requests at an upstream whose concurrency is bounded.",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (api, in_flight, _) in &upstreams {
+        now.encode_family(&[("api", &**api)])?
+            .encode_gauge(in_flight)?;
+    }
+    let mut most = encoder.encode_descriptor(
+        "fortress_upstream_concurrency",
+        "How many of them it takes, as was found out.",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (api, _, limit) in &upstreams {
+        most.encode_family(&[("api", &**api)])?
+            .encode_gauge(limit)?;
     }
     Ok(())
 }

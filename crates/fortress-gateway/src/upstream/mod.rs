@@ -17,13 +17,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use fortress_limits::budget::Reservation;
 use fortress_model::{Reason, Secret, config::Timeouts};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tokio::time::Instant;
 
 pub(crate) use connect::client_tls;
 
-use crate::{path::NormalizedPath, serve::Cleared, worker};
+use crate::{load::Load, path::NormalizedPath, serve::Cleared, worker};
 
 /// Where an API's requests go, compiled.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub(crate) struct UpstreamPlan {
     /// Indices into `endpoints`, each as often as its weight says.
     pub(crate) schedule: Vec<usize>,
     pub(crate) timeouts: Timeouts,
+    /// How many requests it gets; `None` for all.
+    pub(crate) load: Option<Arc<Load>>,
 }
 
 /// One upstream address, compiled.
@@ -66,6 +69,9 @@ pub(crate) struct Outgoing {
     pub(crate) query: Option<Box<str>>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What the body takes of the memory of all bodies, given back with it.
+    #[expect(dead_code, reason = "it is held, and dropped with the body")]
+    pub(crate) memory: Option<Reservation>,
 }
 
 impl Outgoing {
@@ -444,5 +450,6 @@ fn outgoing(
             .form
             .map(|form| Bytes::copy_from_slice(form.expose().as_bytes()))
             .unwrap_or_default(),
+        memory: None,
     })
 }

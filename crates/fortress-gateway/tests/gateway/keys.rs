@@ -104,6 +104,10 @@ fn key(id: &str) -> SigningKey {
 }
 
 fn get(gateway: &Gateway, key: &SigningKey) -> Response {
+    get_at(gateway.addresses[0], key)
+}
+
+fn get_at(address: SocketAddr, key: &SigningKey) -> Response {
     let expires = SystemClock.now().seconds() + 600;
     let claims =
         format!(r#"{{"iss":"https://idp.test","aud":"test","sub":"alice","exp":{expires}}}"#);
@@ -111,7 +115,7 @@ fn get(gateway: &Gateway, key: &SigningKey) -> Response {
         .sign_raw(key.header("JWT").as_bytes(), claims.as_bytes())
         .unwrap();
     let request = format!("GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
-    send(gateway.addresses[0], request.as_bytes()).remove(0)
+    send(address, request.as_bytes()).remove(0)
 }
 
 #[track_caller]
@@ -209,15 +213,40 @@ fn rotated_keys_are_found_at_once_and_the_old_ones_forgotten() {
         (401, Some("credential.invalid"))
     );
 
-    // Tokens with keys that nobody has do not make the gateway ask for each.
-    for _ in 0..20 {
-        assert_eq!(get(&gateway, &stranger).status, 401);
-    }
-    assert!(provider.asked() <= 4, "asked {} times", provider.asked());
+    // Tokens with keys that nobody has do not make the gateway ask for each: they wait for one answer.
+    let address = gateway.addresses[0];
+    thread::scope(|scope| {
+        let shown: Vec<_> = (0..20)
+            .map(|_| scope.spawn(|| get_at(address, &stranger).status))
+            .collect();
+        for shown in shown {
+            assert_eq!(shown.join().unwrap(), 401);
+        }
+    });
+    assert!(provider.asked() <= 6, "asked {} times", provider.asked());
 
-    // A provider that goes down takes nobody along.
+    // A provider that goes down takes nobody along; whether it knows a key is then not known.
     provider.becomes(Mood::Closes);
     assert_eq!(get(&gateway, &new).status, 200);
-    assert_eq!(get(&gateway, &stranger).status, 401);
+    let unknown = get(&gateway, &stranger);
+    assert_eq!(
+        (unknown.status, unknown.code().as_deref()),
+        (503, Some("keys.unavailable"))
+    );
+    assert_eq!(get(&gateway, &new).status, 200);
+}
+
+#[test]
+fn no_stranger_keeps_a_new_key_from_being_found() {
+    let (old, new) = (key("old"), key("new"));
+    let upstream = Upstream::start();
+    let provider = Provider::start(document(&key_set(&[&old])));
+    let gateway = gateway(&provider, &upstream);
+    assert_eq!(get(&gateway, &old).status, 200);
+    // More than may be asked for at once.
+    for stranger in ["a", "b", "c"] {
+        assert_eq!(get(&gateway, &key(stranger)).status, 401);
+    }
+    provider.becomes(document(&key_set(&[&old, &new])));
     assert_eq!(get(&gateway, &new).status, 200);
 }

@@ -14,6 +14,8 @@ mod defence;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fingerprints;
+#[cfg(test)]
 mod h2;
 #[cfg(test)]
 mod http1;
@@ -23,6 +25,8 @@ mod idp;
 mod keys;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod login;
 #[cfg(test)]

@@ -283,30 +283,35 @@ fn json(body: &str) -> String {
     )
 }
 
+/// What an issuer says, by the token that it is asked about.
+fn says(request: &str) -> String {
+    // gateway:gw-secret
+    assert!(
+        request.contains("Basic Z2F0ZXdheTpndy1zZWNyZXQ="),
+        "{request}"
+    );
+    if request.contains("token=good-token") {
+        json(r#"{"active":true,"sub":"alice","aud":"test","scope":"a","client_id":"web"}"#)
+    } else if request.contains("token=foreign") {
+        json(r#"{"active":true,"sub":"alice","aud":"another"}"#)
+    } else if request.contains("token=broken") {
+        json(r#"{"active":"true","sub":"alice","aud":"test"}"#)
+    } else if request.contains("token=unwelcome") {
+        json("{}").replacen("200 OK", "400 Bad Request", 1)
+    } else if request.contains("token=huge") {
+        json(&format!(
+            "{{\"active\":true,\"x\":\"{}\"}}",
+            "x".repeat(1 << 20)
+        ))
+    } else {
+        json(r#"{"active":false}"#)
+    }
+}
+
 #[test]
 fn what_the_issuer_says_of_an_opaque_token_holds_for_a_while() {
     let upstream = Upstream::start();
-    let issuer = Issuer::start(|request| {
-        // gateway:gw-secret
-        assert!(
-            request.contains("Basic Z2F0ZXdheTpndy1zZWNyZXQ="),
-            "{request}"
-        );
-        if request.contains("token=good-token") {
-            json(r#"{"active":true,"sub":"alice","aud":"test","scope":"a","client_id":"web"}"#)
-        } else if request.contains("token=foreign") {
-            json(r#"{"active":true,"sub":"alice","aud":"another"}"#)
-        } else if request.contains("token=broken") {
-            json(r#"{"active":"true","sub":"alice","aud":"test"}"#)
-        } else if request.contains("token=huge") {
-            json(&format!(
-                "{{\"active\":true,\"x\":\"{}\"}}",
-                "x".repeat(1 << 20)
-            ))
-        } else {
-            json(r#"{"active":false}"#)
-        }
-    });
+    let issuer = Issuer::start(says);
     let gateway = gateway(
         &upstream,
         &format!(
@@ -342,16 +347,22 @@ fn what_the_issuer_says_of_an_opaque_token_holds_for_a_while() {
     // A token that the issuer signed is not asked about.
     assert_eq!(show(&Tokens::shared().make("alice")).status, 200);
     assert_eq!(issuer.asked(), 3);
-    // What is no answer is never an active token, and the issuer is then left alone for a moment.
+    // What is no answer is never an active token, and concerns that token alone.
+    for odd in ["broken", "unwelcome"] {
+        let unavailable = (503, "introspection.unavailable".into());
+        assert_eq!(outcome(&show(odd)), unavailable);
+    }
     assert_eq!(
-        outcome(&show("broken")),
-        (503, "introspection.unavailable".into())
+        outcome(&show("another")),
+        (401, "credential.invalid".into())
     );
-    assert_eq!(
-        outcome(&show("huge")),
-        (503, "introspection.unavailable".into())
-    );
-    assert_eq!(issuer.asked(), 4);
+    assert_eq!(issuer.asked(), 6);
+    // An issuer that fails is left alone for a moment.
+    for token in ["huge", "yet-another"] {
+        let unavailable = (503, "introspection.unavailable".into());
+        assert_eq!(outcome(&show(token)), unavailable);
+    }
+    assert_eq!(issuer.asked(), 7);
     assert_eq!(show("good-token").status, 200, "what is known still holds");
 }
 

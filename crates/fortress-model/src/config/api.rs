@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    Api, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamIdentity, UpstreamTls,
+    Api, Concurrency, Endpoint, Settings, Spanned, Timeouts, Upstream, UpstreamIdentity,
+    UpstreamTls,
     reader::{Entry, Fields, PathUse, Reader},
     scalar::{self, Wildcard},
     settings::Level,
@@ -88,6 +89,7 @@ impl Reader<'_> {
                 timeouts: Timeouts::default(),
                 http2: false,
                 identity: UpstreamIdentity::default(),
+                concurrency: None,
             }),
             resource,
             security,
@@ -166,6 +168,7 @@ impl Reader<'_> {
                 timeouts: Timeouts::default(),
                 http2: false,
                 identity: UpstreamIdentity::default(),
+                concurrency: None,
             });
         }
         let fields = self.fields(entry)?;
@@ -178,6 +181,9 @@ impl Reader<'_> {
         let identity = fields
             .get("identity")
             .map(|entry| self.upstream_identity(&entry));
+        let concurrency = fields
+            .get("concurrency")
+            .map(|entry| self.concurrency(&entry));
         let endpoints = endpoints.flatten()?;
         if let Some((_, place)) = &tls
             && !endpoints.iter().any(|endpoint| endpoint.url.value.tls)
@@ -206,7 +212,39 @@ impl Reader<'_> {
                 Some(identity) => identity?,
                 None => UpstreamIdentity::default(),
             },
+            concurrency: said(concurrency)?.flatten(),
         })
+    }
+
+    /// The inner `None` is `off`.
+    fn concurrency(&mut self, entry: &Entry<'_>) -> Option<Option<Concurrency>> {
+        let Some(long) = self.long_form(entry) else {
+            let short = self.short_form(entry);
+            return self.word(&short).map(|_| None);
+        };
+        let fields = self.fields(&long)?;
+        let mut count = |name: &str, usual: u32| match fields.get(name) {
+            None => Some(usual),
+            // INVARIANT: the ranges of the table fit.
+            Some(entry) => u32::try_from(self.number(&entry)?).ok(),
+        };
+        let (min, max) = (count("min", 4), count("max", 1_000));
+        let (start, tolerance) = (count("start", 50), count("tolerance", 150));
+        let (min, max) = (min?, max?);
+        if min > max {
+            let message = format!(
+                "`{}`: `min` of {min} is more than `max` of {max}",
+                entry.path
+            );
+            self.error(entry.place, message, "lower `min`, or raise `max`");
+            return None;
+        }
+        Some(Some(Concurrency {
+            min,
+            max,
+            start: start?.clamp(min, max),
+            tolerance: tolerance?,
+        }))
     }
 
     fn endpoints(&mut self, entry: &Entry<'_>) -> Option<Vec<Endpoint>> {

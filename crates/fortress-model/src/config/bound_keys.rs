@@ -130,6 +130,12 @@ pub(super) const GATEWAY_BOUNDS: &[Key] = &[
     )
     .sets(|bounds, value| bounds.handshake_rate = Frequency::unpacked(value)),
     Key::new(
+        "body_memory",
+        Kind::Size(MIB, 1024 * GIB),
+        "Bytes of all request bodies that are held at one time (default: 512MiB).",
+    )
+    .sets(|bounds, value| bounds.body_memory = value),
+    Key::new(
         "streams",
         Kind::Count(1, 10_000),
         "Concurrent HTTP/2 streams of a connection (default: 100).",

@@ -331,6 +331,19 @@ pub struct Require {
 }
 
 impl Require {
+    /// Whether it demands what no anonymous caller has; a certificate is none of that, since whoever
+    /// shows one may stay anonymous.
+    #[must_use]
+    pub fn demands_caller(&self) -> bool {
+        let some =
+            |names: &Option<Vec<String>>| names.as_ref().is_some_and(|names| !names.is_empty());
+        some(&self.scopes)
+            || some(&self.roles)
+            || some(&self.acr)
+            || self.max_age.is_some()
+            || self.dpop == Some(true)
+    }
+
     /// Takes over what a nearer place says; the rest stays.
     pub fn overlay(&mut self, nearer: &Self) {
         fn take<T: Clone>(into: &mut Option<T>, from: &Option<T>) {

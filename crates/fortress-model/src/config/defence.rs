@@ -300,7 +300,7 @@ impl Reader<'_> {
     fn who(&mut self, entry: &Entry<'_>) -> Option<LimitPart> {
         let found = self.parsed(entry, super::limits::part)?;
         let wrong = match &found.value {
-            LimitPart::Client | LimitPart::Operation => true,
+            LimitPart::Client | LimitPart::Operation | LimitPart::Ja4 => true,
             LimitPart::Principal
             | LimitPart::ApiKey
             | LimitPart::Tenant

@@ -97,7 +97,7 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
             pattern("^([0-9]+ */ *(s|min|h|day|month)|env:.+|file:.+|exec:.+|vault:.+)$")
         }
         Kind::LimitPart => pattern(
-            "^(client|principal|key|tenant|operation|(claim|header|query|body)\\..+|env:.+|file:.+|exec:.+|vault:.+)$",
+            "^(client|principal|key|tenant|operation|ja4|(claim|header|query|body)\\..+|env:.+|file:.+|exec:.+|vault:.+)$",
         ),
         Kind::Cost => {
             let mut plain = typed("integer");

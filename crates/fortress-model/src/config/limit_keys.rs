@@ -40,7 +40,7 @@ static LIMIT: Block = Block {
         Key::new(
             "per",
             Kind::OneOrList(&Kind::LimitPart),
-            "What is counted by: `client`, `principal`, `key`, `tenant`, `operation`, `claim.NAME`, `header.NAME`, `query.NAME`, `body.NAME`, or a list of them, each combination by itself.",
+            "What is counted by: `client`, `principal`, `key`, `tenant`, `operation`, `ja4`, `claim.NAME`, `header.NAME`, `query.NAME`, `body.NAME`, or a list of them, each combination by itself.",
         )
         .required(),
         Key::new(

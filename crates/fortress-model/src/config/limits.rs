@@ -96,6 +96,8 @@ pub enum LimitPart {
     Tenant,
     /// The operation of the description.
     Operation,
+    /// The fingerprint of the client's TLS.
+    Ja4,
     /// A claim of the token, as a dotted path.
     Claim(Box<str>),
     /// A header field of the request, in lower case.
@@ -114,6 +116,7 @@ impl fmt::Display for LimitPart {
             Self::ApiKey => f.write_str("key"),
             Self::Tenant => f.write_str("tenant"),
             Self::Operation => f.write_str("operation"),
+            Self::Ja4 => f.write_str("ja4"),
             Self::Claim(name) => write!(f, "claim.{name}"),
             Self::Header(name) => write!(f, "header.{name}"),
             Self::Query(name) => write!(f, "query.{name}"),
@@ -633,7 +636,7 @@ fn zone(text: &str) -> Result<String, String> {
 
 /// `client`, `principal`, `header.X-Team` and so on.
 pub(super) fn part(text: &str) -> Result<LimitPart, String> {
-    const PLAIN: &[&str] = &["client", "principal", "key", "tenant", "operation"];
+    const PLAIN: &[&str] = &["client", "principal", "key", "tenant", "operation", "ja4"];
     const NAMED: &[&str] = &["claim", "header", "query", "body"];
     const LONGEST_NAME: usize = 256;
     let (place, name) = match text.split_once('.') {
@@ -654,6 +657,7 @@ pub(super) fn part(text: &str) -> Result<LimitPart, String> {
         ("key", None) => Ok(LimitPart::ApiKey),
         ("tenant", None) => Ok(LimitPart::Tenant),
         ("operation", None) => Ok(LimitPart::Operation),
+        ("ja4", None) => Ok(LimitPart::Ja4),
         ("claim", Some(name)) => Ok(LimitPart::Claim(name.into())),
         ("header", Some(name)) => Ok(LimitPart::Header(header(name)?)),
         ("query", Some(name)) => Ok(LimitPart::Query(name.into())),

@@ -24,7 +24,9 @@ mod keys;
 mod limit_keys;
 mod limits;
 mod listen;
+mod listen_keys;
 mod load;
+mod load_keys;
 mod login;
 mod network_keys;
 mod networks;
@@ -283,6 +285,44 @@ pub struct Upstream {
     pub http2: bool,
     /// What it is told of the caller.
     pub identity: UpstreamIdentity,
+    /// Within what the number of requests that it gets is sought; `None`: it gets all.
+    pub concurrency: Option<Concurrency>,
+}
+
+/// Bounds of how many requests an upstream gets at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Concurrency {
+    /// Never fewer.
+    pub min: u32,
+    /// Never more.
+    pub max: u32,
+    /// What it begins with.
+    pub start: u32,
+    /// Percent of the time of an unhurried answer that answers may take.
+    pub tolerance: u32,
+}
+
+/// What is refused last or first when there is too much to do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Priority {
+    /// First.
+    Low,
+    /// In between.
+    #[default]
+    Normal,
+    /// Last.
+    High,
+}
+
+impl Priority {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
 }
 
 /// One upstream address.
@@ -360,6 +400,8 @@ pub struct Settings {
     pub waf: WafPatch,
     /// From where clients may come.
     pub networks: NetworkRules,
+    /// What is refused last or first when the upstream has too much to do.
+    pub priority: Option<Priority>,
     /// Rates, quotas and concurrency; a list replaces the one of a place further away.
     pub limits: Option<Vec<Spanned<LimitRule>>>,
     /// What limits do when the store that instances share is away (`on_fault.limits`).

@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, hash::DefaultHasher, path::PathBuf};
 
 use super::{
-    BoundSetting, BoundsPatch, Cookies, RequestUndeclared, Require, ResponseUndeclared, Settings,
-    Spanned,
+    BoundSetting, BoundsPatch, Cookies, Priority, RequestUndeclared, Require, ResponseUndeclared,
+    Settings, Spanned,
     keys::{EXTENSION, Kind, bound},
     limits,
     reader::{Entry, Fields, Reader},
@@ -112,6 +112,14 @@ impl Reader<'_> {
             .get("networks")
             .map(|entry| self.network_rules(&entry))
             .unwrap_or_default();
+        if let Some(entry) = fields.get("priority") {
+            settings.priority = match self.word(&entry) {
+                Some("high") => Some(Priority::High),
+                Some("normal") => Some(Priority::Normal),
+                Some("low") => Some(Priority::Low),
+                Some(_) | None => None,
+            };
+        }
         settings.limits = fields.get("limits").map(|entry| self.limits(&entry));
         settings.enumeration = fields
             .get("enumeration")

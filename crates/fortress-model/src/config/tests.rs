@@ -524,7 +524,7 @@ fn every_bound_is_accepted() {
     for bounds in [
         "head: 32KiB, headers: 100, uri: 8KiB, body: 1MiB, depth: 32, head_time: 10s, idle_time: 60s",
         "body_rate: 1KiB/s, connections: 10000, connections_per_client: 256, connection_rate: 1/s, handshake_rate: 6000/min, expansion: 10, properties: 5",
-        "inspection: 1KiB, items: 5, parts: 5, streams: 1, resets: 1, continuations: 1, response: 1, write_time: 1s, drain_time: 0s",
+        "body_memory: 1GiB, inspection: 1KiB, items: 5, parts: 5, streams: 1, resets: 1, continuations: 1, response: 1, write_time: 1s, drain_time: 0s",
     ] {
         fine(&root(&format!("defaults: {{ bounds: {{ {bounds} }} }}")));
     }

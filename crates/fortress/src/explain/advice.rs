@@ -43,6 +43,13 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "take the address off the list, or let the list be named no more",
             Some("OP.networks.deny: [blocked]"),
         ),
+        Reason::BodyMemoryExhausted => {
+            ("raise the bound", Some("defaults.bounds.body_memory: 1GiB"))
+        }
+        Reason::UpstreamOverloaded => (
+            "let it be refused last; for the upstream, raise the least that it gets",
+            Some("OP.priority: high"),
+        ),
         Reason::ProxyUntrusted => (
             "list the load balancer that it comes through",
             Some("trusted_proxies: [10.0.0.0/8]"),

@@ -178,6 +178,27 @@ identity:
 }
 
 #[test]
+fn pressure_is_withstood() {
+    let place = Place::new();
+    let _demo = demo::start(&place);
+    let resources = |arguments: &[&str]| {
+        let ended = place.run(&[&["attack", "--json", "--limit", "60"], arguments].concat());
+        let report = ended.expect(0).json();
+        assert_eq!(report["through"], serde_json::json!([]));
+        let rows = report["risks"].as_array().expect("rows").clone();
+        let row = rows.iter().find(|row| row["risk"] == "API4");
+        let attacks = row.and_then(|row| row["attacks"].as_u64());
+        (attacks.unwrap_or_default(), report["not_tried"].to_string())
+    };
+    let (plain, not_tried) = resources(&[]);
+    assert!(not_tried.contains("--pressure"), "{not_tried}");
+    // A slow head, a slow body, a flood; and a limit to dodge where the demo has one.
+    let (pressed, not_tried) = resources(&["--pressure"]);
+    assert!(pressed >= plain + 3, "{plain} {pressed}");
+    assert!(!not_tried.contains("--pressure"), "{not_tried}");
+}
+
+#[test]
 fn only_loopback_is_attacked_unasked() {
     let place = Place::new();
     let _demo = demo::start(&place);

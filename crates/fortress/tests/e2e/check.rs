@@ -201,3 +201,32 @@ fn rules_are_compiled_and_their_mistakes_told_where_they_stand() {
     // The excerpt of `fortress.yaml` names the file; no mistake in it may be told.
     assert!(!shown.contains("mine.conf:"), "{shown}");
 }
+
+#[test]
+fn what_is_open_to_anyone_demands_nothing_of_callers() {
+    let place = Place::new();
+    place.write("openapi.yaml", DESCRIPTION);
+    let write = |operations: &str| {
+        place.write(
+            "fortress.yaml",
+            &format!(
+                "version: 1
+listen: [{{ address: 127.0.0.1:0 }}]
+apis:
+  small:
+    spec: openapi.yaml
+    upstream: http://127.0.0.1:1
+    operations: {operations}
+"
+            ),
+        );
+    };
+    write("{ getA: { public: true, require: { role: clerk } }, postA: { require: { scope: a } } }");
+    let shown = place.run(&["check"]).expect(1).out;
+    for operation in ["getA", "postA"] {
+        let part = format!("operation `{operation}` is open to anyone, and its `require` demands");
+        assert!(shown.contains(&part), "`{part}` is missing:\n{shown}");
+    }
+    write("{ getA: { public: true } }");
+    place.run(&["check"]).expect(0);
+}

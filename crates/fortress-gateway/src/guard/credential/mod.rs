@@ -190,12 +190,11 @@ fn present<'r>(place: &Place, shown: &Shown<'r>) -> Result<Presented<'r>, Refusa
     match place {
         Place::Authorization => {
             let value = field(shown.headers, &header::AUTHORIZATION)?;
-            // RFC 9110, section 11.4: the scheme's name is compared without case, then one space
-            // follows.
+            // RFC 9110, section 11.4: the scheme's name is compared without case, then spaces follow.
             match value.split_once(' ') {
                 Some((scheme, text)) => Ok(Presented {
                     scheme: Some(scheme),
-                    text: text.into(),
+                    text: text.trim_start_matches(' ').into(),
                 }),
                 None => Ok(Presented {
                     scheme: Some(value),

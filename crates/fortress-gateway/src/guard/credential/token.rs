@@ -4,8 +4,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use fortress_auth::{
-    Answer, BindError, DpopError, MAX_INTROSPECTION, Proof as DpopProof, ProofTarget, TokenError,
-    TokenScheme, Verified, bind, introspection_body, peek_issuer, proof_field,
+    Answer, BindError, DpopError, IntrospectionError, MAX_INTROSPECTION, Proof as DpopProof,
+    ProofTarget, TokenError, TokenScheme, Verified, bind, introspection_body, peek_issuer,
+    proof_field,
 };
 use fortress_model::{Reason, Timestamp, config::WhichTokens};
 use http::{StatusCode, header};
@@ -15,6 +16,7 @@ use crate::{
     compile::{DpopPlan, IdentityPlan, IntrospectionPlan, Place, TokenPlan},
     fetch::Limits,
     guard::{challenge::Hint, principal::Proof},
+    keys::Newer,
     upstream::Question,
 };
 
@@ -204,16 +206,18 @@ async fn verify(
     };
     let keys = match plan.keys.current() {
         Some(keys) => keys,
-        None => plan.keys.refreshed(None).await.ok_or_else(unavailable)?,
+        None => plan.keys.first().await.ok_or_else(unavailable)?,
     };
     let cache = &plan.memory.verified;
     match plan.verifier.verify_cached(token, &keys.set, now, cache) {
         Ok(verified) => Ok(verified),
         Err(unknown @ TokenError::UnknownKey { .. }) => {
             // The issuer may have rotated its keys: ask once, together with all who wait.
-            let fresh = plan.keys.refreshed(Some(keys.generation)).await;
-            let Some(fresh) = fresh else {
-                return Err(refusal(&unknown));
+            let fresh = match plan.keys.newer(keys.generation).await {
+                Newer::Keys(fresh) => fresh,
+                Newer::None => return Err(refusal(&unknown)),
+                // Whoever is told that a token is invalid throws it away.
+                Newer::Unknown => return Err(unavailable()),
             };
             plan.verifier
                 .verify_cached(token, &fresh.set, now, cache)
@@ -266,11 +270,15 @@ async fn ask(
                 .insert(token, &asked.introspector, &answer, now);
             settled(answer)
         }
-        Err(why) => {
-            let until = now.0.saturating_add(LEFT_ALONE);
-            asked.left_alone.store(until, Ordering::Relaxed);
+        Err(failure) => {
+            let (NoAnswer::AboutThisToken(why) | NoAnswer::AtAll(why)) = &failure;
             tracing::warn!(identity = &*identity.name, why, "introspection failed");
-            Err(unavailable(why))
+            // One token that the issuer has something odd to say of is no fault of the others.
+            if let NoAnswer::AtAll(_) = &failure {
+                let until = now.0.saturating_add(LEFT_ALONE);
+                asked.left_alone.store(until, Ordering::Relaxed);
+            }
+            Err(unavailable(why.clone()))
         }
     };
     // Not before the answer is known to those who wait.
@@ -285,12 +293,26 @@ fn settled(answer: Answer) -> Result<Arc<Verified>, Refusal> {
     }
 }
 
+/// Why an issuer said nothing of a token.
+enum NoAnswer {
+    /// It answered, and not so that it could be understood.
+    AboutThisToken(String),
+    /// It would say as little of any other.
+    AtAll(String),
+}
+
+impl<T: Into<String>> From<T> for NoAnswer {
+    fn from(why: T) -> Self {
+        Self::AtAll(why.into())
+    }
+}
+
 async fn question(
     plan: &TokenPlan,
     asked: &IntrospectionPlan,
     form: &fortress_model::Secret<String>,
     now: Timestamp,
-) -> Result<Answer, String> {
+) -> Result<Answer, NoAnswer> {
     const SIGNED: &str = "application/token-introspection+jwt";
     let metadata = plan.keys.metadata();
     let discovered = metadata
@@ -317,31 +339,40 @@ async fn question(
     };
     let posted = plan.keys.fetcher().post(url, question, limits).await?;
     if posted.status != StatusCode::OK {
-        return Err(format!("the answer has status {}", posted.status.as_u16()));
+        let why = format!("the answer has status {}", posted.status.as_u16());
+        // RFC 7662, section 2.3: what is wrong with the gateway's own credentials, or with the issuer,
+        // is wrong with every question.
+        return Err(match posted.status {
+            StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::CONFLICT
+            | StatusCode::UNPROCESSABLE_ENTITY => NoAnswer::AboutThisToken(why),
+            _ => NoAnswer::AtAll(why),
+        });
     }
+    let odd = |error: IntrospectionError| {
+        if error.is_about_the_token() {
+            NoAnswer::AboutThisToken(error.to_string())
+        } else {
+            NoAnswer::AtAll(error.to_string())
+        }
+    };
     if !asked.signed {
         if posted.media_type != "application/json" {
-            return Err("the answer is not JSON".to_owned());
+            return Err("the answer is not JSON".into());
         }
-        return asked
-            .introspector
-            .judge(&posted.body, now)
-            .map_err(|error| error.to_string());
+        return asked.introspector.judge(&posted.body, now).map_err(odd);
     }
     if posted.media_type != SIGNED {
-        return Err("the answer is not signed".to_owned());
+        return Err("the answer is not signed".into());
     }
     let text = std::str::from_utf8(&posted.body).map_err(|_| "the answer is not UTF-8")?;
     let keys = match plan.keys.current() {
         Some(keys) => keys,
-        None => plan
-            .keys
-            .refreshed(None)
-            .await
-            .ok_or("its keys could not be had")?,
+        None => plan.keys.first().await.ok_or("its keys could not be had")?,
     };
     asked
         .introspector
         .judge_signed(text, &asked.client_id, &asked.algorithms, &keys.set, now)
-        .map_err(|error| error.to_string())
+        .map_err(odd)
 }
