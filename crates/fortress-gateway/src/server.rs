@@ -123,6 +123,7 @@ impl Server {
         let metrics = Metrics::new(workers, SystemClock.now());
         metrics.attach_journal(journal.counters());
         metrics.attach_keys(keys.clone());
+        keys.feeds().attach(journal.notes());
         let (stop, stopping) = watch::channel(false);
         let drain_time = gateway.bounds.drain_time;
         let revision = AtomicU64::new(gateway.revision);

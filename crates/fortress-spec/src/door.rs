@@ -118,6 +118,34 @@ pub fn door(description: &ApiDescription, operation: &Operation) -> Option<Door>
     has(&doors).then(|| door(DoorKind::Login, password))
 }
 
+/// The properties that a whole body of an operation has at its top and one level below, as dotted
+/// paths; `None` where the description does not tell.
+pub fn properties(description: &ApiDescription, operation: &Operation) -> Option<Vec<String>> {
+    let media_types = operation.body.as_ref()?.media_types();
+    let schema = media_types
+        .filter_map(|media_type| media_type.schema)
+        .next()?;
+    let example = description.schemas.full_example(schema)?;
+    let limits = Limits {
+        depth: 8,
+        properties: 200,
+        items: 100,
+    };
+    let document = json::read(example.as_bytes(), &limits).ok()?;
+    let Kind::Object(range) = &document.root().kind else {
+        return None;
+    };
+    let mut paths = Vec::new();
+    for member in document.members(*range) {
+        paths.push(member.key.to_string());
+        if let Kind::Object(range) = &member.value.kind {
+            let inner = document.members(*range).iter();
+            paths.extend(inner.map(|inner| format!("{}.{}", member.key, inner.key)));
+        }
+    }
+    Some(paths)
+}
+
 /// The first of the names that the body has, at its top or one level below.
 fn find(document: &Document<'_>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| {

@@ -38,7 +38,7 @@ pub(crate) use waf::{Engines, RuleSets};
 use crate::{
     browser_login::Logins,
     client_certificate::ClientTrust,
-    defence::{LoginPlan, ObjectsPlan},
+    defence::{self, LoginPlan, ObjectsPlan},
     keys::KeyRing,
     limits::{self, LimitsPlan},
     listen::ListenerPlan,
@@ -428,7 +428,7 @@ impl Compiler<'_> {
             let rules = self.rules_of(&effective);
             let limits = self.limits_of(&effective, (&api.name.value, &operation.id));
             let networks = self.networks_of(&effective);
-            let login = self.login_of(&effective, &api.name.value);
+            let login = self.login_of(&effective, &api.name.value, (description, operation));
             let objects = self.objects_of(&effective, operation);
             let access =
                 access::described(api, operation, &effective, &schemes, &mut self.diagnostics);
@@ -493,8 +493,17 @@ impl Compiler<'_> {
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 
-    fn login_of(&mut self, effective: &Effective, api: &str) -> Option<LoginPlan> {
+    fn login_of(
+        &mut self,
+        effective: &Effective,
+        api: &str,
+        (description, operation): (&ApiDescription, &Operation),
+    ) -> Option<LoginPlan> {
         let (keys, detect) = (self.keys, &self.config.detect);
+        if let Some(login) = &effective.login {
+            let found = defence::unnamed(login, description, operation);
+            self.diagnostics.extend(found);
+        }
         LoginPlan::compile(keys, effective, (api, detect), &mut self.diagnostics)
     }
 

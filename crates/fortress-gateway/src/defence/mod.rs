@@ -28,8 +28,10 @@ use fortress_limits::{
 };
 use fortress_model::{
     Diagnostic, Mode,
-    config::{Detect, LoginDefence, LoginKind, Stuffing, StuffingAction},
+    config::{Detect, LoginDefence, LoginKind, Spanned, Stuffing, StuffingAction},
+    diagnostic::did_you_mean,
 };
+use fortress_spec::{ApiDescription, Operation, door};
 use tokio::time::Instant;
 
 pub(crate) use answers::{Answers, Verdict};
@@ -285,6 +287,32 @@ fn rules(login: &LoginDefence, stuffing: Option<Stuffing>) -> Rules {
         }),
         known: login.known,
     }
+}
+
+/// A property that names the account and that the description does not know: who writes it believes
+/// that accounts are counted.
+pub(crate) fn unnamed(
+    login: &Spanned<LoginDefence>,
+    description: &ApiDescription,
+    operation: &Operation,
+) -> Option<Diagnostic> {
+    let Part::Body(path) = &login.value.account else {
+        return None;
+    };
+    let known = door::properties(description, operation)?;
+    if known.iter().any(|known| **known == **path) {
+        return None;
+    }
+    let message = format!(
+        "the body of operation `{}` has no `{path}`, so that no account is counted",
+        operation.id
+    );
+    let near = did_you_mean(path, known.iter().map(String::as_str));
+    let help = match near {
+        Some(near) => format!("did you mean `body.{near}`?"),
+        None => format!("it has `{}`", known.join("`, `")),
+    };
+    Some(Diagnostic::warning(login.span, message).help(help))
 }
 
 /// Where a password usually stands: in the body, beside the account.

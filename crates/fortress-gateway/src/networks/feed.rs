@@ -7,7 +7,7 @@ use std::{
     net::IpAddr,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use super::crowdsec::{Book, Changed, Changes};
 use crate::{
     compile,
     fetch::{Fetcher, Limits},
+    journal::{NoteStatus, Notes},
 };
 
 /// What a document or an answer may be, and how long it may take.
@@ -42,7 +43,10 @@ const CROWDSEC_REFRESH: Duration = Duration::from_secs(10);
 
 /// All lists that come from elsewhere.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Feeds(Arc<Mutex<Vec<Arc<Feed>>>>);
+pub(crate) struct Feeds {
+    all: Arc<Mutex<Vec<Arc<Feed>>>>,
+    notes: Arc<OnceLock<Notes>>,
+}
 
 /// Where a list comes from.
 #[derive(Clone, Debug)]
@@ -86,6 +90,8 @@ pub(crate) struct Feed {
     book: Mutex<Book>,
     /// The next question is for all that holds.
     anew: AtomicBool,
+    /// It could not be had last.
+    away: AtomicBool,
     pub(crate) fetched: AtomicU64,
     pub(crate) failed: AtomicU64,
     /// Seconds since the epoch; 0 for never.
@@ -138,6 +144,7 @@ impl Feeds {
             current: Default::default(),
             book: Mutex::default(),
             anew: AtomicBool::new(true),
+            away: AtomicBool::new(false),
             fetched: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             last: AtomicU64::new(0),
@@ -161,14 +168,20 @@ impl Feeds {
                 feeds.iter().filter(|feed| feed.begin()).cloned().collect()
             };
             for feed in due {
-                tokio::task::spawn_local(async move { feed.fetch().await });
+                let notes = self.notes.get().cloned();
+                tokio::task::spawn_local(async move { feed.fetch(notes).await });
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
     fn all(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Feed>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it is told that a list cannot be had, and that it can be had again; the first call counts.
+    pub(crate) fn attach(&self, notes: Notes) {
+        self.notes.get_or_init(|| notes);
     }
 }
 
@@ -190,7 +203,7 @@ impl Feed {
         due <= Instant::now() && !self.fetching.swap(true, Relaxed)
     }
 
-    async fn fetch(&self) {
+    async fn fetch(&self, notes: Option<Notes>) {
         let fetched = match &self.source {
             Source::Url(url) => self.fetch_list(url).await,
             Source::CrowdSec { url, key } => self.fetch_decisions(url, key).await,
@@ -199,12 +212,24 @@ impl Feed {
             Ok(()) => {
                 self.fetched.fetch_add(1, Relaxed);
                 self.last.store(SystemClock.now().seconds(), Relaxed);
+                if self.away.swap(false, Relaxed)
+                    && let Some(notes) = notes
+                {
+                    let detail = format!("the list `{}` can be had again", self.name);
+                    notes.note("networks.available", NoteStatus::Success, &detail);
+                }
                 self.refresh
             }
             Err(why) => {
                 self.failed.fetch_add(1, Relaxed);
                 let list = &*self.name;
                 tracing::warn!(list, why, "a list of networks could not be fetched");
+                if !self.away.swap(true, Relaxed)
+                    && let Some(notes) = notes
+                {
+                    let detail = format!("the list `{list}` cannot be had: {why}");
+                    notes.note("networks.unavailable", NoteStatus::Failure, &detail);
+                }
                 self.refresh.min(RETRY)
             }
         };

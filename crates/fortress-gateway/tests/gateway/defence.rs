@@ -279,3 +279,45 @@ fn refused_attempts_are_held_where_there_is_room() {
     thread::sleep(Duration::from_millis(400));
     assert_eq!(attempt(&gateway, "192.0.2.1", "ann", "right").status, 200);
 }
+
+#[test]
+fn a_range_service_gets_five_digits_and_is_asked_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let service = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).unwrap();
+            let head = String::from_utf8_lossy(&bytes[..read]).to_ascii_lowercase();
+            log.lock().unwrap().push(head);
+            // The rest of the hash of `password`, and padding.
+            let body = "0000000000000000000000000000000000A:0\r\n1E4C9B93F3F0682250B6CF8331B7EE68FD8:42\r\n";
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let door = Door::start(true);
+    let settings = format!(
+        "kind: registration, delay: {{ after: 100 }}, breached: {{ url: \"http://{service}/range\" }}"
+    );
+    let gateway = gateway(&door, &settings);
+    for account in ["ann", "bob"] {
+        let refused = attempt(&gateway, "192.0.2.1", account, "password");
+        assert_eq!(refused.code().as_deref(), Some("login.breached"));
+    }
+    assert_eq!(door.came(), 0);
+    assert_eq!(attempt(&gateway, "192.0.2.1", "carl", "right").status, 200);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        asked[0].starts_with("get /range/5baa6 http/1.1"),
+        "{asked:?}"
+    );
+    assert!(asked[0].contains("add-padding: true"), "{asked:?}");
+    assert!(!asked[0].contains("5baa61"), "{asked:?}");
+}

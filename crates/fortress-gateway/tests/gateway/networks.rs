@@ -96,12 +96,23 @@ fn a_document_is_fetched_again_and_the_last_good_one_is_kept() {
         until("a failure", || fetches(&gateway).1 > failures);
         assert_eq!(status(&gateway, "198.51.100.9"), 403);
     }
+    let journal = || std::fs::read_to_string(gateway.journal()).unwrap();
+    let said = |code: &str| journal().matches(code).count();
+    assert_eq!(
+        said("\"status_code\":\"networks.unavailable\""),
+        1,
+        "{}",
+        journal()
+    );
     // A reload keeps what was fetched.
     gateway.reload();
     assert_eq!(status(&gateway, "198.51.100.9"), 403);
     // An empty list is one.
     server.answers(&document("# nobody\n"));
     until("nobody", || status(&gateway, "198.51.100.9") == 200);
+    until("the good news", || {
+        said("\"status_code\":\"networks.available\"") == 1
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fortress_model::Timestamp;
 
-use super::Kept;
+use super::{Defence, Level, SECOND, nanos};
 use crate::Key;
 
 /// What a store calls these records.
@@ -23,6 +23,92 @@ pub const MOST_PIECES: usize = 32;
 const PIECE: usize = 2_000;
 /// Bytes of a state: what it is, its key, a number and a time.
 const STATE: usize = 1 + 16 + 4 + 8;
+
+/// A state that outlives the process. Times are relative, since the clock begins anew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kept {
+    /// Failures that were counted.
+    Failures {
+        /// Of what.
+        key: Key,
+        /// How many.
+        failures: u32,
+        /// How long ago the last was.
+        ago: Duration,
+    },
+    /// An account that is locked.
+    Lock {
+        /// The account.
+        key: Key,
+        /// How much longer.
+        left: Duration,
+    },
+    /// An address from which an account came in.
+    Known {
+        /// Both.
+        key: Key,
+        /// How much longer it is known.
+        left: Duration,
+    },
+}
+
+impl Defence {
+    /// What is to be kept: locks, then known places, then failures, the largest first; at most `most`
+    /// of each.
+    pub fn keep(&self, most: usize, now: u64) -> Vec<Kept> {
+        let (mut locks, mut failures) = (Vec::new(), Vec::new());
+        self.counted.each(now, |key, tally| {
+            if tally.locked > now {
+                let left = Duration::from_nanos(tally.locked - now);
+                locks.push(Kept::Lock { key, left });
+            }
+            let count = tally.level.failures(3_600 * SECOND, now);
+            if count > 0 {
+                let ago = Duration::from_nanos(now.saturating_sub(tally.level.at()));
+                failures.push((
+                    count,
+                    Kept::Failures {
+                        key,
+                        failures: count,
+                        ago,
+                    },
+                ));
+            }
+        });
+        let mut known = Vec::new();
+        self.known.each(now, |key, until| {
+            let left = Duration::from_nanos(until.0 - now);
+            known.push((left, Kept::Known { key, left }));
+        });
+        failures.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
+        known.sort_unstable_by_key(|(left, _)| std::cmp::Reverse(*left));
+        locks.truncate(most);
+        locks.extend(known.into_iter().take(most).map(|(_, kept)| kept));
+        locks.extend(failures.into_iter().take(most).map(|(_, kept)| kept));
+        locks
+    }
+
+    /// Takes up what was kept.
+    pub fn recall(&self, kept: &[Kept], now: u64) {
+        for kept in kept {
+            match *kept {
+                Kept::Failures { key, failures, ago } => {
+                    let at = now.saturating_sub(nanos(ago));
+                    self.counted
+                        .with(key, now, |tally| tally.level = Level::of(failures, at));
+                }
+                Kept::Lock { key, left } => {
+                    let until = now.saturating_add(nanos(left));
+                    self.counted.with(key, now, |tally| tally.locked = until);
+                }
+                Kept::Known { key, left } => {
+                    let until = now.saturating_add(nanos(left));
+                    self.known.with(key, now, |known| known.0 = until);
+                }
+            }
+        }
+    }
+}
 
 /// The id of a piece.
 pub fn piece(number: usize) -> Vec<u8> {

@@ -20,6 +20,7 @@ pub mod kept;
 mod pace;
 mod suspicion;
 mod table;
+mod terms;
 mod walk;
 
 #[cfg(test)]
@@ -30,8 +31,10 @@ use std::{borrow::Cow, hash::Hasher as _, net::IpAddr, sync::OnceLock, time::Dur
 use siphasher::sip128::Hasher128 as _;
 
 pub use delay::Delay;
+pub use kept::Kept;
 pub use pace::Pace;
 pub use suspicion::{Breadth, Fall, Response, Suspicion, Trend};
+pub use terms::{Attempt, By, Kind, Learnt, Lock, Refused, Rules, Sign, Who, Why};
 pub use walk::{WalkRule, Walks};
 
 use crate::{
@@ -59,194 +62,6 @@ const PATIENCE: u64 = 300 * SECOND;
 /// Attempts at once that do not count as failures before they are judged, where the account is known.
 const TRUSTED: u32 = 8;
 
-/// The longest that an account's own count delays a stranger, as a part of the longest delay.
-const ACCOUNT_SHARE: u32 = 30;
-
-/// What an operation is for.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Kind {
-    /// Name and password, or the like.
-    #[default]
-    Login,
-    /// A one-time code.
-    Otp,
-    /// A forgotten password; each counts, whatever the answer.
-    Reset,
-    /// A new account; each counts, whatever the answer.
-    Registration,
-}
-
-impl Kind {
-    /// Every attempt is one that counts, since the answer tells nothing.
-    fn counts_all(self) -> bool {
-        match self {
-            Self::Reset | Self::Registration => true,
-            Self::Login | Self::Otp => false,
-        }
-    }
-
-    /// An address from which the account came in before is trusted more.
-    fn knows_places(self) -> bool {
-        match self {
-            Self::Login => true,
-            // Whoever stands before the second factor from there may hold the first one unduly.
-            Self::Otp | Self::Reset | Self::Registration => false,
-        }
-    }
-
-    fn code(self) -> u8 {
-        match self {
-            Self::Login => 1,
-            Self::Otp => 2,
-            Self::Reset => 3,
-            Self::Registration => 4,
-        }
-    }
-}
-
-/// A lock of an account after many failures.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Lock {
-    /// Failures.
-    pub after: u32,
-    /// How long it lasts.
-    pub hold: Duration,
-}
-
-/// How an operation is defended.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// What it is for.
-    pub kind: Kind,
-    /// The delay of an account at an address; the others are made from it.
-    pub delay: Delay,
-    /// The time in which half of the failures are forgotten.
-    pub forget: Duration,
-    /// Locks accounts.
-    pub lock: Option<Lock>,
-    /// Looks for stuffing.
-    pub suspicion: Option<Suspicion>,
-    /// How long an address is known from which an account came in.
-    pub known: Duration,
-}
-
-impl Rules {
-    /// Failures from one address, whoever they are for.
-    fn of_address(&self) -> Delay {
-        Delay {
-            after: self.delay.after.saturating_mul(5),
-            ..self.delay
-        }
-    }
-
-    fn of_network(&self) -> Delay {
-        Delay {
-            after: self.delay.after.saturating_mul(20),
-            ..self.delay
-        }
-    }
-
-    /// Short, since it falls on whoever owns the account too.
-    fn of_account(&self) -> Delay {
-        Delay {
-            after: self.delay.after.saturating_mul(3),
-            first: self.delay.first,
-            most: (self.delay.most / ACCOUNT_SHARE).max(self.delay.first),
-        }
-    }
-}
-
-/// Who attempts.
-#[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
-    /// What counts together: the API.
-    pub scope: &'a str,
-    /// The account as it was written, if there is one.
-    pub account: Option<&'a [u8]>,
-    /// The client's address.
-    pub address: IpAddr,
-    /// What its TLS looks like (JA4), if that is known.
-    pub client: Option<&'a str>,
-    /// What it shows, if that is known; only a keyed hash of it is kept.
-    pub password: Option<&'a [u8]>,
-}
-
-/// What is counted by.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum By {
-    /// The account at the address.
-    Pair,
-    /// The address.
-    Address,
-    /// Its network.
-    Network,
-    /// The account.
-    Account,
-}
-
-impl By {
-    /// As it is written in a detail.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pair => "account and address",
-            Self::Address => "address",
-            Self::Network => "network",
-            Self::Account => "account",
-        }
-    }
-}
-
-/// What looks like an attack.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sign {
-    /// Many accounts failed from there.
-    Source(Breadth),
-    /// The password failed for many accounts.
-    Password,
-    /// Far fewer logins succeed than usual.
-    Ratio,
-}
-
-impl Sign {
-    /// As it is written in a detail.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Source(Breadth::Address) => "many accounts failed from the address",
-            Self::Source(Breadth::Network) => "many accounts failed from the network",
-            Self::Source(Breadth::Client) => {
-                "many accounts failed from clients whose TLS looks alike"
-            }
-            Self::Password => "the password failed for many accounts",
-            Self::Ratio => "far fewer logins succeed than usual",
-        }
-    }
-}
-
-/// Why an attempt is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
-    /// Too soon after so many failures.
-    Delayed {
-        /// Of what.
-        by: By,
-        /// How many.
-        failures: u32,
-    },
-    /// The account is locked.
-    Locked,
-    /// It looks like stuffing.
-    Stuffing(Sign),
-}
-
-/// A refused attempt.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Refused {
-    /// Why.
-    pub why: Why,
-    /// When to come back.
-    pub wait: Duration,
-}
-
 /// An attempt that was let through, until it is known what it was.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
@@ -264,28 +79,6 @@ impl Charge {
     pub fn account(&self) -> Option<Key> {
         self.keys.named
     }
-}
-
-/// What an attempt was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Attempt {
-    /// The account did not come in.
-    Failed,
-    /// It did.
-    Succeeded,
-    /// Nobody judged it: the upstream failed, or found the request wrong in another way.
-    Unjudged,
-}
-
-/// What was learnt from an attempt, as far as it is new.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Learnt {
-    /// The account was locked.
-    pub locked: bool,
-    /// A source or a password was found to be an attacker's.
-    pub found: Option<Sign>,
-    /// Far fewer logins succeed than usual.
-    pub fall: Option<Fall>,
 }
 
 /// What is known of everybody who attempts to log in.
@@ -790,92 +583,6 @@ impl Defence {
         for (_, key) in keys.sources() {
             self.sources
                 .with(key, now, |source| source.succeeded(suspicion, mark, now));
-        }
-    }
-}
-
-/// A state that outlives the process. Times are relative, since the clock begins anew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kept {
-    /// Failures that were counted.
-    Failures {
-        /// Of what.
-        key: Key,
-        /// How many.
-        failures: u32,
-        /// How long ago the last was.
-        ago: Duration,
-    },
-    /// An account that is locked.
-    Lock {
-        /// The account.
-        key: Key,
-        /// How much longer.
-        left: Duration,
-    },
-    /// An address from which an account came in.
-    Known {
-        /// Both.
-        key: Key,
-        /// How much longer it is known.
-        left: Duration,
-    },
-}
-
-impl Defence {
-    /// What is to be kept: locks, then known places, then failures, the largest first; at most `most`
-    /// of each.
-    pub fn keep(&self, most: usize, now: u64) -> Vec<Kept> {
-        let (mut locks, mut failures) = (Vec::new(), Vec::new());
-        self.counted.each(now, |key, tally| {
-            if tally.locked > now {
-                let left = Duration::from_nanos(tally.locked - now);
-                locks.push(Kept::Lock { key, left });
-            }
-            let count = tally.level.failures(3_600 * SECOND, now);
-            if count > 0 {
-                let ago = Duration::from_nanos(now.saturating_sub(tally.level.at()));
-                failures.push((
-                    count,
-                    Kept::Failures {
-                        key,
-                        failures: count,
-                        ago,
-                    },
-                ));
-            }
-        });
-        let mut known = Vec::new();
-        self.known.each(now, |key, until| {
-            let left = Duration::from_nanos(until.0 - now);
-            known.push((left, Kept::Known { key, left }));
-        });
-        failures.sort_unstable_by_key(|(count, _)| std::cmp::Reverse(*count));
-        known.sort_unstable_by_key(|(left, _)| std::cmp::Reverse(*left));
-        locks.truncate(most);
-        locks.extend(known.into_iter().take(most).map(|(_, kept)| kept));
-        locks.extend(failures.into_iter().take(most).map(|(_, kept)| kept));
-        locks
-    }
-
-    /// Takes up what was kept.
-    pub fn recall(&self, kept: &[Kept], now: u64) {
-        for kept in kept {
-            match *kept {
-                Kept::Failures { key, failures, ago } => {
-                    let at = now.saturating_sub(nanos(ago));
-                    self.counted
-                        .with(key, now, |tally| tally.level = Level::of(failures, at));
-                }
-                Kept::Lock { key, left } => {
-                    let until = now.saturating_add(nanos(left));
-                    self.counted.with(key, now, |tally| tally.locked = until);
-                }
-                Kept::Known { key, left } => {
-                    let until = now.saturating_add(nanos(left));
-                    self.known.with(key, now, |known| known.0 = until);
-                }
-            }
         }
     }
 }

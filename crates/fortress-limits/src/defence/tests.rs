@@ -1,3 +1,5 @@
+//! People and attackers beside each other, under simulated time.
+
 use proptest::prelude::*;
 
 use super::*;

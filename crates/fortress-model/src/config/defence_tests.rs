@@ -1,3 +1,5 @@
+//! What the loader makes of `login`, `enumeration` and `detect`.
+
 use super::*;
 
 fn load_text(text: &str) -> (Option<Config>, Vec<String>) {

@@ -179,9 +179,10 @@ identity:
 
 #[test]
 fn pressure_is_withstood() {
-    let place = Place::new();
-    let _demo = demo::start(&place);
+    // Each on a demo of its own: a gateway remembers an attacker.
     let resources = |arguments: &[&str]| {
+        let place = Place::new();
+        let _demo = demo::start(&place);
         let ended = place.run(&[&["attack", "--json", "--limit", "60"], arguments].concat());
         let report = ended.expect(0).json();
         assert_eq!(report["through"], serde_json::json!([]));

@@ -445,7 +445,16 @@ fn what_is_only_watched_refuses_nobody() {
         let got = client.login("/login", "203.0.113.9", &format!("victim{number}"), "no");
         assert_eq!((got.status, got.code.as_str()), (401, ""));
     }
-    let journal = gate.stop();
+    until("the last in the journal", || {
+        gate.journal().lines().count() == 60
+    });
+    let journal = gate.journal();
+    let last: serde_json::Value =
+        serde_json::from_str(journal.lines().last().expect("a line")).expect("JSON");
+    let id = last["metadata"]["uid"].as_str().expect("an id");
+    let told = gate.place.run(&["explain", id]).expect(0).out;
+    assert!(told.contains("login of account "), "{told}");
+    assert!(told.contains("failures before: failed"), "{told}");
     for reason in ["login.stuffing", "login.rejected"] {
         assert!(journal.contains(reason), "{reason}");
     }

@@ -221,3 +221,60 @@ fn what_it_writes_runs() {
     );
     assert_eq!(status(&ask(&url, "GET /c HTTP/1.1", "")), 404);
 }
+
+const DOORS: &str = "openapi: 3.0.3
+info: { title: Doors, version: '1' }
+security: []
+paths:
+  /login:
+    post:
+      operationId: login
+      requestBody:
+        content:
+          application/json:
+            schema: { type: object, properties: { email: { type: string }, pass: { type: string } } }
+      responses: { '200': { description: ok } }
+  /register:
+    post:
+      operationId: register
+      requestBody:
+        content:
+          application/json:
+            schema: { type: object, properties: { user: { type: object, properties: { name: { type: string }, password: { type: string } } } } }
+      responses: { '200': { description: ok } }
+  /orders:
+    post:
+      operationId: createOrder
+      requestBody:
+        content: { application/json: { schema: { type: object, properties: { name: { type: string } } } } }
+      responses: { '200': { description: ok } }
+";
+
+#[test]
+fn what_lets_people_in_is_defended_and_limits_are_written() {
+    let place = Place::new();
+    place.write("openapi.yaml", DOORS);
+    place
+        .run(&["init", "openapi.yaml", "--upstream", "http://127.0.0.1:9"])
+        .expect(0);
+    let written = std::fs::read_to_string(place.work().join("fortress.yaml")).expect("written");
+    for line in [
+        "      login: { login: { account: body.email, password: body.pass } }\n",
+        "      register: { login: { account: body.user.name, kind: registration } }\n",
+        "    - { per: principal, rate: 100/min, burst: 20 }\n",
+        "    - { per: principal, quota: 100000/day }\n",
+        "\ndetect: { stuffing: {}, enumeration: {} }\n",
+    ] {
+        assert!(written.contains(line), "`{line}` is missing:\n{written}");
+    }
+    assert!(!written.contains("createOrder"), "{written}");
+    place.run(&["check"]).expect(0);
+    // An account that the description does not know would not be counted.
+    place.write(
+        "fortress.yaml",
+        &written.replace("body.email", "body.emial"),
+    );
+    let checked = place.run(&["check"]).expect(0);
+    let said = format!("{}{}", checked.out, checked.err);
+    assert!(said.contains("did you mean `body.email`?"), "{said}");
+}
