@@ -106,7 +106,7 @@ impl Default for Bounds {
                 seconds: 1,
             },
             handshake_rate: Frequency {
-                count: 200,
+                count: 500,
                 seconds: 1,
             },
             body_memory: 512 << 20,

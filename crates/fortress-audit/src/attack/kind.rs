@@ -25,7 +25,7 @@ macro_rules! kinds {
 
 kinds! {
     /// A request as it should be.
-    Valid = "valid", Api8, "compare the description with what the API really takes and answers";
+    Valid = "valid", Api8, "compare the description with what the API really takes and answers; after 429 wait, since limits and defences remember an earlier run";
 
     /// A protected operation without a credential.
     TokenMissing = "token.missing", Api2, "`security` of the operation, without `public: true`";

@@ -18,13 +18,16 @@ use fortress_auth::{
     login::{Announces, Client, Fetch, Lifetimes, Session},
     session::{self, Sealer},
 };
-use fortress_model::{Decision, Outcome, Reason, Timestamp, config::LoginEndpoints};
+use fortress_model::{
+    Decision, Outcome, Reason, Timestamp, config::LoginEndpoints, decision::Stage,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
     compile::Gateway,
     cookie,
     forwarded::{self, Scheme},
+    guard::client,
     keys::{Keys, Metadata, Newer, StoreFeed},
     reply::{Reply, ReplyBody},
     request::{Arrival, Head, Request},
@@ -152,9 +155,14 @@ impl Logins {
         let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
         let of = |login: &&Arc<LoginPlan>| {
             let paths = &login.paths;
-            [&paths.login, &paths.callback, &paths.logout].contains(&&path.to_owned())
+            let own = [&paths.login, &paths.callback, &paths.logout];
+            own.into_iter().any(|own| *own == *path)
         };
         let login = self.0.iter().find(of)?;
+        decision.stage = Stage::Authenticate;
+        if let Err(denial) = client::at_listener(decision, gateway, arrival) {
+            return Some(Err(denial.into()));
+        }
         let peer = arrival.peer_address();
         let trusted = arrival.trusted(gateway);
         let page = Page {

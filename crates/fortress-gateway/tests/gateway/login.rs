@@ -10,6 +10,7 @@ mod chromium;
 mod configuration;
 mod failures;
 mod renewal;
+mod tls;
 
 use std::{
     io::{BufRead, BufReader},

@@ -119,7 +119,7 @@ async fn get_h2(
     exchange_h2(TokioIo::new(stream), request).await
 }
 
-async fn exchange_h2<I>(io: I, request: Request<Full<Bytes>>) -> Response<Bytes>
+pub(super) async fn exchange_h2<I>(io: I, request: Request<Full<Bytes>>) -> Response<Bytes>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {

@@ -126,7 +126,7 @@ pub(super) const GATEWAY_BOUNDS: &[Key] = &[
     Key::new(
         "handshake_rate",
         Kind::Frequency,
-        "TLS handshakes of one client address, of IPv6 one /64, and as many at once (default: 200/s).",
+        "TLS handshakes of one client address, of IPv6 one /64, and as many at once (default: 500/s).",
     )
     .sets(|bounds, value| bounds.handshake_rate = Frequency::unpacked(value)),
     Key::new(

@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_script_holds_every_request_byte_for_byte() {
         let lua = script(Scenario::Service);
-        assert_eq!(lua.matches("\\071\\069\\084\\032\\047").count(), 64);
+        assert_eq!(lua.matches("\\071\\069\\084\\032\\047").count(), 2048);
         assert!(lua.contains("\\013\\010\\013\\010\",\n"));
     }
 }
