@@ -64,6 +64,7 @@ mod step_up;
 mod structured;
 mod symmetric;
 mod thumbprint;
+mod validity;
 mod verify;
 pub mod webhook;
 
@@ -92,4 +93,5 @@ pub use revocation::{
 };
 pub use step_up::{BadAcr, StepUp, StepUpError};
 pub use symmetric::{MIN_SYMMETRIC_KEY, SymmetricKey, SymmetricKeyError};
+pub use validity::validity;
 pub use verify::{Expectations, Proven, Verified, Verifier, peek_issuer};

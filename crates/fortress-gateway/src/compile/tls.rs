@@ -4,7 +4,7 @@ use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use aws_lc_rs::digest;
 use fortress_model::{
-    Diagnostic,
+    Clock as _, Diagnostic, SystemClock, Timestamp,
     config::{Certificate, Clients, Endpoint, Http2, Origin, Spanned, Tls, TlsVersion, Upstream},
 };
 use http::HeaderValue;
@@ -259,7 +259,10 @@ fn credentials(
             diagnostics.push(Diagnostic::error(certificate.chain.span, message));
             None
         }
-        Ok(chain) => Some(chain),
+        Ok(chain) => {
+            diagnostics.extend(untimely(certificate, &chain, SystemClock.now()));
+            Some(chain)
+        }
         Err(message) => {
             diagnostics.push(Diagnostic::error(certificate.chain.span, message));
             None
@@ -281,6 +284,28 @@ fn credentials(
             None
         }
     }
+}
+
+/// A word about a chain with a certificate that does not hold now: peers will not take it.
+fn untimely(
+    certificate: &Certificate,
+    chain: &[CertificateDer<'_>],
+    now: Timestamp,
+) -> Option<Diagnostic> {
+    let times = chain.iter().filter_map(|one| fortress_auth::validity(one));
+    let mut words = times.filter_map(|(first, last)| {
+        if now < first {
+            Some("is not valid yet")
+        } else {
+            (last.seconds() < now.seconds()).then_some("has expired")
+        }
+    });
+    let message = format!(
+        "a certificate of `{}` {}",
+        certificate.chain.value.display(),
+        words.next()?
+    );
+    Some(Diagnostic::warning(certificate.chain.span, message).help("get another one"))
 }
 
 /// A listener's TLS.

@@ -230,3 +230,31 @@ apis:
     write("{ getA: { public: true } }");
     place.run(&["check"]).expect(0);
 }
+
+#[test]
+fn a_certificate_that_does_not_hold_now_is_told() {
+    let place = Place::new();
+    place.write("openapi.yaml", DESCRIPTION);
+    place.write(
+        "fortress.yaml",
+        "version: 1
+listen: [{ address: 127.0.0.1:0, tls: { certificates: [{ chain: file:cert.pem, key: file:key.pem }] } }]
+apis: { small: { spec: openapi.yaml, upstream: http://127.0.0.1:1, operations: { getA: { public: true } } } }
+",
+    );
+    let told = |from: i32, to: i32| {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut named = rcgen::CertificateParams::new(["a.test".to_owned()]).expect("a name");
+        named.not_before = rcgen::date_time_ymd(from, 1, 1);
+        named.not_after = rcgen::date_time_ymd(to, 1, 1);
+        place.write("cert.pem", &named.self_signed(&key).expect("signed").pem());
+        place.write("key.pem", &key.serialize_pem());
+        place.run(&["check"]).expect(0).out
+    };
+    let over = told(2020, 2021);
+    assert!(over.contains("cert.pem` has expired"), "{over}");
+    let early = told(2090, 2091);
+    assert!(early.contains("is not valid yet"), "{early}");
+    let fine = told(2020, 2090);
+    assert!(!fine.contains("a certificate of"), "{fine}");
+}
