@@ -102,11 +102,11 @@ impl Default for Bounds {
             connections: 10_000,
             connections_per_client: 256,
             connection_rate: Frequency {
-                count: 1_000,
+                count: 10_000,
                 seconds: 1,
             },
             handshake_rate: Frequency {
-                count: 500,
+                count: 2_000,
                 seconds: 1,
             },
             body_memory: 512 << 20,

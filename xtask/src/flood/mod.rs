@@ -118,7 +118,7 @@ pub(crate) fn run(options: &Options) -> Result<Verdict> {
     let configuration = format!(
         "version: 1\nlisten: [{{ address: \"{address}\", http2: prior_knowledge }}]\n\
          apis:\n  orders: {{ spec: none, public: true, upstream: \"http://{upstream_address}\" }}\n\
-         defaults: {{ bounds: {{ connections: 5000, connections_per_client: 4000, connection_rate: 10000/s, head_time: {}s }} }}\n",
+         defaults: {{ bounds: {{ connections: 5000, connections_per_client: 4000, head_time: {}s }} }}\n",
         slow::HEAD_TIME.as_secs()
     );
     let mut server = gateway::start(&binary, &folder, &configuration, address, None)?;

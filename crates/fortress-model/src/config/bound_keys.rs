@@ -120,13 +120,13 @@ pub(super) const GATEWAY_BOUNDS: &[Key] = &[
     Key::new(
         "connection_rate",
         Kind::Frequency,
-        "New connections of one client address, of IPv6 one /64, and as many at once (default: 1000/s).",
+        "New connections of one client address, of IPv6 one /64, and as many at once (default: 10000/s).",
     )
     .sets(|bounds, value| bounds.connection_rate = Frequency::unpacked(value)),
     Key::new(
         "handshake_rate",
         Kind::Frequency,
-        "TLS handshakes of one client address, of IPv6 one /64, and as many at once (default: 500/s).",
+        "TLS handshakes of one client address, of IPv6 one /64, and as many at once (default: 2000/s).",
     )
     .sets(|bounds, value| bounds.handshake_rate = Frequency::unpacked(value)),
     Key::new(

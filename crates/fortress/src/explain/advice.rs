@@ -33,11 +33,11 @@ pub(super) fn advice(reason: Reason) -> Advice {
         ),
         Reason::ConnectionRate => (
             "raise the bound, or list the proxy in front in `trusted_proxies`",
-            Some("defaults.bounds.connection_rate: 5000/s"),
+            Some("defaults.bounds.connection_rate: 20000/s"),
         ),
         Reason::HandshakeRate => (
             "raise the bound, or list the proxy in front in `trusted_proxies`",
-            Some("defaults.bounds.handshake_rate: 1000/s"),
+            Some("defaults.bounds.handshake_rate: 4000/s"),
         ),
         Reason::ClientDenied => (
             "take the address off the list, or let the list be named no more",
