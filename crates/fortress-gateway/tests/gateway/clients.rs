@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
+    idp::Provider,
     support::{Gateway, Upstream},
     tls::Authority,
 };
@@ -135,8 +136,27 @@ impl Setup {
     }
 }
 
+/// A certificate for `spiffe://example.com/NAME`, and its key.
+fn certificate(authority: &Authority, name: &str, serial: u64) -> (rcgen::Certificate, KeyPair) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    let uri = format!("spiffe://example.com/{name}");
+    params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+    params.serial_number = Some(SerialNumber::from(serial));
+    (params.signed_by(&key, &authority.0).unwrap(), key)
+}
+
 /// A client with a certificate for `spiffe://example.com/NAME`, or none.
 fn client(trusts: &Authority, shows: Option<(&Authority, &str, u64)>, alpn: &[u8]) -> TlsConnector {
+    let shows = shows.map(|(authority, name, serial)| certificate(authority, name, serial));
+    client_with(trusts, shows.as_ref(), alpn)
+}
+
+fn client_with(
+    trusts: &Authority,
+    shows: Option<&(rcgen::Certificate, KeyPair)>,
+    alpn: &[u8],
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(trusts.0.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -146,13 +166,7 @@ fn client(trusts: &Authority, shows: Option<(&Authority, &str, u64)>, alpn: &[u8
         .with_root_certificates(roots);
     let mut config = match shows {
         None => builder.with_no_client_auth(),
-        Some((authority, name, serial)) => {
-            let key = KeyPair::generate().unwrap();
-            let mut params = CertificateParams::default();
-            let uri = format!("spiffe://example.com/{name}");
-            params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-            params.serial_number = Some(SerialNumber::from(serial));
-            let certificate = params.signed_by(&key, &authority.0).unwrap();
+        Some((certificate, key)) => {
             let chain = vec![CertificateDer::from(certificate.der().to_vec())];
             let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
             builder.with_client_auth_cert(chain, key).unwrap()
@@ -393,4 +407,51 @@ async fn passwords_are_believed_over_tls_alone() {
     setup.journal_has(&["the password came in plain text"]);
     let journal = std::fs::read_to_string(setup.gateway.journal()).unwrap();
     assert!(!journal.contains("Y29ycmVjdCBob3JzZQ") && !journal.contains("correct horse"));
+}
+
+/// RFC 8705, section 3, with a real provider.
+#[tokio::test]
+async fn a_token_that_a_provider_bound_to_a_certificate_needs_it() {
+    const DESCRIPTION: &str = r#"
+openapi: 3.0.3
+info: { title: bound, version: "1" }
+security: [{ idp: [] }]
+paths: { /a: { get: { responses: { "200": { description: fine } } } } }
+components: { securitySchemes: { idp: { type: http, scheme: bearer } } }
+"#;
+    let Some(provider) = Provider::start() else {
+        return;
+    };
+    let (authority, upstream) = (Authority::new(), Upstream::start());
+    let (chain, key) = authority.sign(&["one.test"]);
+    let config = format!(
+        "version: 1\nlisten: [{{ address: 127.0.0.1:0, tls: {{ certificates: [{{ chain: file:one.pem, key: file:one.key }}], clients: {{ ca: file:ca.pem }} }} }}]\napis:\n  a: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: \"http://{issuer}\", audience: \"urn:api:rs256\", jwks: \"http://{issuer}/jwks\" }}\njournal: [{{ file: journal.ndjson }}]\n",
+        upstream.address,
+        issuer = provider.address,
+    );
+    let gateway = Gateway::start(&[
+        ("fortress.yaml", &config),
+        ("openapi.yaml", DESCRIPTION),
+        ("one.pem", &chain),
+        ("one.key", &key),
+        ("ca.pem", &authority.pem()),
+    ]);
+    let setup = Setup {
+        authority,
+        gateway,
+        upstream,
+    };
+    let own = certificate(&setup.authority, "till", 1);
+    let thief = certificate(&setup.authority, "thief", 2);
+    let token = provider.token_bound_to(&own.0.pem());
+    let bearer = format!("Bearer {token}");
+    for (shown, expected) in [
+        (Some(&own), ok()),
+        (Some(&thief), denied("credential.unbound")),
+        (None, denied("credential.unbound")),
+    ] {
+        let client = client_with(&setup.authority, shown, b"http/1.1");
+        let mut sender = setup.open(&client).await;
+        assert_eq!(get(&mut sender, "/a", Some(&bearer)).await, expected);
+    }
 }

@@ -32,9 +32,9 @@ components:
       flows: { clientCredentials: { tokenUrl: /token, scopes: { orders.read: read, orders.write: write } } }
 "#;
 
-struct Provider {
+pub(super) struct Provider {
     child: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Drop for Provider {
@@ -46,7 +46,7 @@ impl Drop for Provider {
 
 impl Provider {
     /// `None`, said aloud, where there is no node, no material, or no registry.
-    fn start() -> Option<Self> {
+    pub(super) fn start() -> Option<Self> {
         let shared = std::env::var("FORTRESS_SHARED")
             .map_or_else(|_| PathBuf::from("../../../shared"), PathBuf::from);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("idp");
@@ -121,6 +121,23 @@ impl Provider {
         answer["access_token"].as_str().unwrap().to_owned()
     }
 
+    /// A token that is bound to a client's certificate, which the provider takes from a field.
+    pub(super) fn token_bound_to(&self, certificate: &str) -> String {
+        let field: String = certificate
+            .bytes()
+            .map(|byte| format!("%{byte:02X}"))
+            .collect();
+        let answer = self.ask_as(
+            // svc-mtls:svc-secret
+            "c3ZjLW10bHM6c3ZjLXNlY3JldA==",
+            "POST /token",
+            &format!("x-test-client-cert: {field}\r\n"),
+            "grant_type=client_credentials&resource=urn:api:rs256&scope=orders.read",
+        );
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
     /// How often it was asked about tokens.
     fn asked(&self) -> u64 {
         let stats = self.ask("GET /_ctl/stats", "");
@@ -174,20 +191,20 @@ fn tokens_of_a_real_provider_pass_and_its_moods_and_rotations_are_survived() {
     };
     let upstream = Upstream::start();
     let config = format!(
-        "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis:\n  raw: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: \"http://{issuer}\", audience: [\"urn:api:rs256\", \"urn:api:es256\", \"urn:api:ps256\"], jwks: \"http://{issuer}/jwks\" }}\n",
+        "version: 1\nlisten: [{{ address: 127.0.0.1:0 }}]\napis:\n  raw: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\nidentity:\n  idp: {{ issuer: \"http://{issuer}\", audience: [\"urn:api:rs256\", \"urn:api:es256\", \"urn:api:ps256\", \"urn:api:ed25519\"], jwks: \"http://{issuer}/jwks\" }}\n",
         upstream.address,
         issuer = provider.address,
     );
     let gateway = Gateway::start(&[("fortress.yaml", &config), ("openapi.yaml", DESCRIPTION)]);
     let ok = (200, String::new());
-    for algorithm in ["rs256", "es256", "ps256"] {
+    for algorithm in ["rs256", "es256", "ps256", "ed25519"] {
         let token = provider.token(algorithm);
         assert_eq!(get(&gateway, "/a", &token), ok, "{algorithm}");
         assert_eq!(get(&gateway, "/write", &token).1, "scope.insufficient");
     }
     // For somebody else.
-    let foreign = provider.token("ed25519");
-    assert_eq!(get(&gateway, "/a", &foreign).1, "credential.invalid");
+    let foreign = provider.token("opaque");
+    assert_eq!(get(&gateway, "/a", &foreign).1, "credential.malformed");
 
     let before = provider.token("es256");
     provider.control("rotate");
