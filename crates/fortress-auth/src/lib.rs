@@ -94,4 +94,4 @@ pub use revocation::{
 pub use step_up::{BadAcr, StepUp, StepUpError};
 pub use symmetric::{MIN_SYMMETRIC_KEY, SymmetricKey, SymmetricKeyError};
 pub use validity::validity;
-pub use verify::{Expectations, Proven, Verified, Verifier, peek_issuer};
+pub use verify::{Expectations, Proven, Verified, Verifier, names_a_key, peek_issuer};

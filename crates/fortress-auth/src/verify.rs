@@ -282,6 +282,13 @@ pub fn peek_issuer(token: &str) -> Result<Box<str>, TokenError> {
         .ok_or(TokenError::ClaimMissing("iss"))
 }
 
+/// Whether a token says which key signed it (`kid`). Of one that does not, nobody knows whether its
+/// signature is wrong or its key is new.
+pub fn names_a_key(token: &str) -> bool {
+    let header = Compact::parse(token).and_then(|token| token.header());
+    header.is_ok_and(|header| header.key_id.is_some())
+}
+
 /// RFC 9068, section 2.1.
 const ACCESS_TOKEN: &str = "at+jwt";
 

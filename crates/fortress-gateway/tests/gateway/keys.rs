@@ -108,12 +108,14 @@ fn get(gateway: &Gateway, key: &SigningKey) -> Response {
 }
 
 fn get_at(address: SocketAddr, key: &SigningKey) -> Response {
+    get_with(address, key, &key.header("JWT"))
+}
+
+fn get_with(address: SocketAddr, key: &SigningKey, header: &str) -> Response {
     let expires = SystemClock.now().seconds() + 600;
     let claims =
         format!(r#"{{"iss":"https://idp.test","aud":"test","sub":"alice","exp":{expires}}}"#);
-    let token = key
-        .sign_raw(key.header("JWT").as_bytes(), claims.as_bytes())
-        .unwrap();
+    let token = key.sign_raw(header.as_bytes(), claims.as_bytes()).unwrap();
     let request = format!("GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
     send(address, request.as_bytes()).remove(0)
 }
@@ -249,4 +251,23 @@ fn no_stranger_keeps_a_new_key_from_being_found() {
     }
     provider.becomes(document(&key_set(&[&old, &new])));
     assert_eq!(get(&gateway, &new).status, 200);
+}
+
+#[test]
+fn a_key_without_a_name_is_found_when_it_is_new() {
+    let (old, new) = (key("old"), key("new"));
+    let set = |key: &SigningKey| {
+        let mut jwk: serde_json::Value = serde_json::from_str(&key.public_jwk()).unwrap();
+        jwk.as_object_mut().unwrap().remove("kid");
+        document(&serde_json::json!({ "keys": [jwk] }).to_string())
+    };
+    let upstream = Upstream::start();
+    let provider = Provider::start(set(&old));
+    let gateway = gateway(&provider, &upstream);
+    let get = |key: &SigningKey| get_with(gateway.addresses[0], key, r#"{"alg":"ES256"}"#).status;
+    assert_eq!(get(&old), 200);
+    assert_eq!(get(&new), 401);
+    provider.becomes(set(&new));
+    assert_eq!(get(&new), 200);
+    assert_eq!(get(&old), 401);
 }

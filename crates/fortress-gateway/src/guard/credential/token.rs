@@ -5,8 +5,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use fortress_auth::{
     Answer, BindError, DpopError, IntrospectionError, MAX_INTROSPECTION, Proof as DpopProof,
-    ProofTarget, TokenError, TokenScheme, Verified, bind, introspection_body, peek_issuer,
-    proof_field,
+    ProofTarget, TokenError, TokenScheme, Verified, bind, introspection_body, names_a_key,
+    peek_issuer, proof_field,
 };
 use fortress_model::{Reason, Timestamp, config::WhichTokens};
 use http::{StatusCode, header};
@@ -211,7 +211,7 @@ async fn verify(
     let cache = &plan.memory.verified;
     match plan.verifier.verify_cached(token, &keys.set, now, cache) {
         Ok(verified) => Ok(verified),
-        Err(unknown @ TokenError::UnknownKey { .. }) => {
+        Err(unknown) if may_be_newer(&unknown, token) => {
             // The issuer may have rotated its keys: ask once, together with all who wait.
             let fresh = match plan.keys.newer(keys.generation).await {
                 Newer::Keys(fresh) => fresh,
@@ -225,6 +225,12 @@ async fn verify(
         }
         Err(error) => Err(refusal(&error)),
     }
+}
+
+/// Whether a key that the issuer has begun to use meanwhile would verify the token.
+fn may_be_newer(error: &TokenError, token: &str) -> bool {
+    matches!(error, TokenError::UnknownKey { .. })
+        || *error == TokenError::Signature && !names_a_key(token)
 }
 
 /// Asks the issuer about a token (RFC 7662), unless it was asked a moment ago.
