@@ -293,13 +293,14 @@ fn fortress(stage: &Stage, binary: Option<&Path>) -> Result<Peer> {
     let bare = format!(
         "version: 1\nlisten:\n  - {{ address: \"{plain}\" }}\n  \
          - {{ address: \"{tls}\", tls: {{ certificates: [{{ chain: \"file:{}\", key: \"file:{}\" }}] }} }}\n\
+         defaults: {{ waf: {{ mode: off }} }}\n\
          apis:\n  orders: {{ spec: none, public: true, upstream: \"http://{}\" }}\n",
         stage.certificate.chain.display(),
         stage.certificate.key.display(),
         stage.upstream,
     );
     let mut known = format!(
-        "version: 1\nlisten: [{{ address: \"{checked}\" }}]\n\
+        "version: 1\nlisten: [{{ address: \"{checked}\" }}]\ndefaults: {{ waf: {{ mode: off }} }}\n\
          apis:\n  orders: {{ spec: openapi.yaml, upstream: \"http://{}\" }}\n",
         stage.upstream,
     );
