@@ -65,6 +65,22 @@ const CODES: &[&str] = &[
     "passcode",
 ];
 
+/// What is read of a body that was made up.
+const LIMITS: Limits = Limits {
+    depth: 8,
+    properties: 200,
+    items: 100,
+};
+
+/// A body of the operation with every property, made up from the first schema of its body.
+fn whole_body(description: &ApiDescription, operation: &Operation) -> Option<String> {
+    let media_types = operation.body.as_ref()?.media_types();
+    let schema = media_types
+        .filter_map(|media_type| media_type.schema)
+        .next()?;
+    description.schemas.full_example(schema)
+}
+
 /// Whether an operation looks like a door.
 pub fn door(description: &ApiDescription, operation: &Operation) -> Option<Door> {
     if !["POST", "PUT"].contains(&operation.method.as_str()) {
@@ -72,17 +88,8 @@ pub fn door(description: &ApiDescription, operation: &Operation) -> Option<Door>
     }
     let words = format!("{} {}", operation.id, operation.template).to_ascii_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
-    let media_types = operation.body.as_ref()?.media_types();
-    let schema = media_types
-        .filter_map(|media_type| media_type.schema)
-        .next()?;
-    let example = description.schemas.full_example(schema)?;
-    let limits = Limits {
-        depth: 8,
-        properties: 200,
-        items: 100,
-    };
-    let document = json::read(example.as_bytes(), &limits).ok()?;
+    let example = whole_body(description, operation)?;
+    let document = json::read(example.as_bytes(), &LIMITS).ok()?;
     let account = find(&document, ACCOUNTS);
     let password = find(&document, PASSWORDS);
     let code = find(&document, CODES);
@@ -121,17 +128,8 @@ pub fn door(description: &ApiDescription, operation: &Operation) -> Option<Door>
 /// The properties that a whole body of an operation has at its top and one level below, as dotted
 /// paths; `None` where the description does not tell.
 pub fn properties(description: &ApiDescription, operation: &Operation) -> Option<Vec<String>> {
-    let media_types = operation.body.as_ref()?.media_types();
-    let schema = media_types
-        .filter_map(|media_type| media_type.schema)
-        .next()?;
-    let example = description.schemas.full_example(schema)?;
-    let limits = Limits {
-        depth: 8,
-        properties: 200,
-        items: 100,
-    };
-    let document = json::read(example.as_bytes(), &limits).ok()?;
+    let example = whole_body(description, operation)?;
+    let document = json::read(example.as_bytes(), &LIMITS).ok()?;
     let Kind::Object(range) = &document.root().kind else {
         return None;
     };

@@ -64,18 +64,7 @@ pub(super) fn loss(
     detail: &str,
 ) {
     let mut json = Json::new(out);
-    json.line();
-    json.object("metadata");
-    product(&mut json);
-    json.end_object();
-    json.number("category_uid", 6u32);
-    json.word("category_name", "Application Activity");
-    json.number("class_uid", 6008u32);
-    json.word("class_name", "Application Error");
-    json.number("activity_id", 1u32);
-    json.word("activity_name", "General Error");
-    json.number("type_uid", 600_801u32);
-    json.word("type_name", "Application Error: General Error");
+    begin_error(&mut json);
     json.number("severity_id", 4u32);
     json.word("severity", "High");
     json.number("time", until.millis());
@@ -111,6 +100,22 @@ pub(super) fn loss(
     json.end_line();
 }
 
+/// Begins an event of the class Application Error.
+fn begin_error(json: &mut Json<'_>) {
+    json.line();
+    json.object("metadata");
+    product(json);
+    json.end_object();
+    json.number("category_uid", 6u32);
+    json.word("category_name", "Application Activity");
+    json.number("class_uid", 6008u32);
+    json.word("class_name", "Application Error");
+    json.number("activity_id", 1u32);
+    json.word("activity_name", "General Error");
+    json.number("type_uid", 600_801u32);
+    json.word("type_name", "Application Error: General Error");
+}
+
 /// Appends an event that no request is the reason of.
 pub(super) fn note(
     out: &mut Vec<u8>,
@@ -124,18 +129,7 @@ pub(super) fn note(
         NoteStatus::Success => (1, "Informational", 1, "Success"),
     };
     let mut json = Json::new(out);
-    json.line();
-    json.object("metadata");
-    product(&mut json);
-    json.end_object();
-    json.number("category_uid", 6u32);
-    json.word("category_name", "Application Activity");
-    json.number("class_uid", 6008u32);
-    json.word("class_name", "Application Error");
-    json.number("activity_id", 1u32);
-    json.word("activity_name", "General Error");
-    json.number("type_uid", 600_801u32);
-    json.word("type_name", "Application Error: General Error");
+    begin_error(&mut json);
     json.number("severity_id", severity_id);
     json.word("severity", severity);
     json.number("time", at.millis());

@@ -154,11 +154,20 @@ impl Provider {
 fn prepare(material: &Path, directory: &Path) -> Result<(), String> {
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    install(
+        material,
+        directory,
+        &["idp.mjs", "package.json", "package-lock.json"],
+    )
+}
+
+/// Copies files of the material and installs what they name.
+pub(super) fn install(material: &Path, directory: &Path, files: &[&str]) -> Result<(), String> {
     if Command::new("node").arg("--version").output().is_err() {
         return Err("there is no node".into());
     }
     std::fs::create_dir_all(directory).unwrap();
-    for file in ["idp.mjs", "package.json", "package-lock.json"] {
+    for file in files {
         std::fs::copy(material.join(file), directory.join(file))
             .map_err(|error| format!("{}: {error}", material.join(file).display()))?;
     }

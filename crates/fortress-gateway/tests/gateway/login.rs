@@ -24,7 +24,10 @@ use std::{
 
 use browser::{As, Browser};
 
-use super::support::{Gateway, Received, Response, Upstream, send};
+use super::{
+    idp,
+    support::{Gateway, Received, Response, Upstream, send},
+};
 
 const DESCRIPTION: &str = r#"
 openapi: 3.0.3
@@ -227,29 +230,10 @@ fn skipped(why: &str) {
 }
 
 fn install(material: &Path, directory: &Path) -> Result<(), String> {
-    if Command::new("node").arg("--version").output().is_err() {
-        return Err("there is no node".into());
-    }
-    std::fs::create_dir_all(directory).unwrap();
-    for file in ["package.json", "package-lock.json"] {
-        std::fs::copy(material.join(file), directory.join(file))
-            .map_err(|error| format!("{}: {error}", material.join(file).display()))?;
-    }
+    idp::install(material, directory, &["package.json", "package-lock.json"])?;
     let script = include_str!("login/provider.mjs");
     std::fs::write(directory.join("provider.mjs"), script).unwrap();
-    if directory.join("node_modules/oidc-provider").is_dir() {
-        return Ok(());
-    }
-    let installed = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund"])
-        .current_dir(directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match installed {
-        Ok(status) if status.success() => Ok(()),
-        _ => Err("npm cannot install the provider".into()),
-    }
+    Ok(())
 }
 
 fn seen(response: &Response) -> (u16, String) {
