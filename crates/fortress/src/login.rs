@@ -2,8 +2,6 @@
 //!
 //! Deliberately not here: when an account is locked (`login.lock` of an operation).
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use fortress_limits::{
     Key,
@@ -30,14 +28,8 @@ const LIFE: u64 = 86_400 * 1_000_000_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
-    /// The configuration that names the store
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "fortress.yaml",
-        global = true
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    store: store::Named,
     #[command(subcommand)]
     action: Action,
 }
@@ -64,7 +56,7 @@ struct Unlock {
 
 /// Does it.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
-    let settings = store::settings(&flags.config)?;
+    let settings = store::settings(&flags.store.config)?;
     let store = store::opened(&settings, Presence::Demanded, screen)?;
     match &flags.action {
         Action::List => list(&store, screen),

@@ -36,8 +36,9 @@ The configuration says where it is:
 /// Rows that a store of ours has at least: its own key.
 const NONE_BUT_ITS_KEY: u64 = 1;
 
+/// Which configuration names the store.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Flags {
+pub(crate) struct Named {
     /// The configuration that names the store
     #[arg(
         long,
@@ -45,7 +46,13 @@ pub(crate) struct Flags {
         default_value = "fortress.yaml",
         global = true
     )]
-    config: PathBuf,
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    store: Named,
     #[command(subcommand)]
     action: Action,
 }
@@ -83,7 +90,7 @@ enum Action {
 
 /// Does it.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
-    let settings = settings(&flags.config)?;
+    let settings = settings(&flags.store.config)?;
     match &flags.action {
         Action::Init => init(&settings, screen),
         Action::Check => check(&settings, screen),

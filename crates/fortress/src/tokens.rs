@@ -3,8 +3,6 @@
 //! Deliberately not here: what a revocation means for a token (`fortress-auth`), and how instances
 //! hear of it (`fortress-store`).
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use fortress_auth::{Revocation, RevocationTarget};
 use fortress_model::{Clock, SystemClock, Timestamp};
@@ -27,14 +25,8 @@ pub(crate) const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
-    /// The configuration that names the store
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "fortress.yaml",
-        global = true
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    store: store::Named,
     #[command(subcommand)]
     action: Action,
 }
@@ -100,7 +92,7 @@ fn moment(text: &str) -> Result<Moment, String> {
 
 /// Does it.
 pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
-    let settings = store::settings(&flags.config)?;
+    let settings = store::settings(&flags.store.config)?;
     let store = store::opened(&settings, Presence::Demanded, screen)?;
     match &flags.action {
         Action::Revoke(flags) if flags.undo => undo(&store, flags, screen),

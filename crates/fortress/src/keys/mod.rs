@@ -9,11 +9,7 @@ mod import;
 mod password;
 mod shown;
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Result, bail};
 use fortress_auth::api_key::{
@@ -59,14 +55,8 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Flags {
-    /// The configuration that names the store
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "fortress.yaml",
-        global = true
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    store: store::Named,
     #[command(subcommand)]
     action: Action,
 }
@@ -163,7 +153,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     if let Action::HashPassword { name } = &flags.action {
         return password::run(name.as_deref(), screen);
     }
-    let settings = store::settings(&flags.config)?;
+    let settings = store::settings(&flags.store.config)?;
     let presence = match flags.action {
         Action::Create(_) | Action::Import(_) => Presence::Made,
         Action::List(_)
@@ -183,7 +173,7 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     };
     match &flags.action {
         Action::Create(wanted) => {
-            warn_of_unknown(&wanted.operations, &flags.config, screen);
+            warn_of_unknown(&wanted.operations, &flags.store.config, screen);
             keys.create(wanted, screen)
         }
         Action::List(flags) => keys.list(flags, screen),
