@@ -34,7 +34,11 @@ use fortress_model::{
     config::{Config, LimitFault, LoginDefence, LoginKind, Spanned, Stuffing, StuffingAction},
     diagnostic::did_you_mean,
 };
-use fortress_spec::{ApiDescription, Operation, door};
+use fortress_spec::{
+    ApiDescription, Operation,
+    body::{Content, MediaType, RequestBody},
+    door,
+};
 pub(crate) use keeping::Keeping;
 
 use crate::{
@@ -423,18 +427,43 @@ fn rules(login: &LoginDefence, stuffing: Option<Stuffing>) -> Rules {
     }
 }
 
-/// A property that names the account and that the description does not know: who writes it believes
-/// that accounts are counted.
+/// Bodies of which no account is read: who writes `login` believes that accounts are counted.
 pub(crate) fn unnamed(
     login: &Spanned<LoginDefence>,
     description: &ApiDescription,
     operation: &Operation,
-) -> Option<Diagnostic> {
+) -> Vec<Diagnostic> {
     let Part::Body(path) = &login.value.account else {
-        return None;
+        return Vec::new();
     };
+    let media_types = operation.body.iter().flat_map(RequestBody::media_types);
+    let unread = media_types.filter(|media_type| match media_type.content() {
+        Content::Json | Content::Form | Content::Multipart => false,
+        Content::Text | Content::Stream | Content::Binary => true,
+    });
+    let warning = |media_type: &MediaType| {
+        let message = format!(
+            "the body of operation `{}` may be `{}`, of which no account is read: it is counted by the address alone",
+            operation.id, media_type.name
+        );
+        let help =
+            "declare only JSON, `application/x-www-form-urlencoded` and `multipart/form-data`";
+        Diagnostic::warning(login.span, message).help(help)
+    };
+    let mut found: Vec<Diagnostic> = unread.map(warning).collect();
+    found.extend(undeclared(login, path, description, operation));
+    found
+}
+
+/// A property that names the account and that the description does not know.
+fn undeclared(
+    login: &Spanned<LoginDefence>,
+    path: &str,
+    description: &ApiDescription,
+    operation: &Operation,
+) -> Option<Diagnostic> {
     let known = door::properties(description, operation)?;
-    if known.iter().any(|known| **known == **path) {
+    if known.iter().any(|known| known == path) {
         return None;
     }
     let message = format!(

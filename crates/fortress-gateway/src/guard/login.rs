@@ -4,12 +4,12 @@
 //! **Dropping it leaves it one**, so that no way out of a request, a client that hangs up least of all,
 //! is an attempt for nothing. Deliberately not here: counting (`fortress-limits`).
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use fortress_limits::{
     defence::{Attempt as Was, Charge, Keys, Learnt, Refused as Early, Sign, Who, Why},
     headers::retry_after,
-    key::{Part, Subject as _},
+    key::Subject as _,
 };
 use fortress_model::{
     Decision, Mode, Reason,
@@ -88,11 +88,11 @@ impl Attempt {
         };
         let (request, body) = inspected.parts();
         let asked = Asked::new(decision.client, (routed, request), caller, Some(body));
-        let account = value(&asked, &login.account);
+        let account = asked.name(&login.account);
         let password = login
             .password
             .as_ref()
-            .and_then(|part| value(&asked, part))
+            .and_then(|part| asked.part(part))
             .filter(|password| !password.is_empty());
         let client = decision.ja4.clone();
         let who = Who {
@@ -435,9 +435,4 @@ async fn breached(
             Ok(())
         }
     }
-}
-
-/// A part of the request that names an account or proves it.
-fn value<'a>(asked: &'a Asked<'_>, part: &Part) -> Option<Cow<'a, [u8]>> {
-    asked.part(part)
 }

@@ -14,6 +14,7 @@
 //! memory is taken at once. Deliberately not here: what an answer means (the gateway reads it), and
 //! what refused clients are told.
 
+mod account;
 mod delay;
 mod distinct;
 pub mod kept;
@@ -42,6 +43,7 @@ use crate::{
     Key,
     key::{self, Prefixes, Secret},
 };
+use account::normal;
 use delay::Level;
 use suspicion::{Source, Spray};
 use table::{Table, Worth};
@@ -360,12 +362,14 @@ impl Defence {
 
     /// Whoever attempts, as [`Defence::ask`] takes it.
     pub fn keys(&self, kind: Kind, who: &Who<'_>) -> Keys {
-        let account = who.account.map(normal).unwrap_or_default();
         let scope = who.scope.as_bytes();
         let kind = [kind.code()];
         let address = octets(self.address.network(who.address));
+        // Those who name no account are not one account: each counts by its address.
+        let account = who.account.map_or_else(|| address.clone(), normal);
         let network = octets(self.network.network(who.address));
-        let own = self.name(b'a', &[scope, &kind, &account]);
+        let what = if who.account.is_some() { b'a' } else { b'0' };
+        let own = self.name(what, &[scope, &kind, &account]);
         Keys {
             named: who.account.map(|_| own),
             account: own,
@@ -652,25 +656,6 @@ fn name(secret: &Secret, what: u8, parts: &[&[u8]]) -> Key {
     }
     let hash = hasher.finish128();
     Key::from_halves(hash.h1, hash.h2)
-}
-
-/// One account is written in many ways: most servers know `Ann@x.test ` and `ann@x.test` as the same,
-/// and whoever guesses must not get a fresh count for each.
-fn normal(account: &[u8]) -> Cow<'_, [u8]> {
-    match std::str::from_utf8(account) {
-        Ok(text) => {
-            let text = text.trim();
-            if text
-                .bytes()
-                .any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii())
-            {
-                Cow::Owned(text.to_lowercase().into_bytes())
-            } else {
-                Cow::Borrowed(text.as_bytes())
-            }
-        }
-        Err(_) => Cow::Borrowed(account),
-    }
 }
 
 fn octets(address: IpAddr) -> Cow<'static, [u8]> {

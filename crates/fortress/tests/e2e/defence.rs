@@ -513,6 +513,21 @@ fn a_lock_outlives_the_program_and_is_lifted_by_hand() {
     let account = list["locked"][0]["account"].as_str().expect("text");
     assert!(gate.journal().contains(account));
     gate.place.run(&["login", "unlock", "ann"]).expect(2);
+    let nowhere = gate
+        .place
+        .run(&["login", "unlock", "ann", "--api", "shop"])
+        .expect(2)
+        .err;
+    assert!(
+        nowhere.contains("the configuration has `doors`"),
+        "{nowhere}"
+    );
+    let nobody = gate
+        .place
+        .run(&["login", "unlock", "nobody", "--api", "doors"])
+        .expect(0)
+        .err;
+    assert!(nobody.contains("knows of no failure of nobody"), "{nobody}");
     gate.place
         .run(&["login", "unlock", " Ann", "--api", "doors"])
         .expect(0);
