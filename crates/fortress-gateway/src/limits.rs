@@ -192,10 +192,9 @@ pub(crate) fn advise<'p>(
     let mut warn = |message: &str, help: &str| {
         diagnostics.push(Diagnostic::warning(redis.span, message).help(help));
     };
-    let is_shared = |plan: &LimitsPlan| plan.limits.iter().any(|limit| limit.shared().is_some());
-    if !plans.any(is_shared) {
+    if plans.next().is_none() {
         warn(
-            "`store.redis` shares nothing: no rate and no quota is written",
+            "`store.redis` shares nothing: no limit is written",
             "add `limits` to `defaults`, an API or an operation, or remove it",
         );
     } else if shares.is_none_or(|shared| !shared.is_of(&redis.value)) {

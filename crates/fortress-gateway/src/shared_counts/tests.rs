@@ -112,6 +112,25 @@ fn counts_are_shared_and_end_with_their_window() {
 }
 
 #[test]
+fn a_connection_that_closes_is_noticed_without_a_call() {
+    let Some(mut server) = server() else { return };
+    let counts = counts(server.port);
+    let long = Duration::from_secs(3_600);
+    assert_eq!(runtime().block_on(counts.count("alice", 1, long)), Ok(1));
+    assert!(counts.common.may_decide(LimitFault::Closed));
+    server.child.kill().unwrap();
+    let began = Instant::now();
+    while counts.common.may_decide(LimitFault::Closed) {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    // Not by calls that failed.
+    assert!(!counts.is_away());
+    assert!(counts.common.may_decide(LimitFault::Local));
+    counts.stop();
+}
+
+#[test]
 fn counts_that_cannot_be_had_are_told_at_once() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();

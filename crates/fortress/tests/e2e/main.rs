@@ -21,6 +21,7 @@ mod program;
 mod protect;
 mod redis;
 mod run;
+mod shared_concurrency;
 mod shared_limits;
 mod shared_servers;
 mod upstream;
