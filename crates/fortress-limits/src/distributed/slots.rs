@@ -39,7 +39,7 @@ const PAUSE: u64 = 1_000_000;
 
 /// For how long a request that was refused is asked for again, in nanoseconds: who has just got an
 /// answer from another instance may be here before that one has given its room back.
-const RACE: u64 = 50_000_000;
+const RACE: u64 = 250_000_000;
 
 const SHARDS: usize = 64;
 
