@@ -75,9 +75,8 @@ impl Objects {
             && matches!(status, 403 | 404 | 410)
             && let Some(objects) = &plan.objects
         {
-            let logins = &objects.logins;
-            let object = logins.object(&plan.api.name, &decision.path);
-            logins.walks.note(*who, object, &objects.rule, logins.now());
+            let object = objects.logins.object(&plan.api.name, &decision.path);
+            objects.note(*who, object);
         }
     }
 }

@@ -52,6 +52,13 @@ impl Walks {
             .then(|| Duration::from_nanos(walk.ends.saturating_sub(now).max(1)))
     }
 
+    /// How many different objects a principal asked for that it may not see or that are not there.
+    pub fn count(&self, who: Key, rule: &WalkRule, now: u64) -> u32 {
+        let mut walk = self.0.get(who);
+        walk.roll(rule, now);
+        walk.count(now)
+    }
+
     /// A principal was refused an object, or there is no such object; how many it were by now.
     pub fn note(&self, who: Key, object: Key, rule: &WalkRule, now: u64) -> u32 {
         self.0.with(who, now, |walk| {
