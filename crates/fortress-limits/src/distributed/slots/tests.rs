@@ -41,7 +41,7 @@ fn next(slots: &Slots<u32>, now: u64) -> Next {
 fn call(slots: &Slots<u32>, now: u64) -> SlotCall {
     match next(slots, now) {
         Next::Call(call) => call,
-        other => panic!("{other:?}"),
+        other @ (Next::Pause(_) | Next::Nothing) => panic!("{other:?}"),
     }
 }
 
