@@ -105,7 +105,7 @@ impl Count {
 
 fn configuration(upstream: &str, limit: usize, redis: &str, more: &str) -> String {
     format!(
-        "{LISTEN}apis: {{ a: {{ spec: none, public: true, upstream: {{ url: '{upstream}', timeouts: {{ first_byte: 120s, total: 180s }} }}, limits: [{{ name: busy, per: header.X-Client, concurrent: {limit} }}] }} }}\nstore: {{ redis: {{ url: '{redis}', timeout: 2s{more} }} }}\n"
+        "{LISTEN}apis: {{ a: {{ spec: none, public: true, upstream: {{ endpoints: [{{ url: '{upstream}' }}], timeouts: {{ first_byte: 120s, total: 180s }} }}, limits: [{{ name: busy, per: header.X-Client, concurrent: {limit} }}] }} }}\nstore: {{ redis: {{ url: '{redis}', timeout: 2s{more} }} }}\n"
     )
 }
 
