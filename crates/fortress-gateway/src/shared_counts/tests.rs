@@ -180,6 +180,24 @@ fn instances_know_of_each_other_s_logins() {
 }
 
 #[test]
+fn a_connection_that_closes_is_noticed_without_a_call() {
+    let Some(mut server) = server() else { return };
+    let instance = Instance::new(server.port);
+    let counts = &instance.counts;
+    assert!(runtime().block_on(instance.ask("ann", "192.0.2.1")).is_ok());
+    assert!(counts.common.may_decide(LimitFault::Closed));
+    server.child.kill().unwrap();
+    let began = Instant::now();
+    while counts.common.may_decide(LimitFault::Closed) {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    // Not by calls that failed.
+    assert!(!counts.is_away());
+    assert!(counts.common.may_decide(LimitFault::Local));
+}
+
+#[test]
 fn a_thousand_attempts_at_once_over_three_instances() {
     let Some(server) = server() else { return };
     let instances: Vec<_> = (0..3)

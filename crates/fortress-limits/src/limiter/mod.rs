@@ -156,8 +156,7 @@ impl Limit {
         } else {
             Stage::Identity
         };
-        // What is in flight dies with its instance, and a count elsewhere could not know: each instance
-        // counts its own.
+        // What is in flight is not leased.
         let shared = match &measure {
             Measure::Rate(rate) => Some(Shared::Rate(*rate)),
             Measure::Quota(quota) => Some(Shared::Quota(Arc::clone(quota))),
@@ -204,7 +203,7 @@ impl Limit {
         &self.measure
     }
 
-    /// The same for what instances share; `None` for what each counts by itself.
+    /// The same for what instances share by leases; `None` for what is in flight.
     pub fn shared(&self) -> Option<&Shared> {
         self.shared.as_ref()
     }
@@ -268,6 +267,12 @@ impl Limit {
         cost::evaluate(&self.cost, self.most(), |factor| subject.number(factor))
     }
 
+    fn due(&self, index: usize, subject: &(impl Subject + ?Sized)) -> Option<Due> {
+        let key = self.key(subject).ok()?;
+        let cost = self.cost(subject);
+        Some(Due { index, key, cost })
+    }
+
     fn order(&self) -> u8 {
         match self.measure {
             Measure::Rate(_) => 0,
@@ -301,21 +306,33 @@ impl Limits {
         self.0.get(index)
     }
 
-    /// The limits of a stage that instances share, with what the request counts as and costs. Those
-    /// that do not hold for it, or refuse it without counting, are left out.
+    /// The limits of a stage that instances share by leases, with what the request counts as and costs.
+    /// Those that do not hold for it, or refuse it without counting, are left out.
     pub fn shared_due<'l>(
         &'l self,
         stage: Stage,
         subject: &(impl Subject + ?Sized),
     ) -> impl Iterator<Item = (Due, &'l Limit, &'l Shared)> {
-        let due = self.0.iter().enumerate();
-        due.filter(move |(_, limit)| limit.stage == stage)
-            .filter_map(|(index, limit)| {
-                let shared = limit.shared.as_ref()?;
-                let key = limit.key(subject).ok()?;
-                let cost = limit.cost(subject);
-                Some((Due { index, key, cost }, limit, shared))
-            })
+        self.at(stage).filter_map(|(index, limit)| {
+            let shared = limit.shared.as_ref()?;
+            Some((limit.due(index, subject)?, limit, shared))
+        })
+    }
+
+    /// The same for those of what is in flight.
+    pub fn in_flight_due<'l>(
+        &'l self,
+        stage: Stage,
+        subject: &(impl Subject + ?Sized),
+    ) -> impl Iterator<Item = (Due, &'l Limit)> {
+        self.at(stage)
+            .filter(|(_, limit)| limit.shared.is_none())
+            .filter_map(|(index, limit)| Some((limit.due(index, subject)?, limit)))
+    }
+
+    fn at(&self, stage: Stage) -> impl Iterator<Item = (usize, &Limit)> {
+        let limits = self.0.iter().enumerate();
+        limits.filter(move |(_, limit)| limit.stage == stage)
     }
 
     /// Whether any limit is asked at a stage.
@@ -349,6 +366,8 @@ pub struct Given {
 pub enum Verdict {
     /// The shared count has decided; if it allows, the cost was taken out of the lease.
     Shared(Decision),
+    /// Of what is in flight, by this count; if it allows, the caller holds the room.
+    InFlight(Decision, Counted),
     /// It could not be asked: this instance goes on alone with its part.
     Alone {
         /// Into how many parts the limit is split.
@@ -473,8 +492,7 @@ impl Limiter {
         given: &[Given],
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let due = limits.0.iter().enumerate();
-        for (index, limit) in due.filter(|(_, limit)| limit.stage == stage) {
+        for (index, limit) in limits.at(stage) {
             let known = given.iter().find(|known| known.due.index == index);
             let is_refused = outcome.refused.is_some();
             let (decision, refused, counted) = if let Some(known) = known {
@@ -541,6 +559,10 @@ impl Limiter {
     ) -> (Decision, Option<Refusal>, Counted) {
         let (decision, due, counted) = match known.verdict {
             Verdict::Shared(decision) => (decision, known.due, Counted::Shared),
+            Verdict::InFlight(decision, counted) => {
+                let refused = (!decision.allowed).then_some(Refusal::Spent);
+                return (decision, refused, counted);
+            }
             Verdict::Alone { instances } => {
                 let (decision, due) = self.alone(limit, known.due, instances, is_refused, now);
                 (decision, due, Counted::Alone { instances })
