@@ -237,6 +237,49 @@ fn a_flushed_log_begins_anew_and_nobody_forgets() {
 }
 
 #[test]
+fn what_somebody_else_writes_into_the_log_is_left_out() {
+    let Some(server) = server() else { return };
+    let one = Instance::new(server.port);
+    runtime().block_on(async {
+        assert!(one.fail("ann", "192.0.2.1").await);
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", server.port)).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        for number in 0..2_000_u64 {
+            let mut add = redis::cmd("XADD");
+            add.arg("fortress:{logins}").arg("*");
+            match number % 4 {
+                0 => add.arg("e").arg("garbage"),
+                1 => add.arg("t").arg("1").arg("e").arg("short"),
+                2 => add
+                    .arg("t")
+                    .arg("never")
+                    .arg("e")
+                    .arg([0_u8; 64].as_slice()),
+                _ => add
+                    .arg("t")
+                    .arg(u64::MAX)
+                    .arg("e")
+                    .arg([7_u8; 300].as_slice()),
+            };
+            add.exec(&mut connection).unwrap();
+        }
+        // In the year 2100: ids never go back from there, but times do.
+        let mut add = redis::cmd("XADD");
+        add.arg("fortress:{logins}")
+            .arg("4102444800000-0")
+            .arg("x")
+            .arg("y");
+        add.exec(&mut connection).unwrap();
+        let other = Instance::new(server.port);
+        assert!(other.fail("ann", "192.0.2.1").await);
+        assert!(one.fail("ann", "192.0.2.1").await);
+        let refused = other.ask("ann", "192.0.2.1").await.unwrap().unwrap_err();
+        assert!(refused.wait <= Duration::from_secs(3_600), "{refused:?}");
+        assert!(one.fail("bob", "192.0.2.1").await);
+    });
+}
+
+#[test]
 fn what_an_attempt_was_is_told_when_redis_is_back_and_counts_once() {
     let Some(mut server) = server() else { return };
     let instance = Instance::new(server.port);
