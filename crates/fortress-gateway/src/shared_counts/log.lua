@@ -33,7 +33,9 @@ newest = newest and newest[1] or '0-0'
 -- beyond 2^53 they are no numbers here. What the log held, those who run know.
 if parts(newest) > now + 86400000 then
   redis.call('DEL', KEYS[1])
-  newest = '0-0'
+  -- Beyond what anybody has read of this millisecond.
+  newest = redis.call('XADD', KEYS[1], string.format('%.0f-1000000', now), 'anew', '')
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
 local position = ARGV[1]
 -- A log that is younger than what was read of it is another one: the server lost it, or another server
