@@ -125,7 +125,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         match self {
             Self::Unconnected(why) => format!("there is no connection: {why}"),
             Self::Refused(why) => why.clone(),

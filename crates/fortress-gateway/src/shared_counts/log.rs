@@ -1,7 +1,8 @@
 //! The log of logins that instances share: a stream in Redis, which each of them reads in order.
 //!
-//! An attempt waits until its entry was written and read back, after all that stands before it, and at
-//! most `store.redis.timeout`. Entries go out in portions, one portion at a time: what comes meanwhile
+//! An attempt waits until its entry was written and read back, after all that stands before it, longer than
+//! a limit would: an upstream takes its time for a password too, and a log that is given up refuses people
+//! who have done nothing. So it is given up by what it sees itself alone. Entries go out in portions, one portion at a time: what comes meanwhile
 //! goes with the next. Deliberately not here: what comes of an entry (`fortress-limits`), and what holds
 //! while Redis is away (`guard::login`).
 
@@ -10,7 +11,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -45,6 +46,8 @@ const KEPT: usize = 50_000;
 const LIFE: Duration = Duration::from_secs(7 * 86_400);
 /// How often the log is read where nothing is written.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long an attempt waits at least, and for how long Redis has to fail until nobody waits for it.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Entries that wait for a Redis that is away; the oldest are left out.
 const HELD: usize = 1 << 14;
 /// Instances whose last entries are known, so that none is taken twice.
@@ -60,6 +63,8 @@ pub(crate) struct Log {
     is_read: AtomicBool,
     /// What was there is known from elsewhere.
     skips: AtomicBool,
+    /// When Redis failed first since it answered last, on the common clock; zero if it answered last.
+    failing: AtomicU64,
 }
 
 /// What the thread needs of the log.
@@ -86,6 +91,7 @@ impl Log {
             logins: OnceLock::new(),
             is_read: AtomicBool::new(false),
             skips: AtomicBool::new(false),
+            failing: AtomicU64::new(0),
         });
         let readings = Readings {
             log: Arc::clone(&log),
@@ -99,9 +105,24 @@ impl Log {
         self.logins.get_or_init(|| Arc::clone(logins));
     }
 
-    /// Whether Redis is left alone for a while.
+    /// Whether nobody waits for Redis any more. It is asked all the same, five times a second.
     pub(crate) fn is_away(&self) -> bool {
-        self.common.is_open()
+        let since = self.failing.load(Relaxed);
+        let passed = self.common.now().saturating_sub(since);
+        since != 0 && Duration::from_nanos(passed) >= PATIENCE
+    }
+
+    /// How long an attempt waits.
+    fn patience(&self) -> Duration {
+        self.common.timeout.max(PATIENCE)
+    }
+
+    fn note(&self, answered: bool) {
+        if answered {
+            self.failing.store(0, Relaxed);
+        } else if self.failing.load(Relaxed) == 0 {
+            self.failing.store(self.common.now(), Relaxed);
+        }
     }
 
     /// Whether it is read for these logins.
@@ -138,10 +159,10 @@ impl Log {
         if !sent {
             return Err(Away);
         }
-        match tokio::time::timeout(self.common.timeout, answered).await {
+        match tokio::time::timeout(self.patience(), answered).await {
             Ok(taken) => taken.ok().and_then(of).ok_or(Away),
             Err(_) => {
-                self.common.failed("it does not answer in time");
+                self.note(false);
                 Err(Away)
             }
         }
@@ -155,7 +176,7 @@ impl Log {
         if self.is_away() {
             return Learnt::default();
         }
-        let taken = tokio::time::timeout(self.common.timeout, answered).await;
+        let taken = tokio::time::timeout(self.patience(), answered).await;
         // Neither being late nor being left out is an error of the request's.
         let taken = taken.ok().and_then(Result::ok);
         taken.and_then(Taken::settled).unwrap_or_default()
@@ -304,10 +325,6 @@ impl Reading {
     /// Writes a portion and reads on; true if there is more to do at once.
     async fn round(&mut self, logins: &Logins) -> bool {
         self.unsent.retain(|sent| !sent.is_obsolete());
-        // The heartbeat finds out when it is back.
-        if self.log.is_away() {
-            return false;
-        }
         if self.log.skips.swap(false, Relaxed) && !self.log.is_read() {
             self.position = b"$".to_vec();
         }
@@ -316,9 +333,13 @@ impl Reading {
         let began = Instant::now();
         let answer = self.keeper.run(&self.script, KEY, &arguments).await;
         let answer = answer.and_then(|value| parse(value).ok_or_else(wrong));
-        // Where nobody waits, what takes its time is no failure: an instance that starts has much to read.
-        let judged = if portion > 0 { began } else { Instant::now() };
-        self.keeper.judge(judged, answer.as_ref().err());
+        // What takes its time is a failure only if nobody can wait for it: an instance that starts has much to
+        // read, and a machine may be busy.
+        let is_late = portion > 0 && began.elapsed() > self.log.patience();
+        self.log.note(answer.is_ok() && !is_late);
+        if let Err(fault) = &answer {
+            self.log.common.failed(&fault.told());
+        }
         let Ok(answer) = answer else {
             self.unanswered(portion);
             return false;

@@ -185,6 +185,29 @@ fn while_redis_is_gone_nobody_is_let_in_unless_that_is_said() {
 }
 
 #[test]
+fn nobody_is_refused_because_redis_is_not_quick() {
+    let Some(redis) = Redis::start() else { return };
+    // The default time-out, which limits go by.
+    let store = format!("store: {{ redis: '{}' }}\n", redis.url());
+    let gates: Vec<Gate> = (0..2)
+        .map(|_| Gate::start_with(LOGIN, Place::new(), &store))
+        .collect();
+    thread::scope(|scope| {
+        for people in 0..8_usize {
+            let mut client = gates[people % 2].client();
+            scope.spawn(move || {
+                for person in 0..40 {
+                    let home = address(60, people * 40 + person);
+                    let name = format!("p{people}-{person}");
+                    let got = client.login("/login", &home, &name, "right");
+                    assert_eq!(got.status, 200, "{got:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_frozen_redis_delays_no_login_beyond_its_timeout() {
     let Some(redis) = Redis::start() else { return };
     let gates = gates(1, SLOW, &redis);
