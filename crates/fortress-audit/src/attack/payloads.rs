@@ -277,7 +277,7 @@ mod tests {
     use fortress_spec::{ApiDescription, Files, Policy, load};
 
     use super::*;
-    use crate::attack::{Message, Request, Tokens};
+    use crate::attack::{Message, Request, Sources, Tokens};
 
     const DESCRIPTION: &str = r##"openapi: 3.1.0
 info: { title: Notes, version: "1" }
@@ -330,6 +330,8 @@ paths:
             .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
         let bounds = Bounds::default();
         Subject {
+            drawn: 0,
+            sources: Sources::One,
             description: Arc::new(description),
             base_path: None,
             public: BTreeSet::new(),

@@ -34,6 +34,7 @@ const PART: u64 = 8;
 
 /// The leases of all keys.
 pub struct Leases {
+    // INVARIANT: a shard in which a slot holds units is marked, or they would not be given back.
     slots: Shards<Slot>,
 }
 
@@ -171,6 +172,9 @@ impl Leases {
                 }
             }
         });
+        if units > cost {
+            self.slots.mark(key);
+        }
         if units >= cost {
             let left = remaining.saturating_add(units - cost);
             Answer::Pass(decision(true, left, None, reset))
@@ -195,6 +199,7 @@ impl Leases {
                 slot.learn(units, remaining, reset, now);
             }
         });
+        self.slots.mark(key);
     }
 
     /// The store did not reply.
@@ -217,6 +222,7 @@ impl Leases {
                 slot.units = slot.units.saturating_add(units);
             }
         });
+        self.slots.mark(key);
     }
 
     /// Takes up to `units` out of the lease, for a cost that became known afterwards, and says how
@@ -238,10 +244,10 @@ impl Leases {
     /// Takes out what was not spent in time, as calls that give it back to all; with `all`,
     /// everything, before this instance stops.
     pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Call)) {
-        self.slots.each(|slot| {
+        self.slots.each_marked(|slot| {
             let is_idle = now.saturating_sub(slot.asked) >= LEASE_TIME;
             if slot.units == 0 || !(all || is_idle || now >= slot.expires) {
-                return;
+                return slot.units > 0;
             }
             let units = std::mem::take(&mut slot.units);
             if let Some(shared) = &slot.shared {
@@ -253,6 +259,7 @@ impl Leases {
                     returns: true,
                 });
             }
+            false
         });
     }
 
