@@ -39,6 +39,7 @@ use crate::{
     limits::Counts,
     load::Loads,
     networks::Feeds,
+    shared_counts::{Log, SharedCounts},
 };
 
 /// How often a set is fetched anew.
@@ -323,31 +324,52 @@ impl KeyRing {
         counts.clone()
     }
 
-    /// What is known of those who log in; made when the first configuration has a login.
+    /// What is known of those who log in, and where instances share it; made when the first
+    /// configuration has a login.
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn defence(&self) -> Result<Arc<Logins>, String> {
+    pub(crate) fn defence(
+        &self,
+        config: &Config,
+    ) -> Result<(Arc<Logins>, Option<Arc<Log>>), String> {
+        let counts = match &config.redis {
+            Some(_) => Some(self.counts(config)?),
+            None => None,
+        };
+        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
+        let log = shared.map(SharedCounts::log);
         let mut logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(logins) = &*logins {
-            return Ok(Arc::clone(logins));
+            // One that came to Redis later hashes under a secret of its own until the restart.
+            let log = log.filter(|log| log.is_of(logins));
+            return Ok((Arc::clone(logins), log));
         }
-        let made = Logins::new()?;
+        let secret = counts.as_ref().filter(|_| log.is_some());
+        let made = Logins::new(secret.map(|counts| counts.logins.clone()))?;
+        if let Some(log) = &log {
+            log.share(&made);
+        }
         *logins = Some(Arc::clone(&made));
-        Ok(made)
+        Ok((made, log))
     }
 
-    /// What is known of those who log in, if any configuration had a login.
-    pub(crate) fn known_defence(&self) -> Option<Arc<Logins>> {
+    /// What is known of those who log in and where instances share it, if any configuration had a login.
+    pub(crate) fn known_defence(&self) -> Option<(Arc<Logins>, Option<Arc<Log>>)> {
         let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.clone()
+        let logins = logins.clone()?;
+        let counts = self.known_counts();
+        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
+        let log = shared.map(SharedCounts::log);
+        let log = log.filter(|log| log.is_of(&logins));
+        Some((logins, log))
     }
 
     /// Empties what is over in the tables of logins, for ever, so that no hash outlives its use.
     pub(crate) async fn keep_defence(&self) {
         loop {
             tokio::time::sleep(TIDY_DEFENCE).await;
-            if let Some(logins) = self.known_defence() {
+            if let Some((logins, _)) = self.known_defence() {
                 logins.tidy();
             }
         }

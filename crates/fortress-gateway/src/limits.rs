@@ -31,12 +31,15 @@ pub(crate) struct Counts {
     store: Option<StoreSettings>,
     kept: Mutex<Option<KeptQuotas>>,
     secret: Secret,
+    /// What logins are hashed under where instances share what they know of them.
+    pub(crate) logins: fortress_model::Secret<[u8; 16]>,
     began: Instant,
 }
 
-/// The secret that the keys of limits are hashed under, and what tells it from others.
+/// The secrets that the keys of limits and of logins are hashed under, and what tells them from others.
 struct Under {
     secret: [u8; 16],
+    logins: [u8; 16],
     fingerprint: String,
 }
 
@@ -63,6 +66,7 @@ impl Counts {
             shared,
             kept: Mutex::default(),
             secret: Secret::new(under.secret),
+            logins: fortress_model::Secret::new(under.logins),
             began,
         }))
     }
@@ -179,7 +183,7 @@ impl LimitsPlan {
 pub(crate) fn advise<'p>(
     config: &Config,
     counts: Option<&Counts>,
-    mut plans: impl Iterator<Item = &'p LimitsPlan>,
+    (mut plans, logins): (impl Iterator<Item = &'p LimitsPlan>, bool),
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let shares = counts.and_then(|counts| counts.shared.as_ref());
@@ -193,9 +197,9 @@ pub(crate) fn advise<'p>(
         diagnostics.push(Diagnostic::warning(redis.span, message).help(help));
     };
     let is_shared = |plan: &LimitsPlan| plan.limits.iter().any(|limit| limit.shared().is_some());
-    if !plans.any(is_shared) {
+    if !logins && !plans.any(is_shared) {
         warn(
-            "`store.redis` shares nothing: no rate and no quota is written",
+            "`store.redis` shares nothing: no limit and no `login` is written",
             "add `limits` to `defaults`, an API or an operation, or remove it",
         );
     } else if shares.is_none_or(|shared| !shared.is_of(&redis.value)) {
@@ -251,6 +255,7 @@ impl From<[u8; 32]> for Under {
             .map(|byte| format!("{byte:02x}"));
         Self {
             secret: whole.first_chunk().copied().unwrap_or_default(),
+            logins: whole.last_chunk().copied().unwrap_or_default(),
             fingerprint: hexadecimal.collect(),
         }
     }

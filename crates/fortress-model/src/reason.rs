@@ -333,6 +333,9 @@ reasons! {
     /// failed from its source, its password failed for many accounts, or far fewer logins succeed
     /// than usual.
     LoginStuffing = "login.stuffing", TOO_MANY_REQUESTS, Api2;
+    /// What instances know of logins together cannot be had, and the operation lets nobody in meanwhile
+    /// (`login.on_fault: closed`).
+    LoginUncounted = "login.uncounted", SERVICE_UNAVAILABLE, Api2;
     /// The password was in a breach, and everybody who guesses knows it.
     LoginBreached = "login.breached", UNPROCESSABLE_ENTITY, Api2;
     /// Whether the password was in a breach could not be looked up, and `login.breached.on_fault` is

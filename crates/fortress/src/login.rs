@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: when an account is locked (`login.lock` of an operation).
 
+use std::path::Path;
+
 use anyhow::Result;
 use fortress_limits::{
     Key,
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     command::{End, Usage},
-    screen::{GOOD, QUIET, Screen, count, safe},
+    screen::{CARE, GOOD, QUIET, Screen, count, safe},
     store,
 };
 
@@ -60,24 +62,32 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
     let store = store::opened(&settings, Presence::Demanded, screen)?;
     match &flags.action {
         Action::List => list(&store, screen),
-        Action::Unlock(flags) => unlock(&store, flags, screen),
+        Action::Unlock(unlocked) => unlock(&store, &flags.store.config, unlocked, screen),
     }
 }
 
-fn list(store: &Store, screen: &Screen) -> Result<End> {
-    let now = SystemClock.now();
-    let mut locked = Vec::new();
+/// What the instances have written of logins.
+fn kept(store: &Store, now: Timestamp) -> Result<Vec<Kept>> {
+    let mut states = Vec::new();
     for number in 0..kept::MOST_PIECES {
         let id = kept::piece(number);
         let Some(piece) = store.state(kept::STORE_KIND, &id, now)? else {
             break;
         };
-        for state in kept::read(piece.expose(), now) {
-            if let Kept::Lock { key, left } = state {
-                locked.push((key, left.as_secs()));
-            }
-        }
+        states.extend(kept::read(piece.expose(), now));
     }
+    Ok(states)
+}
+
+fn list(store: &Store, screen: &Screen) -> Result<End> {
+    let now = SystemClock.now();
+    let locked: Vec<(Key, u64)> = kept(store, now)?
+        .into_iter()
+        .filter_map(|state| match state {
+            Kept::Lock { key, left } => Some((key, left.as_secs())),
+            Kept::Failures { .. } | Kept::Known { .. } => None,
+        })
+        .collect();
     if screen.is_json() {
         let list: Vec<Value> = locked
             .iter()
@@ -96,12 +106,16 @@ fn list(store: &Store, screen: &Screen) -> Result<End> {
     Ok(End::Fine)
 }
 
-fn unlock(store: &Store, flags: &Unlock, screen: &Screen) -> Result<End> {
+fn unlock(store: &Store, file: &Path, flags: &Unlock, screen: &Screen) -> Result<End> {
     let now = SystemClock.now();
     let key = match named(&flags.account) {
         Some(key) => key,
-        None => written(store, flags, now)?,
+        None => written(store, file, flags, now)?,
     };
+    let is_known = kept(store, now)?.iter().any(|state| match state {
+        Kept::Failures { key: known, .. } | Kept::Lock { key: known, .. } => *known == key,
+        Kept::Known { .. } => false,
+    });
     let (kind, id) = (kept::STORE_KIND, kept::STORE_UNLOCKED);
     let known = store.state(kind, id, now)?;
     let mut unlocked = known
@@ -111,11 +125,17 @@ fn unlock(store: &Store, flags: &Unlock, screen: &Screen) -> Result<End> {
     let end = Timestamp(now.0.saturating_add(LIFE));
     store.put_state(kind, id, &kept::write_unlocked(&unlocked), end)?;
     if screen.is_json() {
-        screen.line(json!({ "unlocked": format!("{key:?}") }).to_string());
-    } else {
-        screen.line(format!(
-            "{GOOD}unlocked{GOOD:#} {}; instances hear of it within seconds",
-            safe(&flags.account)
+        let told = json!({ "unlocked": format!("{key:?}"), "known": is_known });
+        screen.line(told.to_string());
+        return Ok(End::Fine);
+    }
+    let account = safe(&flags.account);
+    screen.line(format!(
+        "{GOOD}unlocked{GOOD:#} {account}; instances hear of it within seconds"
+    ));
+    if !is_known {
+        screen.note(format!(
+            "{CARE}warning{CARE:#}: the store knows of no failure of {account}, as of ten seconds ago: is it written as it logs in, and the `--kind` right?"
         ));
     }
     Ok(End::Fine)
@@ -132,10 +152,19 @@ fn named(text: &str) -> Option<Key> {
 }
 
 /// An account as people write it.
-fn written(store: &Store, flags: &Unlock, now: Timestamp) -> Result<Key> {
+fn written(store: &Store, file: &Path, flags: &Unlock, now: Timestamp) -> Result<Key> {
     let Some(api) = &flags.api else {
         return Err(Usage("name the API that the account logs in to: --api NAME".into()).into());
     };
+    let apis = store::apis(file);
+    if !apis.is_empty() && !apis.contains(api) {
+        let known = apis.join("`, `");
+        let message = format!(
+            "there is no API `{}`; the configuration has `{known}`",
+            safe(api)
+        );
+        return Err(Usage(message).into());
+    }
     let secret = store.state(kept::STORE_KIND, kept::STORE_SECRET, now)?;
     let secret: Option<[u8; 16]> =
         secret.and_then(|secret| secret.expose().as_slice().try_into().ok());

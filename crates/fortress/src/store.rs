@@ -135,6 +135,13 @@ pub(crate) fn settings(file: &Path) -> Result<StoreSettings> {
     }
 }
 
+/// The names of the APIs of a configuration, as far as it can be read.
+pub(crate) fn apis(file: &Path) -> Vec<String> {
+    let (loaded, _, _) = config::load_partly(file, &environment::variable);
+    let apis = loaded.map(|config| config.apis).unwrap_or_default();
+    apis.into_iter().map(|api| api.name.value).collect()
+}
+
 /// The key of a store, with a word about files that others can read.
 pub(crate) fn seal(settings: &StoreSettings, screen: &Screen) -> Result<MasterKeys> {
     let keys = fortress_store::master_keys(&settings.key.value)?;

@@ -291,7 +291,10 @@ pub(crate) fn compile_after(
         .plans
         .iter()
         .filter_map(|plan| plan.limits.as_ref());
-    limits::advise(config, counts.as_deref(), limits, &mut compiler.diagnostics);
+    let mut plans = compiler.plans.iter();
+    let counts_logins = plans.any(|plan| plan.login.is_some() || plan.objects.is_some());
+    let users = (limits, counts_logins);
+    limits::advise(config, counts.as_deref(), users, &mut compiler.diagnostics);
     let sound = compiler
         .diagnostics
         .iter()
@@ -513,12 +516,12 @@ impl Compiler<'_> {
         api: &str,
         (description, operation): (&ApiDescription, &Operation),
     ) -> Option<LoginPlan> {
-        let (keys, detect) = (self.keys, &self.config.detect);
         if let Some(login) = &effective.login {
             let found = defence::unnamed(login, description, operation);
             self.diagnostics.extend(found);
         }
-        LoginPlan::compile(keys, effective, (api, detect), &mut self.diagnostics)
+        let known = (self.keys, self.config);
+        LoginPlan::compile(known, effective, api, &mut self.diagnostics)
     }
 
     /// An operation without a parameter in its path has one object, and nobody walks through it.
@@ -527,8 +530,8 @@ impl Compiler<'_> {
         if !parameters.any(|parameter| parameter.location == Location::Path) {
             return None;
         }
-        let detect = &self.config.detect;
-        ObjectsPlan::compile(self.keys, effective, detect, &mut self.diagnostics)
+        let known = (self.keys, self.config);
+        ObjectsPlan::compile(known, effective, &mut self.diagnostics)
     }
 
     /// From where clients may come, and the lists that its limits speak of.

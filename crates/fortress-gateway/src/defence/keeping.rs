@@ -2,8 +2,8 @@
 //!
 //! A thread of its own writes it every few seconds and at the end: the request path never waits for a
 //! disk. What was counted since the last time is lost if the process is killed; nothing is written
-//! twice as fast for it. Deliberately not here: the bytes (`fortress-limits`), and sharing the counts
-//! between instances: each writes what it knows, and reads it when it starts.
+//! twice as fast for it. Deliberately not here: the bytes (`fortress-limits`), and sharing what is known
+//! between instances (`shared_counts::log`): each writes what it knows, and reads it when it starts.
 
 use std::{
     sync::{
@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fortress_limits::{defence::kept, key::Secret};
@@ -23,6 +23,10 @@ use crate::keys::KeyRing;
 
 /// How often accounts that were unlocked by hand are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether logins are known by now, and what other instances know of them.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+/// How long what other instances know is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many looks pass before all is written.
 const WRITE: u32 = 10;
 /// How long a record is kept that nobody writes any more.
@@ -49,6 +53,7 @@ impl Keeping {
             store,
             keys,
             logins: None,
+            waiting: None,
             pieces: 0,
             unlocked: SystemClock.now(),
             failing: false,
@@ -82,6 +87,8 @@ struct Keeper {
     keys: KeyRing,
     /// Once the first configuration has a login.
     logins: Option<Arc<Logins>>,
+    /// Since when what other instances know is waited for.
+    waiting: Option<Instant>,
     /// Pieces that were written the last time.
     pieces: usize,
     /// What was unlocked until then is done.
@@ -92,7 +99,14 @@ struct Keeper {
 impl Keeper {
     fn keep(mut self, stopped: &Receiver<()>) {
         let mut looks = 0;
-        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        loop {
+            let pause = match self.logins {
+                Some(_) => LOOK,
+                None => FIRST_LOOK,
+            };
+            if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                break;
+            }
             self.look();
             looks += 1;
             if looks >= WRITE {
@@ -124,26 +138,20 @@ impl Keeper {
 
     /// Takes up the secret, and what was kept under it.
     fn begin(&mut self) -> Result<(), StoreError> {
-        let Some(logins) = self.keys.known_defence() else {
+        let Some((logins, log)) = self.keys.known_defence() else {
             return Ok(());
         };
-        let now = SystemClock.now();
-        let (kind, id) = (kept::STORE_KIND, kept::STORE_SECRET);
-        let known = self.store.state(kind, id, now)?;
-        let secret: Option<[u8; 16]> =
-            known.and_then(|secret| secret.expose().as_slice().try_into().ok());
-        let secret = match secret {
-            Some(secret) => secret,
-            None => {
-                let mut secret = [0; 16];
-                aws_lc_rs::rand::fill(&mut secret).map_err(|_| {
-                    StoreError::Unreachable("the system has no randomness".to_owned())
-                })?;
-                self.store.put_state(kind, id, &secret, FOR_EVER)?;
-                secret
+        if let Some(log) = log.filter(|log| !log.is_read()) {
+            // What the others know is newer than what is kept.
+            let since = *self.waiting.get_or_insert_with(Instant::now);
+            if since.elapsed() < PATIENCE {
+                return Ok(());
             }
-        };
-        logins.defence.adopt(Secret::new(secret));
+            log.skip();
+        }
+        let now = SystemClock.now();
+        self.agree(&logins, now)?;
+        let kind = kept::STORE_KIND;
         for number in 0..kept::MOST_PIECES {
             let Some(piece) = self.store.state(kind, &kept::piece(number), now)? else {
                 break;
@@ -157,6 +165,33 @@ impl Keeper {
         }
         self.unlock(&logins)?;
         self.logins = Some(logins);
+        Ok(())
+    }
+
+    /// One secret for the logins and the store, by which `fortress login` finds an account.
+    fn agree(&self, logins: &Logins, now: Timestamp) -> Result<(), StoreError> {
+        let (kind, id) = (kept::STORE_KIND, kept::STORE_SECRET);
+        let known = self.store.state(kind, id, now)?;
+        let known: Option<[u8; 16]> =
+            known.and_then(|secret| secret.expose().as_slice().try_into().ok());
+        if let Some(shared) = &logins.secret {
+            if known.as_ref() != Some(shared.expose()) {
+                self.store.put_state(kind, id, shared.expose(), FOR_EVER)?;
+            }
+            return Ok(());
+        }
+        let secret = match known {
+            Some(secret) => secret,
+            None => {
+                let mut secret = [0; 16];
+                aws_lc_rs::rand::fill(&mut secret).map_err(|_| {
+                    StoreError::Unreachable("the system has no randomness".to_owned())
+                })?;
+                self.store.put_state(kind, id, &secret, FOR_EVER)?;
+                secret
+            }
+        };
+        logins.defence.adopt(Secret::new(secret));
         Ok(())
     }
 

@@ -18,27 +18,34 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use answers::{Answers, Verdict};
+pub(crate) use breached::{Breaches, Held};
 use fortress_limits::{
     Key,
     defence::{
-        Attempt, Charge, Defence, Delay, Kind, Learnt, Lock, Pace, Refused, Response, Rules,
+        Attempt, Charge, Defence, Delay, Keys, Kind, Learnt, Lock, Pace, Refused, Response, Rules,
         Suspicion, Trend, WalkRule, Walks, Who,
+        log::{Entry, Event, Step, Taken},
     },
     key::{Part, Secret},
 };
 use fortress_model::{
     Diagnostic, Mode,
-    config::{Detect, LoginDefence, LoginKind, Spanned, Stuffing, StuffingAction},
+    config::{Config, LimitFault, LoginDefence, LoginKind, Spanned, Stuffing, StuffingAction},
     diagnostic::did_you_mean,
 };
-use fortress_spec::{ApiDescription, Operation, door};
-use tokio::time::Instant;
-
-pub(crate) use answers::{Answers, Verdict};
-pub(crate) use breached::{Breaches, Held};
+use fortress_spec::{
+    ApiDescription, Operation,
+    body::{Content, MediaType, RequestBody},
+    door,
+};
 pub(crate) use keeping::Keeping;
 
-use crate::{compile::Effective, keys::KeyRing};
+use crate::{
+    compile::Effective,
+    keys::KeyRing,
+    shared_counts::{Away, Log, LogClock},
+};
 
 /// What is known of everybody who logs in.
 #[derive(Debug)]
@@ -52,8 +59,13 @@ pub(crate) struct Logins {
     held: AtomicU32,
     /// Requests that wait for objects of their caller to be answered.
     waiting: AtomicU32,
-    began: Instant,
+    pub(crate) clock: LogClock,
+    /// What hashes are made under where instances share what they know.
+    secret: Option<fortress_model::Secret<[u8; 16]>>,
 }
+
+/// Courses that are kept: names come from other instances too.
+const COURSES: usize = 1 << 12;
 
 /// Requests that wait at once for objects of their callers: each looks again some fifty times a second.
 const WAITING: u32 = 2_048;
@@ -84,14 +96,19 @@ struct Course {
 }
 
 impl Logins {
-    /// Empty tables, under a secret of their own.
+    /// Empty tables, under the secret that instances share, or one of their own.
     ///
     /// # Errors
     /// The system has no randomness.
-    pub(crate) fn new() -> Result<Arc<Self>, String> {
+    pub(crate) fn new(
+        shared: Option<fortress_model::Secret<[u8; 16]>>,
+    ) -> Result<Arc<Self>, String> {
         let mut secret = [0; 16];
-        aws_lc_rs::rand::fill(&mut secret)
-            .map_err(|_| "the system has no randomness".to_owned())?;
+        match &shared {
+            Some(shared) => secret = *shared.expose(),
+            None => aws_lc_rs::rand::fill(&mut secret)
+                .map_err(|_| "the system has no randomness".to_owned())?,
+        }
         Ok(Arc::new(Self {
             defence: Defence::new(Secret::new(secret)),
             walks: Walks::default(),
@@ -99,13 +116,21 @@ impl Logins {
             lists: Mutex::default(),
             held: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
-            began: Instant::now(),
+            clock: LogClock::new(),
+            secret: shared,
         }))
     }
 
-    /// Nanoseconds since the beginning.
+    /// Nanoseconds since long before the beginning.
     pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        self.clock.now()
+    }
+
+    /// Takes an entry of the log. An API that is not configured here has its course too: what an
+    /// instance knows must not hang on which configuration it has by now.
+    pub(crate) fn take(&self, entry: &Entry, now: u64) -> Taken {
+        let course = self.course(&entry.course);
+        self.defence.take(entry, &course.trend, now)
     }
 
     /// Forgets what is over. Walks all tables.
@@ -151,9 +176,16 @@ impl Logins {
         Place::take(&self.waiting, WAITING)
     }
 
-    fn course(&self, name: String) -> Course {
+    fn course(&self, name: &str) -> Course {
         let mut courses = self.courses.lock().unwrap_or_else(PoisonError::into_inner);
-        courses.entry(name).or_default().clone()
+        if let Some(course) = courses.get(name) {
+            return course.clone();
+        }
+        let course = Course::default();
+        if courses.len() < COURSES {
+            courses.insert(name.to_owned(), course.clone());
+        }
+        course
     }
 
     fn list(&self, source: &fortress_model::config::BreachSource) -> Arc<Breaches> {
@@ -182,7 +214,20 @@ pub(crate) struct LoginPlan {
     /// Refused attempts that are held at once.
     pub(crate) hold: u32,
     pub(crate) breached: Option<BreachedPlan>,
+    pub(crate) on_fault: LimitFault,
+    course: Box<str>,
     trend: Arc<Trend>,
+    /// Where instances share what they know.
+    log: Option<Arc<Log>>,
+}
+
+/// Who has counted an attempt, and is to hear what it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CountedBy {
+    /// This instance alone.
+    Here,
+    /// All of them.
+    Shared,
 }
 
 /// Where passwords are looked up.
@@ -196,9 +241,9 @@ pub(crate) struct BreachedPlan {
 impl LoginPlan {
     /// `None` where nobody is let in, or nobody looks.
     pub(crate) fn compile(
-        keys: &KeyRing,
+        (keys, config): (&KeyRing, &Config),
         effective: &Effective,
-        (api, detect): (&str, &Detect),
+        api: &str,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let written = effective.login.as_ref()?;
@@ -207,17 +252,21 @@ impl LoginPlan {
         if mode == Mode::Off {
             return None;
         }
-        let logins = match keys.defence() {
-            Ok(logins) => logins,
+        let (logins, log) = match keys.defence(config) {
+            Ok(found) => found,
             Err(why) => {
                 diagnostics.push(Diagnostic::error(written.span, why));
                 return None;
             }
         };
-        let stuffing = login.stuffing.or(detect.stuffing).unwrap_or_default();
+        let stuffing = login
+            .stuffing
+            .or(config.detect.stuffing)
+            .unwrap_or_default();
         let stuffing_mode = mode.weaker(stuffing.mode);
         // Two operations of one API that let people in are two doors of one house.
-        let course = logins.course(format!("{api} {}", login.kind.name()));
+        let name = format!("{api} {}", login.kind.name());
+        let course = logins.course(&name);
         let breached = login.breached.as_ref().map(|breached| BreachedPlan {
             list: logins.list(&breached.source),
             closed: breached.closed,
@@ -241,35 +290,124 @@ impl LoginPlan {
             pace: course.pace,
             hold: login.hold,
             breached,
+            on_fault: login.on_fault,
+            course: name.into(),
             trend: course.trend,
             logins,
+            log,
         })
     }
 
+    /// Whoever attempts, as it is counted.
+    pub(crate) fn keys(&self, who: &Who<'_>) -> Keys {
+        self.logins.defence.keys(self.rules.kind, who)
+    }
+
     /// Asks whether an attempt may be made now, with or without looking for stuffing.
-    pub(crate) fn ask(&self, who: &Who<'_>, suspicious: bool) -> Result<Charge, Refused> {
-        let now = self.logins.now();
-        if suspicious {
-            return self.logins.defence.ask(&self.rules, &self.trend, who, now);
-        }
-        let rules = Rules {
-            suspicion: None,
-            ..self.rules
+    ///
+    /// # Errors
+    /// [`Away`]: instances share what they know, and it cannot be had.
+    pub(crate) async fn ask(
+        &self,
+        keys: &Keys,
+        suspicious: bool,
+    ) -> Result<Result<Charge, Refused>, Away> {
+        let Some(log) = &self.log else {
+            return Ok(self.ask_alone(keys, suspicious));
         };
-        self.logins.defence.ask(&rules, &self.trend, who, now)
-    }
-
-    /// Counts an attempt that is only watched.
-    pub(crate) fn note(&self, who: &Who<'_>) -> Charge {
+        if log.is_away() {
+            return Err(Away);
+        }
+        let entry = self.entry(keys, suspicious, Step::Ask);
         let now = self.logins.now();
-        self.logins.defence.note(&self.rules, who, now)
-    }
-
-    /// What an attempt was.
-    pub(crate) fn settle(&self, charge: Charge, was: Attempt) -> Learnt {
-        let now = self.logins.now();
+        // What is refused anyway is not written: a flood of it costs the others nothing.
         let defence = &self.logins.defence;
+        if let Some(refused) = defence.refuses(&entry.rules, &self.trend, keys, now) {
+            return Ok(Err(refused));
+        }
+        log.take(entry, Taken::asked).await
+    }
+
+    /// The same, by what this instance knows alone.
+    pub(crate) fn ask_alone(&self, keys: &Keys, suspicious: bool) -> Result<Charge, Refused> {
+        let (rules, now) = (self.rules_for(suspicious), self.logins.now());
+        self.logins.defence.ask(&rules, &self.trend, keys, now)
+    }
+
+    /// Counts an attempt that is only watched, and says who has counted it.
+    pub(crate) async fn note(&self, keys: &Keys) -> (Charge, CountedBy) {
+        if let Some(log) = &self.log {
+            let entry = self.entry(keys, true, Step::Note);
+            if let Ok(charge) = log.take(entry, Taken::noted).await {
+                return (charge, CountedBy::Shared);
+            }
+        }
+        (self.note_alone(keys), CountedBy::Here)
+    }
+
+    /// The same, by this instance alone.
+    pub(crate) fn note_alone(&self, keys: &Keys) -> Charge {
+        let now = self.logins.now();
+        self.logins.defence.note(&self.rules, keys, now)
+    }
+
+    /// Who has counted an attempt that was asked for.
+    pub(crate) fn counted_by(&self) -> CountedBy {
+        match self.log {
+            Some(_) => CountedBy::Shared,
+            None => CountedBy::Here,
+        }
+    }
+
+    /// Counts that an attempt was decided about by `on_fault`.
+    pub(crate) fn fell_back(&self) {
+        if let Some(log) = &self.log {
+            log.fell_back(self.on_fault);
+        }
+    }
+
+    /// What an attempt was, where somebody waits for what is learnt from it.
+    pub(crate) async fn settle(&self, charge: &Charge, was: Attempt, by: CountedBy) -> Learnt {
+        match (&self.log, by) {
+            (Some(log), CountedBy::Shared) => {
+                let entry = self.entry(charge.keys(), true, Step::Ask);
+                log.settle(entry.settling(charge, was)).await
+            }
+            (Some(_) | None, _) => self.settle_alone(charge, was),
+        }
+    }
+
+    /// What an attempt was, where nobody waits.
+    pub(crate) fn tell(&self, charge: &Charge, was: Attempt, by: CountedBy) -> Learnt {
+        match (&self.log, by) {
+            (Some(log), CountedBy::Shared) => {
+                let entry = self.entry(charge.keys(), true, Step::Ask);
+                log.tell(Event::Attempt(entry.settling(charge, was).into()));
+                Learnt::default()
+            }
+            (Some(_) | None, _) => self.settle_alone(charge, was),
+        }
+    }
+
+    fn settle_alone(&self, charge: &Charge, was: Attempt) -> Learnt {
+        let (defence, now) = (&self.logins.defence, self.logins.now());
         defence.settle(&self.rules, &self.trend, charge, was, now)
+    }
+
+    fn entry(&self, keys: &Keys, suspicious: bool, step: Step) -> Entry {
+        Entry {
+            course: self.course.clone(),
+            rules: self.rules_for(suspicious),
+            keys: *keys,
+            step,
+        }
+    }
+
+    fn rules_for(&self, suspicious: bool) -> Rules {
+        Rules {
+            suspicion: self.rules.suspicion.filter(|_| suspicious),
+            ..self.rules
+        }
     }
 }
 
@@ -307,18 +445,43 @@ fn rules(login: &LoginDefence, stuffing: Option<Stuffing>) -> Rules {
     }
 }
 
-/// A property that names the account and that the description does not know: who writes it believes
-/// that accounts are counted.
+/// Bodies of which no account is read: who writes `login` believes that accounts are counted.
 pub(crate) fn unnamed(
     login: &Spanned<LoginDefence>,
     description: &ApiDescription,
     operation: &Operation,
-) -> Option<Diagnostic> {
+) -> Vec<Diagnostic> {
     let Part::Body(path) = &login.value.account else {
-        return None;
+        return Vec::new();
     };
+    let media_types = operation.body.iter().flat_map(RequestBody::media_types);
+    let unread = media_types.filter(|media_type| match media_type.content() {
+        Content::Json | Content::Form | Content::Multipart => false,
+        Content::Text | Content::Stream | Content::Binary => true,
+    });
+    let warning = |media_type: &MediaType| {
+        let message = format!(
+            "the body of operation `{}` may be `{}`, of which no account is read: it is counted by the address alone",
+            operation.id, media_type.name
+        );
+        let help =
+            "declare only JSON, `application/x-www-form-urlencoded` and `multipart/form-data`";
+        Diagnostic::warning(login.span, message).help(help)
+    };
+    let mut found: Vec<Diagnostic> = unread.map(warning).collect();
+    found.extend(undeclared(login, path, description, operation));
+    found
+}
+
+/// A property that names the account and that the description does not know.
+fn undeclared(
+    login: &Spanned<LoginDefence>,
+    path: &str,
+    description: &ApiDescription,
+    operation: &Operation,
+) -> Option<Diagnostic> {
     let known = door::properties(description, operation)?;
-    if known.iter().any(|known| **known == **path) {
+    if known.iter().any(|known| known == path) {
         return None;
     }
     let message = format!(
@@ -353,24 +516,26 @@ pub(crate) struct ObjectsPlan {
     pub(crate) mode: Mode,
     /// Whoever has too much in flight waits; where it is only watched, nobody does.
     pub(crate) waits: bool,
+    /// Where instances share what they know.
+    log: Option<Arc<Log>>,
 }
 
 impl ObjectsPlan {
     /// `None` where nobody counts.
     pub(crate) fn compile(
-        keys: &KeyRing,
+        (keys, config): (&KeyRing, &Config),
         effective: &Effective,
-        detect: &Detect,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
-        let enumeration = effective.enumeration.or(detect.enumeration)?;
+        let enumeration = effective.enumeration.or(config.detect.enumeration)?;
         let mode = effective.mode.weaker(enumeration.mode);
         if mode == Mode::Off {
             return None;
         }
-        match keys.defence() {
-            Ok(logins) => Some(Self {
+        match keys.defence(config) {
+            Ok((logins, log)) => Some(Self {
                 logins,
+                log,
                 mode,
                 waits: mode == Mode::Enforce,
                 rule: WalkRule {
@@ -382,6 +547,21 @@ impl ObjectsPlan {
                 diagnostics.push(Diagnostic::error(None, why));
                 None
             }
+        }
+    }
+
+    /// Counts an object that the caller may not see, or that is not there.
+    pub(crate) fn note(&self, who: Key, object: Key) {
+        let (walks, now) = (&self.logins.walks, self.logins.now());
+        let before = walks.count(who, &self.rule, now);
+        let after = walks.note(who, object, &self.rule, now);
+        // The others need to hear of a new one alone.
+        if let Some(log) = self.log.as_ref().filter(|_| after > before) {
+            log.tell(Event::Missed {
+                who,
+                object,
+                rule: self.rule,
+            });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One value of a request's body, by a dotted path: `user.email` of JSON, `email` of a form.
+//! One value of a request's body, by a dotted path: `user.email` of JSON, `email` of a form. What means the
+//! same is the same value, however it is written: numbers by their value, JSON without its white space.
 //!
 //! Deliberately not here: whether the body is as declared, which was checked before; a body that
 //! cannot be read holds nothing.
@@ -6,7 +7,10 @@
 use std::borrow::Cow;
 
 use fortress_limits::cost::Number;
-use fortress_spec::json::{self, Document, Kind, Limits, Value};
+use fortress_spec::{
+    body::multipart,
+    json::{self, Document, Kind, Limits, Value},
+};
 use http::{HeaderMap, header};
 
 use super::limit::{joined, one, pairs};
@@ -18,6 +22,8 @@ pub(crate) enum Body<'b> {
     Json(&'b [u8], Box<Document<'b>>),
     /// `application/x-www-form-urlencoded`.
     Form(&'b str),
+    /// `multipart/form-data`: names and values.
+    Multipart(Vec<(Cow<'b, str>, &'b [u8])>),
     /// Anything else.
     Unknown,
 }
@@ -25,8 +31,12 @@ pub(crate) enum Body<'b> {
 impl<'b> Body<'b> {
     pub(crate) fn read(headers: &HeaderMap, raw: &'b [u8], limits: &Limits) -> Self {
         let kind = headers.get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
-        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let whole = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
+        let kind = whole.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case("multipart/form-data") {
+            let values = multipart::values(whole, raw, limits.properties);
+            return values.map_or(Self::Unknown, Self::Multipart);
+        }
         if kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return std::str::from_utf8(raw).map_or(Self::Unknown, Self::Form);
         }
@@ -41,19 +51,32 @@ impl<'b> Body<'b> {
         match self {
             Self::Unknown => None,
             Self::Form(text) => joined(pairs(Some(text), path)),
+            Self::Multipart(values) => joined(named(values, path)),
             Self::Json(raw, document) => {
                 let value = find(document, document.root(), path)?;
                 match &value.kind {
                     Kind::Null => None,
                     Kind::String(text) => Some(Cow::Borrowed(text.as_bytes())),
-                    Kind::Bool(_) | Kind::Number(_) | Kind::Array(_) | Kind::Object(_) => {
+                    Kind::Number(text) => Some(number(text)),
+                    Kind::Bool(_) | Kind::Array(_) | Kind::Object(_) => {
                         let start = usize::try_from(value.start).ok()?;
                         let end = usize::try_from(value.end).ok()?;
-                        raw.get(start..end).map(Cow::Borrowed)
+                        raw.get(start..end).map(compact)
                     }
                 }
             }
         }
+    }
+
+    /// What names an account. Whatever is neither text nor a number is one and the same.
+    pub(super) fn name(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        if let Self::Json(_, document) = self
+            && let Some(value) = find(document, document.root(), path)
+            && matches!(value.kind, Kind::Bool(_) | Kind::Array(_) | Kind::Object(_))
+        {
+            return Some(Cow::Borrowed(NO_NAME));
+        }
+        self.part(path)
     }
 
     /// What costs are made from.
@@ -61,6 +84,7 @@ impl<'b> Body<'b> {
         match self {
             Self::Unknown => Number::Absent,
             Self::Form(text) => one(pairs(Some(text), path)),
+            Self::Multipart(values) => one(named(values, path)),
             Self::Json(_, document) => match find(document, document.root(), path) {
                 None => Number::Absent,
                 Some(value) => match &value.kind {
@@ -73,6 +97,46 @@ impl<'b> Body<'b> {
             },
         }
     }
+}
+
+/// No text has this byte.
+const NO_NAME: &[u8] = &[0xFF];
+
+fn named<'v>(
+    values: &'v [(Cow<'_, str>, &'v [u8])],
+    name: &str,
+) -> impl Iterator<Item = Cow<'v, [u8]>> {
+    let values = values.iter().filter(move |(known, _)| known == name);
+    values.map(|(_, value)| Cow::Borrowed(*value))
+}
+
+/// `1e2` and `100.0` are 100.
+fn number(text: &str) -> Cow<'_, [u8]> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    match text.parse::<f64>() {
+        Ok(number) => Cow::Owned(number.to_string().into_bytes()),
+        Err(_) => Cow::Borrowed(text.as_bytes()),
+    }
+}
+
+/// JSON without the white space between its tokens (RFC 8259, section 2).
+fn compact(json: &[u8]) -> Cow<'_, [u8]> {
+    if !json.iter().any(u8::is_ascii_whitespace) {
+        return Cow::Borrowed(json);
+    }
+    let (mut in_string, mut is_escaped) = (false, false);
+    let kept = json.iter().copied().filter(|byte| {
+        let is_kept = in_string || !byte.is_ascii_whitespace();
+        match byte {
+            b'"' if !is_escaped => in_string = !in_string,
+            _ => {}
+        }
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_kept
+    });
+    Cow::Owned(kept.collect())
 }
 
 /// The value at a dotted path. Names may have dots themselves: the longest that is there is taken.
@@ -131,7 +195,7 @@ mod tests {
         check(JSON, body, "a.b", Some("dotted"), &text("dotted"));
         check(JSON, body, "a.c", Some("7"), &text("7"));
         check(JSON, body, "n", None, &Number::Absent);
-        check(JSON, body, "l", Some("[1, 2]"), &Number::Unclear);
+        check(JSON, body, "l", Some("[1,2]"), &Number::Unclear);
         check(JSON, body, "t", Some("true"), &Number::Unclear);
         check(JSON, body, "a.d", None, &Number::Absent);
         check(JSON, body, "a.b.c", None, &Number::Absent);
@@ -139,5 +203,51 @@ mod tests {
         check(JSON, r#"{"a":1,"a":2}"#, "a", None, &Number::Absent);
         check(FORM, "a=1&b=2", "b", Some("2"), &text("2"));
         check(FORM, "a=1&a=2", "a", Some("1\u{0}2"), &Number::Unclear);
+        let parts = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n--b\r\nContent-Disposition: form-data; name=n\r\n\r\n7\r\n--b--\r\n";
+        let kind = "multipart/form-data; boundary=b";
+        check(kind, parts, "a", Some("x"), &text("x"));
+        check(kind, parts, "n", Some("7"), &text("7"));
+        check(kind, parts, "c", None, &Number::Absent);
+        check("multipart/form-data", parts, "a", None, &Number::Absent);
+    }
+
+    #[test]
+    fn what_means_the_same_is_the_same() {
+        for text in ["100", "100.0", "1e2", "1E+2", "1000e-1"] {
+            assert_eq!(&*number(text), b"100", "{text}");
+        }
+        assert_ne!(number("100"), number("100.5"));
+        assert_ne!(number("9007199254740993"), number("9007199254740992"));
+        let same = r#"{"a b":["c \" d",1]}"#;
+        for text in [same, r#" { "a b" : [ "c \" d" , 1 ] } "#] {
+            assert_eq!(compact(text.as_bytes()), same.as_bytes());
+        }
+        assert_ne!(compact(br#"["a b"]"#), compact(br#"["ab"]"#));
+        assert_eq!(&*compact(br#"["\\" , "x y"]"#), br#"["\\","x y"]"#);
+    }
+
+    #[test]
+    fn what_is_no_name_is_one_and_the_same() {
+        let name = |body: &str| {
+            let limits = Limits {
+                depth: 8,
+                properties: 8,
+                items: 8,
+            };
+            let read = Body::read(&HeaderMap::new(), body.as_bytes(), &limits);
+            read.name("u").map(Cow::into_owned)
+        };
+        let array = name(r#"{"u":["ann"]}"#);
+        assert!(array.is_some());
+        for other in [
+            r#"{"u":[ "ANN"]}"#,
+            r#"{"u":{"$ne":null}}"#,
+            r#"{"u":true}"#,
+        ] {
+            assert_eq!(name(other), array, "{other}");
+        }
+        assert_eq!(name(r#"{"u":"ann"}"#).as_deref(), Some(&b"ann"[..]));
+        assert_eq!(name(r#"{"u":7}"#), name(r#"{"u":7.0}"#));
+        assert_eq!(name(r#"{"u":null}"#), None);
     }
 }

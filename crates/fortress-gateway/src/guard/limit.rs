@@ -372,6 +372,22 @@ impl<'r> Asked<'r> {
         }
     }
 
+    /// What names an account.
+    pub(super) fn name(&self, part: &Part) -> Option<Cow<'_, [u8]>> {
+        match part {
+            Part::Body(path) => self.of_body().name(path),
+            Part::Client
+            | Part::Ja4
+            | Part::Principal
+            | Part::ApiKey
+            | Part::Tenant
+            | Part::Operation
+            | Part::Claim(_)
+            | Part::Header(_)
+            | Part::Query(_) => self.part(part),
+        }
+    }
+
     fn of_body(&self) -> &Body<'_> {
         self.body.get_or_init(|| match self.raw {
             None => Body::Unknown,

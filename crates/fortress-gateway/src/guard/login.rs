@@ -4,24 +4,29 @@
 //! **Dropping it leaves it one**, so that no way out of a request, a client that hangs up least of all,
 //! is an attempt for nothing. Deliberately not here: counting (`fortress-limits`).
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use fortress_limits::{
-    defence::{Attempt as Was, Charge, Learnt, Refused as Early, Sign, Who, Why},
+    defence::{Attempt as Was, Charge, Keys, Learnt, Refused as Early, Sign, Who, Why},
     headers::retry_after,
-    key::{Part, Subject as _},
+    key::Subject as _,
 };
-use fortress_model::{Decision, Mode, Reason, config::LoginKind, decision::LoginRecord};
+use fortress_model::{
+    Decision, Mode, Reason,
+    config::{LimitFault, LoginKind},
+    decision::LoginRecord,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
 use super::{inspect::Inspected, limit::Asked, principal::Caller};
 use crate::{
     compile::OperationPlan,
-    defence::{Held, LoginPlan, Verdict},
+    defence::{CountedBy, Held, LoginPlan, Verdict},
     reply::{Reply, ReplyBody},
     route::Routed,
     serve::Refused,
+    shared_counts::Away,
 };
 
 /// The longest that an answer to a failure is held, so that its time tells nothing.
@@ -58,6 +63,7 @@ pub(crate) struct Attempt(Option<Open>);
 struct Open {
     plan: Arc<OperationPlan>,
     charge: Charge,
+    counted: CountedBy,
     began: Instant,
     /// To be looked up if the attempt succeeds.
     password: Option<Box<[u8]>>,
@@ -82,11 +88,11 @@ impl Attempt {
         };
         let (request, body) = inspected.parts();
         let asked = Asked::new(decision.client, (routed, request), caller, Some(body));
-        let account = value(&asked, &login.account);
+        let account = asked.name(&login.account);
         let password = login
             .password
             .as_ref()
-            .and_then(|part| value(&asked, part))
+            .and_then(|part| asked.part(part))
             .filter(|password| !password.is_empty());
         let client = decision.ja4.clone();
         let who = Who {
@@ -96,8 +102,8 @@ impl Attempt {
             client: client.as_deref(),
             password: password.as_deref(),
         };
-        let charge = match charge(decision, login, &who) {
-            Ok(charge) => charge,
+        let (charge, counted) = match charge(decision, login, &who).await {
+            Ok(charged) => charged,
             Err(refused) => {
                 let wait = decision.login.as_ref().and_then(|login| login.wait);
                 let wait = wait.unwrap_or_default().min(LONGEST_TARPIT);
@@ -110,6 +116,7 @@ impl Attempt {
         self.0 = Some(Open {
             plan: Arc::clone(plan),
             charge,
+            counted,
             began: Instant::now(),
             password: password.as_deref().filter(|_| keeps).map(Box::<[u8]>::from),
             settled: false,
@@ -164,15 +171,13 @@ impl Attempt {
 
     /// The upstream gave no answer.
     pub(crate) fn unjudged(&mut self, decision: &mut Decision) {
-        if self.open().is_some() {
-            self.settle(Was::Unjudged, decision);
-        }
+        self.tell(Was::Unjudged, decision);
     }
 
     /// The client did not wait for the answer.
     pub(crate) fn abandon(&mut self, decision: &mut Decision) {
         if self.open().is_some() {
-            self.settle(Was::Failed, decision);
+            self.tell(Was::Failed, decision);
             if let Some(record) = &mut decision.login {
                 record.outcome = "abandoned";
             }
@@ -186,7 +191,7 @@ impl Attempt {
     }
 
     async fn judged(&mut self, decision: &mut Decision, was: Was) -> Result<(), Refused> {
-        self.settle(was, decision);
+        self.settle(was, decision).await;
         let Some(open) = &self.0 else {
             return Ok(());
         };
@@ -221,44 +226,66 @@ impl Attempt {
         }
     }
 
-    fn settle(&mut self, was: Was, decision: &mut Decision) {
-        let Some(learnt) = self.0.as_mut().and_then(|open| open.settle(was)) else {
+    /// Says what the attempt was, and records what was learnt from it.
+    async fn settle(&mut self, was: Was, decision: &mut Decision) {
+        let Some(open) = self.0.as_mut().filter(|open| !open.settled) else {
             return;
         };
-        if let Some(record) = &mut decision.login {
-            record.outcome = match was {
-                Was::Failed => "failed",
-                Was::Succeeded => "succeeded",
-                Was::Unjudged => "unjudged",
-            };
-            record.found = if learnt.locked {
-                Some("the account was locked")
-            } else {
-                let fall = learnt.fall.map(|_| Sign::Ratio);
-                learnt.found.or(fall).map(Sign::name)
-            };
+        open.settled = true;
+        let learnt = match &open.plan.login {
+            Some(login) => login.settle(&open.charge, was, open.counted).await,
+            None => return,
+        };
+        record(was, learnt, decision);
+    }
+
+    /// The same where nothing waits.
+    fn tell(&mut self, was: Was, decision: &mut Decision) {
+        let open = self.0.as_mut().filter(|open| !open.settled);
+        if let Some(learnt) = open.and_then(|open| open.tell(was)) {
+            record(was, learnt, decision);
         }
     }
 }
 
 impl Open {
-    fn settle(&mut self, was: Was) -> Option<Learnt> {
+    fn tell(&mut self, was: Was) -> Option<Learnt> {
         let login = self.plan.login.as_ref()?;
         self.settled = true;
-        Some(login.settle(self.charge, was))
+        Some(login.tell(&self.charge, was, self.counted))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle(Was::Failed);
+            self.tell(Was::Failed);
         }
     }
 }
 
+fn record(was: Was, learnt: Learnt, decision: &mut Decision) {
+    if let Some(record) = &mut decision.login {
+        record.outcome = match was {
+            Was::Failed => "failed",
+            Was::Succeeded => "succeeded",
+            Was::Unjudged => "unjudged",
+        };
+        record.found = if learnt.locked {
+            Some("the account was locked")
+        } else {
+            let fall = learnt.fall.map(|_| Sign::Ratio);
+            learnt.found.or(fall).map(Sign::name)
+        };
+    }
+}
+
 /// Charges an attempt, and begins its record.
-fn charge(decision: &mut Decision, login: &LoginPlan, who: &Who<'_>) -> Result<Charge, Refused> {
+async fn charge(
+    decision: &mut Decision,
+    login: &LoginPlan,
+    who: &Who<'_>,
+) -> Result<(Charge, CountedBy), Refused> {
     let account = who
         .account
         .map(|account| login.logins.account(who.scope, login.rules.kind, account));
@@ -268,35 +295,89 @@ fn charge(decision: &mut Decision, login: &LoginPlan, who: &Who<'_>) -> Result<C
         outcome: "refused",
         ..LoginRecord::default()
     };
-    let mut verdict = login.ask(who, true);
-    if let Err(early) = &verdict
-        && let Why::Stuffing(_) = early.why
-    {
-        let refused = refuse(decision, login.stuffing_mode, early);
-        if let Err(refused) = refused {
-            record.wait = Some(early.wait);
+    let keys = login.keys(who);
+    let charged = match decide(decision, login, &keys, &mut record).await {
+        Ok(charged) => charged,
+        Err(refused) => {
             decision.login = Some(Box::new(record));
             return Err(refused);
         }
-        // What is only watched for delays nobody; the delays themselves hold on.
-        verdict = login.ask(who, false);
-    }
-    let charge = match verdict {
-        Ok(charge) => charge,
-        Err(early) => {
-            record.wait = Some(early.wait);
-            if let Err(refused) = refuse(decision, login.mode, &early) {
-                decision.login = Some(Box::new(record));
-                return Err(refused);
-            }
-            login.note(who)
-        }
     };
+    let (charge, _) = &charged;
     record.failures = charge.failures;
     record.outcome = "unjudged";
     record.found = charge.suspect.map(Sign::name);
     decision.login = Some(Box::new(record));
-    Ok(charge)
+    Ok(charged)
+}
+
+/// Asks whether an attempt may be made, and counts it if it is made.
+async fn decide(
+    decision: &mut Decision,
+    login: &LoginPlan,
+    keys: &Keys,
+    record: &mut LoginRecord,
+) -> Result<(Charge, CountedBy), Refused> {
+    let mut counted = login.counted_by();
+    let mut verdict = match login.ask(keys, true).await {
+        Ok(verdict) => verdict,
+        Err(Away) => {
+            counted = CountedBy::Here;
+            alone(decision, login, keys)?
+        }
+    };
+    if let Err(early) = &verdict
+        && let Why::Stuffing(_) = early.why
+    {
+        record.wait = Some(early.wait);
+        refuse(decision, login.stuffing_mode, early)?;
+        // What is only watched for delays nobody; the delays themselves hold on.
+        verdict = match login.ask(keys, false).await {
+            Ok(verdict) => verdict,
+            Err(Away) => {
+                counted = CountedBy::Here;
+                login.ask_alone(keys, false)
+            }
+        };
+    }
+    match verdict {
+        Ok(charge) => {
+            record.wait = None;
+            Ok((charge, counted))
+        }
+        Err(early) => {
+            record.wait = Some(early.wait);
+            refuse(decision, login.mode, &early)?;
+            Ok(login.note(keys).await)
+        }
+    }
+}
+
+/// What holds of an attempt while nobody knows what the other instances know.
+fn alone(
+    decision: &mut Decision,
+    login: &LoginPlan,
+    keys: &Keys,
+) -> Result<Result<Charge, Early>, Refused> {
+    login.fell_back();
+    match login.on_fault {
+        LimitFault::Closed => {
+            let detail =
+                "Redis does not say what other instances know, and `login.on_fault` is `closed`";
+            decision.refuse_under(login.mode, Reason::LoginUncounted, detail.to_owned())?;
+            Ok(login.ask_alone(keys, true))
+        }
+        LimitFault::Local => {
+            let note = "login counted by this instance alone: Redis is away";
+            decision.notes.push(note.to_owned());
+            Ok(login.ask_alone(keys, true))
+        }
+        LimitFault::Open => {
+            let note = "login let through: Redis is away, and `login.on_fault` is `open`";
+            decision.notes.push(note.to_owned());
+            Ok(Ok(login.note_alone(keys)))
+        }
+    }
 }
 
 fn refuse(decision: &mut Decision, mode: Mode, early: &Early) -> Result<(), Refused> {
@@ -354,9 +435,4 @@ async fn breached(
             Ok(())
         }
     }
-}
-
-/// A part of the request that names an account or proves it.
-fn value<'a>(asked: &'a Asked<'_>, part: &Part) -> Option<Cow<'a, [u8]>> {
-    asked.part(part)
 }

@@ -86,8 +86,7 @@ impl Objects {
         let mut own = None;
         match status {
             403 | 404 | 410 if is_of_object => {
-                let now = logins.now();
-                logins.walks.note(asked.who, object(), &objects.rule, now);
+                objects.note(asked.who, object());
             }
             200..=299 | 304 if is_of_object => own = Some(object()),
             _ => {}

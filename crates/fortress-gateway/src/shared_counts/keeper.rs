@@ -14,7 +14,7 @@ use std::{
 
 use fortress_limits::distributed::{Answer, Call, Reply, SCRIPT, script_sha};
 use fortress_model::{Clock as _, SystemClock, Timestamp, config::RedisSettings};
-use redis::{Cmd, ErrorKind, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, ServerErrorKind, ToRedisArgs, Value};
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
     time::Instant,
@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     Common, Job, Work,
     connect::{self, Connection, Connector},
+    log,
 };
 use crate::server::{self, ServerError};
 
@@ -52,20 +53,21 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const FIRST: Duration = Duration::from_secs(1);
 
 static HEARTBEAT_SCRIPT: &str = include_str!("heartbeat.lua");
-static COUNT_SCRIPT: &str = include_str!("count.lua");
 
 /// Starts the thread; gives it once it has connected, or failed to, or a moment has passed.
 pub(super) fn start(
     settings: RedisSettings,
     common: Arc<Common>,
-    jobs: mpsc::Receiver<Job>,
+    (jobs, log): (mpsc::Receiver<Job>, log::Readings),
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, ServerError> {
     let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
     let thread = server::thread("counts".into(), move |runtime| {
         runtime.block_on(async move {
             let keeper = Keeper::new(settings, common);
-            keeper.keep(jobs, stop, ready).await;
+            let reading = log::Reading::new(Rc::clone(&keeper), log).read(stop.clone());
+            let reading = tokio::task::spawn_local(reading);
+            keeper.keep(jobs, stop, ready, reading).await;
         });
     })?;
     // An error means a time-out or the thread's end: requests fall back either way.
@@ -78,13 +80,13 @@ pub(super) fn start(
 }
 
 /// A script and its name.
-struct Script {
+pub(super) struct Script {
     text: &'static str,
     sha: String,
 }
 
 impl Script {
-    fn new(text: &'static str) -> Self {
+    pub(super) fn new(text: &'static str) -> Self {
         Self {
             text,
             sha: script_sha(text),
@@ -92,8 +94,8 @@ impl Script {
     }
 }
 
-struct Keeper {
-    common: Arc<Common>,
+pub(super) struct Keeper {
+    pub(super) common: Arc<Common>,
     connector: RefCell<Option<Connector>>,
     connection: RefCell<Option<Connection>>,
     /// Why there is none.
@@ -104,7 +106,6 @@ struct Keeper {
     calls: Arc<Semaphore>,
     take: Script,
     heartbeat: Script,
-    count: Script,
     /// What this instance is called among others.
     name: String,
     /// Others count under another secret, and that was said.
@@ -113,7 +114,7 @@ struct Keeper {
 
 /// Why a call has no answer.
 #[derive(Debug)]
-enum Fault {
+pub(super) enum Fault {
     /// There is no connection, and why.
     Unconnected(String),
     /// The server refused, or the connection failed.
@@ -146,7 +147,6 @@ impl Keeper {
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             take: Script::new(SCRIPT),
             heartbeat: Script::new(HEARTBEAT_SCRIPT),
-            count: Script::new(COUNT_SCRIPT),
             name,
             warned: Cell::new(false),
         })
@@ -157,6 +157,7 @@ impl Keeper {
         mut jobs: mpsc::Receiver<Job>,
         mut stop: watch::Receiver<bool>,
         ready: std::sync::mpsc::SyncSender<bool>,
+        reading: tokio::task::JoinHandle<()>,
     ) {
         tokio::task::spawn_local(Rc::clone(self).stay_connected(ready));
         let mut look = tokio::time::interval(LOOK);
@@ -174,7 +175,10 @@ impl Keeper {
             }
         }
         // An error means that it took too long: what is not given back is earned back with time.
-        if tokio::time::timeout(FAREWELL, self.leave()).await.is_err() {
+        if tokio::time::timeout(FAREWELL, self.leave(reading))
+            .await
+            .is_err()
+        {
             tracing::debug!("what was leased could not be given back in time");
         }
     }
@@ -227,7 +231,8 @@ impl Keeper {
         running
     }
 
-    async fn leave(self: &Rc<Self>) {
+    async fn leave(self: &Rc<Self>, reading: tokio::task::JoinHandle<()>) {
+        drop(reading.await);
         // In portions: a stop has more to give back than there may be calls at once.
         loop {
             let running = self.sweep(true);
@@ -281,29 +286,6 @@ impl Keeper {
                 }
             }
             Work::Settle(call, wall) => self.settle(&call, wall).await,
-            Work::Count {
-                name,
-                more,
-                window,
-                answer,
-            } => {
-                let arguments = [more.to_string(), window.as_millis().max(1).to_string()];
-                let counted = self.call(&self.count, &name, &arguments).await;
-                let counted = counted.and_then(|numbers| match *numbers {
-                    [count, _] => {
-                        u64::try_from(count).map_err(|error| Fault::Wrong(error.to_string()))
-                    }
-                    _ => Err(Fault::Wrong("not two numbers".into())),
-                });
-                if !answer.is_closed() {
-                    self.judge(sent, counted.as_ref().err());
-                }
-                if let Ok(count) = counted
-                    && answer.send(count).is_err()
-                {
-                    tracing::debug!("nobody waits for a count any more");
-                }
-            }
         }
     }
 
@@ -314,7 +296,7 @@ impl Keeper {
     }
 
     /// Counts a call as answered or failed. Slow is failed: whoever waits has gone on by then.
-    fn judge(&self, sent: Instant, fault: Option<&Fault>) {
+    pub(super) fn judge(&self, sent: Instant, fault: Option<&Fault>) {
         match fault {
             Some(fault) => self.common.failed(&fault.told()),
             None if sent.elapsed() > self.common.timeout => {
@@ -372,13 +354,23 @@ impl Keeper {
         true
     }
 
-    /// Runs a script with one key, by its name where the server knows it.
+    /// Runs a script that gives numbers.
     async fn call(
         &self,
         script: &Script,
         key: &str,
         arguments: &[String],
     ) -> Result<Vec<i64>, Fault> {
+        numbers(self.run(script, key, arguments).await?)
+    }
+
+    /// Runs a script with one key, by its name where the server knows it.
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[impl ToRedisArgs],
+    ) -> Result<Value, Fault> {
         let connection = self.connection.borrow().clone();
         let generation = self.generation.get();
         let lack = || Fault::Unconnected(self.lack.borrow().clone());
@@ -399,7 +391,7 @@ impl Keeper {
             said = connection.call(&command("EVAL", script.text)).await;
         }
         match said {
-            Ok(value) => numbers(value),
+            Ok(value) => Ok(value),
             Err(error) => {
                 let is_open = self.common.is_open();
                 // A probe that failed: the server may be another one by now.

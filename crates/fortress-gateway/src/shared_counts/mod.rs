@@ -6,8 +6,10 @@
 //! the policy of the limit holds meanwhile. Deliberately not here: how limits count
 //! (`fortress-limits`), and the connection (`connect`).
 
+mod clock;
 mod connect;
 mod keeper;
+mod log;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -39,6 +41,9 @@ use tokio::{
     time::Instant,
 };
 
+pub(crate) use clock::LogClock;
+pub(crate) use log::Log;
+
 use crate::{
     journal::{NoteStatus, Notes},
     server::ServerError,
@@ -55,8 +60,9 @@ const LEASED_KEYS: usize = 1 << 16;
 pub(crate) struct SharedCounts {
     jobs: mpsc::Sender<Job>,
     common: Arc<Common>,
+    log: Arc<Log>,
     /// What the thread needs, until it is started.
-    waiting: Mutex<Option<(mpsc::Receiver<Job>, RedisSettings)>>,
+    waiting: Mutex<Option<(mpsc::Receiver<Job>, log::Readings, RedisSettings)>>,
     stop: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Of the settings: others need a restart.
@@ -94,7 +100,7 @@ pub(crate) struct Totals {
     pub(crate) crowded: AtomicU64,
     /// Times that Redis was given up.
     pub(crate) lost: AtomicU64,
-    /// Requests that a limit decided about without Redis: alone, let through, refused.
+    /// Requests that a limit or the defence of logins decided about without Redis: alone, let through, refused.
     pub(crate) fallbacks: [AtomicU64; 3],
 }
 
@@ -113,13 +119,6 @@ enum Work {
     Refill(Call, Timestamp),
     /// Units that nobody waits for: given back, or owed.
     Settle(Call, Timestamp),
-    /// A count of its own; gives it as it is then.
-    Count {
-        name: String,
-        more: i64,
-        window: Duration,
-        answer: oneshot::Sender<u64>,
-    },
 }
 
 /// The shared count could not be asked.
@@ -144,10 +143,13 @@ impl SharedCounts {
             totals: Totals::default(),
             notes: OnceLock::new(),
         };
+        let common = Arc::new(common);
+        let (log, readings) = Log::new(Arc::clone(&common));
         Self {
             jobs,
-            common: Arc::new(common),
-            waiting: Mutex::new(Some((waiting, settings.clone()))),
+            common,
+            log,
+            waiting: Mutex::new(Some((waiting, readings, settings.clone()))),
             stop: watch::Sender::new(false),
             thread: Mutex::default(),
             fingerprint: fingerprint(settings),
@@ -166,12 +168,12 @@ impl SharedCounts {
     /// No thread or no runtime could be made.
     pub(crate) fn start(&self, notes: Notes) -> Result<(), ServerError> {
         let waiting = lock(&self.waiting).take();
-        let Some((jobs, settings)) = waiting else {
+        let Some((jobs, log, settings)) = waiting else {
             return Ok(());
         };
         self.common.notes.get_or_init(|| notes);
         let common = Arc::clone(&self.common);
-        let thread = keeper::start(settings, common, jobs, self.stop.subscribe())?;
+        let thread = keeper::start(settings, common, (jobs, log), self.stop.subscribe())?;
         *lock(&self.thread) = Some(thread);
         Ok(())
     }
@@ -188,6 +190,11 @@ impl SharedCounts {
     /// The leases, for [`fortress_limits::limiter::Limiter`].
     pub(crate) fn leases(&self) -> Arc<Leases> {
         Arc::clone(&self.common.leases)
+    }
+
+    /// The log of logins.
+    pub(crate) fn log(&self) -> Arc<Log> {
+        Arc::clone(&self.log)
     }
 
     pub(crate) fn totals(&self) -> &Totals {
@@ -259,36 +266,6 @@ impl SharedCounts {
         }
     }
 
-    /// Counts `more` of something in a window that begins with the first of it, and gives the count
-    /// as it is then; zero only looks. `name` is opaque and at most 256 bytes: hash what nobody is to
-    /// read. Waits at most `store.redis.timeout`.
-    ///
-    /// # Errors
-    /// [`Away`]: the caller's own policy holds then.
-    #[cfg_attr(not(test), expect(dead_code, reason = "logins are counted by it"))]
-    pub(crate) async fn count(&self, name: &str, more: i64, window: Duration) -> Result<u64, Away> {
-        if !self.common.admits() {
-            return Err(Away);
-        }
-        let (answer, answered) = oneshot::channel();
-        let work = Work::Count {
-            name: format!("fortress:n:{{{name}}}"),
-            more,
-            window,
-            answer,
-        };
-        if !self.send(work) {
-            return Err(Away);
-        }
-        match tokio::time::timeout(self.common.timeout, answered).await {
-            Ok(counted) => counted.map_err(|_| Away),
-            Err(_) => {
-                self.common.failed("it does not answer in time");
-                Err(Away)
-            }
-        }
-    }
-
     fn spend(&self, due: Due, shared: &Shared, now: Now) -> Spent {
         let leases = &self.common.leases;
         let call = |least, want| Call {
@@ -320,16 +297,13 @@ impl SharedCounts {
         }
     }
 
-    /// What a limit does without the shared count.
     fn fall_back(&self, policy: LimitFault) -> Verdict {
-        let [alone, open, closed] = &self.common.totals.fallbacks;
-        let (verdict, total) = match Fallback::of(policy, self.instances()) {
-            Fallback::Alone { instances } => (Verdict::Alone { instances }, alone),
-            Fallback::Pass => (Verdict::Open, open),
-            Fallback::Refuse => (Verdict::Closed, closed),
-        };
-        total.fetch_add(1, Relaxed);
-        verdict
+        self.common.fell_back(policy);
+        match Fallback::of(policy, self.instances()) {
+            Fallback::Alone { instances } => Verdict::Alone { instances },
+            Fallback::Pass => Verdict::Open,
+            Fallback::Refuse => Verdict::Closed,
+        }
     }
 
     fn send(&self, work: Work) -> bool {
@@ -375,6 +349,17 @@ impl Common {
             Admission::Ask | Admission::Probe => true,
             Admission::Fallback => false,
         }
+    }
+
+    /// Counts a decision that was made without Redis.
+    fn fell_back(&self, policy: LimitFault) {
+        let [alone, open, closed] = &self.totals.fallbacks;
+        let total = match policy {
+            LimitFault::Local => alone,
+            LimitFault::Open => open,
+            LimitFault::Closed => closed,
+        };
+        total.fetch_add(1, Relaxed);
     }
 
     /// A call was answered in time, and as it should be.

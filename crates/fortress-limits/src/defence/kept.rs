@@ -88,22 +88,27 @@ impl Defence {
         locks
     }
 
-    /// Takes up what was kept.
+    /// Takes up what was kept, where nothing newer is known.
     pub fn recall(&self, kept: &[Kept], now: u64) {
         for kept in kept {
             match *kept {
                 Kept::Failures { key, failures, ago } => {
                     let at = now.saturating_sub(nanos(ago));
-                    self.counted
-                        .with(key, now, |tally| tally.level = Level::of(failures, at));
+                    self.counted.with(key, now, |tally| {
+                        if tally.level.at() == 0 {
+                            tally.level = Level::of(failures, at);
+                        }
+                    });
                 }
                 Kept::Lock { key, left } => {
                     let until = now.saturating_add(nanos(left));
-                    self.counted.with(key, now, |tally| tally.locked = until);
+                    self.counted
+                        .with(key, now, |tally| tally.locked = tally.locked.max(until));
                 }
                 Kept::Known { key, left } => {
                     let until = now.saturating_add(nanos(left));
-                    self.known.with(key, now, |known| known.0 = until);
+                    self.known
+                        .with(key, now, |known| known.0 = known.0.max(until));
                 }
             }
         }

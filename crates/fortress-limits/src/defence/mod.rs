@@ -14,9 +14,11 @@
 //! memory is taken at once. Deliberately not here: what an answer means (the gateway reads it), and
 //! what refused clients are told.
 
+mod account;
 mod delay;
 mod distinct;
 pub mod kept;
+pub mod log;
 mod pace;
 mod suspicion;
 mod table;
@@ -41,6 +43,7 @@ use crate::{
     Key,
     key::{self, Prefixes, Secret},
 };
+use account::normal;
 use delay::Level;
 use suspicion::{Source, Spray};
 use table::{Table, Worth};
@@ -75,6 +78,11 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// Whose it is.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The account's keyed hash, for the journal: the same for the same account, and nothing of it.
     pub fn account(&self) -> Option<Key> {
         self.keys.named
@@ -95,6 +103,9 @@ pub struct Defence {
     network: Prefixes,
 }
 
+/// Why an attempt that passes looks like an attack, and the wait that a general alarm costs it.
+type Suspect = (Option<Sign>, Option<Duration>);
+
 /// Failures of a key.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
@@ -105,6 +116,36 @@ struct Tally {
     locked: u64,
     /// Attempts that are not judged yet; of pairs alone.
     pending: u32,
+}
+
+impl Tally {
+    /// Whether it is too soon after the last failure.
+    fn delayed(
+        &self,
+        by: By,
+        delay: Option<Delay>,
+        is_known: bool,
+        half_life: u64,
+        now: u64,
+    ) -> Result<(), Refused> {
+        let counted = self.level.failures(half_life, now);
+        // A program at home may log in several times at once.
+        let trusted = if is_known {
+            self.pending.min(TRUSTED)
+        } else {
+            0
+        };
+        let failures = counted.saturating_sub(trusted);
+        let wait = delay.map_or(Duration::ZERO, |delay| delay.of(failures));
+        let ready = self.level.at().saturating_add(nanos(wait));
+        if wait.is_zero() || ready <= now {
+            return Ok(());
+        }
+        Err(Refused {
+            why: Why::Delayed { by, failures },
+            wait: Duration::from_nanos(ready - now),
+        })
+    }
 }
 
 impl Worth for Tally {
@@ -135,8 +176,9 @@ impl Worth for Known {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Keys {
+/// Who attempts, as nothing but keyed hashes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Keys {
     named: Option<Key>,
     account: Key,
     pair: Key,
@@ -188,39 +230,43 @@ impl Defence {
         &self,
         rules: &Rules,
         trend: &Trend,
-        who: &Who<'_>,
+        keys: &Keys,
         now: u64,
     ) -> Result<Charge, Refused> {
-        let keys = self.keys(rules.kind, who);
-        let is_known = rules.kind.knows_places() && self.known.get(keys.place).0 > now;
-        let account = self.counted.get(keys.account);
-        if !is_known && account.locked > now {
-            return Err(Refused {
-                why: Why::Locked,
-                wait: Duration::from_nanos(account.locked - now),
-            });
-        }
-        let (suspect, asked_again) = if is_known {
-            (None, None)
-        } else {
-            self.suspect(rules, trend, &keys, now)?
-        };
-        let failures = self.charge(rules, &keys, is_known, now)?;
-        if !is_known && let Err(refused) = self.wait(rules, &keys, asked_again, now) {
-            self.take_back(&keys, By::Account);
+        let (is_known, (suspect, asked_again)) = self.bar(rules, trend, keys, now)?;
+        let failures = self.charge(rules, keys, is_known, now)?;
+        if !is_known && let Err(refused) = self.wait(rules, keys, asked_again, now) {
+            self.take_back(keys, By::Account);
             return Err(refused);
         }
         Ok(Charge {
-            keys,
+            keys: *keys,
             stranger: !is_known,
             suspect,
             failures,
         })
     }
 
+    /// Why [`Defence::ask`] would refuse an attempt without counting anything, as far as that is to be
+    /// seen at once. It changes nothing.
+    pub fn refuses(&self, rules: &Rules, trend: &Trend, keys: &Keys, now: u64) -> Option<Refused> {
+        let is_known = match self.bar(rules, trend, keys, now) {
+            Ok((is_known, _)) => is_known,
+            Err(refused) => return Some(refused),
+        };
+        let pair = self.counted.get(keys.pair);
+        let delayed = pair.delayed(
+            By::Pair,
+            Some(rules.delay),
+            is_known,
+            nanos(rules.forget),
+            now,
+        );
+        delayed.err()
+    }
+
     /// Counts an attempt that [`Defence::ask`] refused and that was made nevertheless.
-    pub fn note(&self, rules: &Rules, who: &Who<'_>, now: u64) -> Charge {
-        let keys = self.keys(rules.kind, who);
+    pub fn note(&self, rules: &Rules, keys: &Keys, now: u64) -> Charge {
         let stranger = self.known.get(keys.place).0 <= now;
         let half_life = nanos(rules.forget);
         for key in [keys.pair, keys.address, keys.network, keys.account] {
@@ -230,7 +276,7 @@ impl Defence {
             });
         }
         Charge {
-            keys,
+            keys: *keys,
             stranger,
             suspect: None,
             failures: 0,
@@ -242,7 +288,7 @@ impl Defence {
         &self,
         rules: &Rules,
         trend: &Trend,
-        charge: Charge,
+        charge: &Charge,
         attempt: Attempt,
         now: u64,
     ) -> Learnt {
@@ -314,13 +360,16 @@ impl Defence {
         self.counted.bytes() + self.sources.bytes() + self.passwords.bytes() + self.known.bytes()
     }
 
-    fn keys(&self, kind: Kind, who: &Who<'_>) -> Keys {
-        let account = who.account.map(normal).unwrap_or_default();
+    /// Whoever attempts, as [`Defence::ask`] takes it.
+    pub fn keys(&self, kind: Kind, who: &Who<'_>) -> Keys {
         let scope = who.scope.as_bytes();
         let kind = [kind.code()];
         let address = octets(self.address.network(who.address));
+        // Those who name no account are not one account: each counts by its address.
+        let account = who.account.map_or_else(|| address.clone(), normal);
         let network = octets(self.network.network(who.address));
-        let own = self.name(b'a', &[scope, &kind, &account]);
+        let what = if who.account.is_some() { b'a' } else { b'0' };
+        let own = self.name(what, &[scope, &kind, &account]);
         Keys {
             named: who.account.map(|_| own),
             account: own,
@@ -338,6 +387,28 @@ impl Defence {
         }
     }
 
+    /// What bars an attempt whatever its delays; else whether the account came in from there before,
+    /// and what [`Defence::suspect`] says.
+    fn bar(
+        &self,
+        rules: &Rules,
+        trend: &Trend,
+        keys: &Keys,
+        now: u64,
+    ) -> Result<(bool, Suspect), Refused> {
+        if rules.kind.knows_places() && self.known.get(keys.place).0 > now {
+            return Ok((true, (None, None)));
+        }
+        let account = self.counted.get(keys.account);
+        if account.locked > now {
+            return Err(Refused {
+                why: Why::Locked,
+                wait: Duration::from_nanos(account.locked - now),
+            });
+        }
+        Ok((false, self.suspect(rules, trend, keys, now)?))
+    }
+
     /// Whether an attempt looks like an attack: what it may pass with, and the wait that a general
     /// alarm costs.
     fn suspect(
@@ -346,7 +417,7 @@ impl Defence {
         trend: &Trend,
         keys: &Keys,
         now: u64,
-    ) -> Result<(Option<Sign>, Option<Duration>), Refused> {
+    ) -> Result<Suspect, Refused> {
         let Some(suspicion) = &rules.suspicion else {
             return Ok((None, None));
         };
@@ -379,27 +450,11 @@ impl Defence {
         let half_life = nanos(rules.forget);
         let failures = self.counted.get(keys.pair).level.failures(half_life, now);
         let take = |by: By, key: Key, delay: Option<Delay>| {
-            let taken = self.counted.with(key, now, |tally| {
-                let counted = tally.level.failures(half_life, now);
-                // A program at home may log in several times at once.
-                let trusted = if is_known {
-                    tally.pending.min(TRUSTED)
-                } else {
-                    0
-                };
-                let failures = counted.saturating_sub(trusted);
-                let wait = delay.map_or(Duration::ZERO, |delay| delay.of(failures));
-                let ready = tally.level.at().saturating_add(nanos(wait));
-                if !wait.is_zero() && now < ready {
-                    return Err((failures, Duration::from_nanos(ready - now)));
-                }
+            self.counted.with(key, now, |tally| {
+                tally.delayed(by, delay, is_known, half_life, now)?;
                 tally.level.add(half_life, now);
                 tally.pending += u32::from(by == By::Pair);
                 Ok(())
-            });
-            taken.map_err(|(failures, wait)| Refused {
-                why: Why::Delayed { by, failures },
-                wait,
             })
         };
         // What is offset stays below what costs: people who come in pay for those who mistype.
@@ -601,25 +656,6 @@ fn name(secret: &Secret, what: u8, parts: &[&[u8]]) -> Key {
     }
     let hash = hasher.finish128();
     Key::from_halves(hash.h1, hash.h2)
-}
-
-/// One account is written in many ways: most servers know `Ann@x.test ` and `ann@x.test` as the same,
-/// and whoever guesses must not get a fresh count for each.
-fn normal(account: &[u8]) -> Cow<'_, [u8]> {
-    match std::str::from_utf8(account) {
-        Ok(text) => {
-            let text = text.trim();
-            if text
-                .bytes()
-                .any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii())
-            {
-                Cow::Owned(text.to_lowercase().into_bytes())
-            } else {
-                Cow::Borrowed(text.as_bytes())
-            }
-        }
-        Err(_) => Cow::Borrowed(account),
-    }
 }
 
 fn octets(address: IpAddr) -> Cow<'static, [u8]> {

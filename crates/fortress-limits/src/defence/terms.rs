@@ -49,6 +49,16 @@ impl Kind {
             Self::Registration => 4,
         }
     }
+
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Login),
+            2 => Some(Self::Otp),
+            3 => Some(Self::Reset),
+            4 => Some(Self::Registration),
+            _ => None,
+        }
+    }
 }
 
 /// A lock of an account after many failures.
@@ -61,7 +71,7 @@ pub struct Lock {
 }
 
 /// How an operation is defended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rules {
     /// What it is for.
     pub kind: Kind,

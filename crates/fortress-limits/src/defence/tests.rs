@@ -54,12 +54,13 @@ impl World {
             client: None,
             password: Some(password.as_bytes()),
         };
-        self.defence.ask(&self.rules, &self.trend, &who, self.now)
+        let keys = self.defence.keys(self.rules.kind, &who);
+        self.defence.ask(&self.rules, &self.trend, &keys, self.now)
     }
 
     fn settle(&self, charge: Charge, attempt: Attempt) -> Learnt {
         self.defence
-            .settle(&self.rules, &self.trend, charge, attempt, self.now)
+            .settle(&self.rules, &self.trend, &charge, attempt, self.now)
     }
 
     fn attempt(&self, account: &str, address: &str, attempt: Attempt) -> Result<Learnt, Refused> {
@@ -294,7 +295,8 @@ fn the_same_tls_from_everywhere() {
             client: Some(client),
             password: None,
         };
-        world.defence.ask(&RULES, &world.trend, &who, 0)
+        let keys = world.defence.keys(RULES.kind, &who);
+        world.defence.ask(&RULES, &world.trend, &keys, 0)
     };
     for number in 0..2_000 {
         if let Ok(charge) = ask(&format!("v{number}"), &address(number * 8_192), "t13d_bot") {
@@ -411,7 +413,8 @@ fn a_million_accounts_take_no_more_memory() {
             client: None,
             password: None,
         };
-        world.defence.note(&world.rules, &who, 0);
+        let keys = world.defence.keys(world.rules.kind, &who);
+        world.defence.note(&world.rules, &keys, 0);
     }
     assert_eq!(world.defence.bytes(), before);
     assert!(before < 48 << 20, "{before}");

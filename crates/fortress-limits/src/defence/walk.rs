@@ -120,6 +120,13 @@ impl Walks {
         });
     }
 
+    /// How many different objects a principal asked for that it may not see or that are not there.
+    pub fn count(&self, who: Key, rule: &WalkRule, now: u64) -> u32 {
+        let mut walk = self.0.get(who);
+        walk.roll(rule, now);
+        walk.count(now)
+    }
+
     /// A principal was refused an object, or there is no such object; how many it were by now. No miss
     /// is counted elsewhere.
     pub fn note(&self, who: Key, object: Key, rule: &WalkRule, now: u64) -> u32 {
@@ -193,7 +200,7 @@ impl Pending {
 
     fn roll(&mut self, now: u64) {
         let stretch = now / UNANSWERED;
-        if stretch == self.stretch {
+        if stretch <= self.stretch {
             return;
         }
         let follows = self.stretch.saturating_add(1) == stretch;

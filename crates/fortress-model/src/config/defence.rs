@@ -5,8 +5,9 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    LimitPart, Spanned,
+    LimitFault, LimitPart, Spanned,
     cost::header,
+    limits::limit_fault,
     reader::{Entry, Fields, PathUse, Reader},
     scalar,
 };
@@ -43,6 +44,8 @@ pub struct LoginDefence {
     pub stuffing: Option<Stuffing>,
     /// Looks passwords up.
     pub breached: Option<Breached>,
+    /// What holds while what instances share cannot be had.
+    pub on_fault: LimitFault,
     /// One answer for all failures.
     pub uniform: bool,
     /// Never stricter than the operation's.
@@ -271,6 +274,11 @@ impl Reader<'_> {
                 .get("stuffing")
                 .and_then(|entry| self.stuffing(&entry)),
             breached: None,
+            on_fault: fields
+                .get("on_fault")
+                .and_then(|entry| self.word(&entry))
+                .and_then(limit_fault)
+                .unwrap_or(LimitFault::Closed),
             uniform,
             mode: self.own_mode(&fields),
         };

@@ -2,7 +2,10 @@
 //!
 //! Deliberately not here: how a value becomes a type and what keys mean together (`defence.rs`).
 
-use super::keys::{Block, DAYS, Key, Kind, MILLIS, SECONDS};
+use super::{
+    keys::{Block, DAYS, Key, Kind, MILLIS, SECONDS},
+    limit_keys::ON_FAULT_OF_LIMITS,
+};
 
 /// `login` of an operation.
 pub(super) const LOGIN_KEY: &[Key] = &[Key::new(
@@ -116,6 +119,11 @@ const WITHOUT_FILES: &[Key] = &[
         "stuffing",
         Kind::Block(&STUFFING),
         "When attempts look like those of somebody who tries accounts that others lost.",
+    ),
+    Key::new(
+        "on_fault",
+        ON_FAULT_OF_LIMITS,
+        "When the store that instances share is away: attempts are refused (`closed`, the default), each instance goes on with what it knows (`local`), or all are let through (`open`).",
     ),
     Key::new(
         "uniform",

@@ -153,6 +153,7 @@ fn kind(of: &Kind) -> Vec<(String, Json)> {
         Kind::List(inner) => array(inner, "1"),
         Kind::Items(inner) => array(inner, "0"),
         Kind::OneOrList(inner) => one_of_two(kind(inner), array(inner, "1")),
+        Kind::OneOrItems(inner) => one_of_two(kind(inner), array(inner, "0")),
         Kind::Map(_, inner) => vec![
             ("type".to_owned(), Json::text("object")),
             (

@@ -146,6 +146,8 @@ pub(super) enum Kind {
     Items(&'static Kind),
     /// One or a list with at least one item.
     OneOrList(&'static Kind),
+    /// One or a list that may be empty.
+    OneOrItems(&'static Kind),
     /// An object whose keys are names; the text says of what.
     Map(&'static str, &'static Kind),
     /// Short or long.
@@ -188,7 +190,7 @@ impl Kind {
             Self::Sign => "a sign such as `401` or `response.ok == false`",
             Self::Block(_) | Self::Map(..) => "an object",
             Self::List(_) | Self::Items(_) => "a list",
-            Self::OneOrList(_) => "one or a list",
+            Self::OneOrList(_) | Self::OneOrItems(_) => "one or a list",
             Self::Either(short, _) => short.expects(),
         }
     }
@@ -197,9 +199,11 @@ impl Kind {
     pub(super) fn block(&self) -> Option<&'static Block> {
         match self {
             Self::Block(block) => Some(block),
-            Self::List(kind) | Self::Items(kind) | Self::OneOrList(kind) | Self::Map(_, kind) => {
-                kind.block()
-            }
+            Self::List(kind)
+            | Self::Items(kind)
+            | Self::OneOrList(kind)
+            | Self::OneOrItems(kind)
+            | Self::Map(_, kind) => kind.block(),
             Self::Either(short, long) => long.block().or_else(|| short.block()),
             Self::Bool
             | Self::Text

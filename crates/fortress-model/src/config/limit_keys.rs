@@ -29,7 +29,8 @@ static ON_FAULT: Block = Block {
     later: &["identity"],
 };
 
-const ON_FAULT_OF_LIMITS: Kind = Kind::Word(&["local", "closed", "open"]);
+/// What holds while the store that instances share is away.
+pub(super) const ON_FAULT_OF_LIMITS: Kind = Kind::Word(&["local", "closed", "open"]);
 
 static LIMITS: Kind = Kind::Block(&LIMIT);
 

@@ -71,8 +71,8 @@ static NETWORK_RULES: Block = Block {
         ),
         Key::new(
             "deny",
-            Kind::OneOrList(&Kind::Text),
-            "Lists: no clients in one of them, whatever `allow` says (default: none).",
+            Kind::OneOrItems(&Kind::Text),
+            "Lists: no clients in one of them, whatever `allow` says (default: none); `[]` lifts what is denied further away.",
         ),
     ]],
     later: &[],

@@ -227,6 +227,8 @@ impl Reader<'_> {
             (*kind, true, false)
         } else if let Kind::OneOrList(kind) = entry.kind {
             (*kind, false, true)
+        } else if let Kind::OneOrItems(kind) = entry.kind {
+            (*kind, true, true)
         } else {
             return Vec::new();
         };

@@ -5,7 +5,7 @@
 
 mod form;
 mod media;
-mod multipart;
+pub mod multipart;
 mod request;
 mod response;
 

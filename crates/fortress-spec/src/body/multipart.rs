@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use fortress_model::Reason;
 
-use super::{Encoding, MediaName, MediaType};
+use super::{Content, Encoding, MediaName, MediaType};
 use crate::{
     check::{Policy, Violation},
     json::{self, Limits},
@@ -48,6 +48,26 @@ pub(super) fn read<'a>(
         policy,
     };
     reading.object(parts)
+}
+
+/// The values of a form by their names, in its order; `None` if it is no form, or has more than `most`
+/// parts. `content_type` is the field's value.
+pub fn values<'a>(
+    content_type: &str,
+    content: &'a [u8],
+    most: usize,
+) -> Option<Vec<(Cow<'a, str>, &'a [u8])>> {
+    let name = MediaName::parse(content_type)?;
+    if name.content() != Content::Multipart {
+        return None;
+    }
+    let boundary = name
+        .parameter("boundary")
+        .filter(|text| is_boundary(text))?;
+    // Why it is none was said where the body was checked.
+    let parts = parts(content, boundary, most).ok()?;
+    let values = parts.into_iter().map(|part| (part.name, part.content));
+    Some(values.collect())
 }
 
 /// RFC 2046, section 5.1.1.

@@ -115,6 +115,10 @@ pub(super) fn advice(reason: Reason) -> Advice {
             "raise the number of accounts that may fail from one address, or only watch",
             Some("OP.login.stuffing: { mode: monitor }"),
         ),
+        Reason::LoginUncounted => (
+            "see why Redis does not answer; or let each instance go on with what it knows",
+            Some("OP.login.on_fault: local"),
+        ),
         Reason::LoginBreached => (
             "the person has to choose another password; or do not look them up: remove `breached`",
             None,

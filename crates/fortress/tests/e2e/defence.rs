@@ -55,10 +55,10 @@ fn service(asked: &Asked<'_>) -> Answer {
 }
 
 /// A gateway before the service.
-struct Gate {
-    place: Place,
-    program: Program,
-    upstream: Upstream,
+pub(crate) struct Gate {
+    pub(crate) place: Place,
+    pub(crate) program: Program,
+    pub(crate) upstream: Upstream,
     address: String,
 }
 
@@ -67,7 +67,7 @@ impl Gate {
         Self::start_with(operations, Place::new(), "")
     }
 
-    fn start_with(operations: &str, place: Place, more: &str) -> Self {
+    pub(crate) fn start_with(operations: &str, place: Place, more: &str) -> Self {
         let upstream = Upstream::start(service);
         place.write("openapi.yaml", DESCRIPTION);
         let config = format!(
@@ -86,7 +86,7 @@ journal: [{{ file: journal.ndjson }}]
             upstream.url()
         );
         place.write("fortress.yaml", &config);
-        if !more.is_empty() && !place.work().join("fortress.db").exists() {
+        if more.contains("embedded") && !place.work().join("fortress.db").exists() {
             place.run(&["store", "init"]).expect(0);
         }
         place.run(&["check"]).expect(0);
@@ -103,16 +103,16 @@ journal: [{{ file: journal.ndjson }}]
         }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.address)
     }
 
-    fn journal(&self) -> String {
+    pub(crate) fn journal(&self) -> String {
         fs::read_to_string(self.place.work().join("journal.ndjson")).unwrap_or_default()
     }
 
     /// Stops, so that the journal is whole.
-    fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.program.signal("TERM");
         assert!(self.program.wait().success());
         self.journal()
@@ -120,17 +120,17 @@ journal: [{{ file: journal.ndjson }}]
 }
 
 /// A connection that stays open.
-struct Client {
+pub(crate) struct Client {
     address: String,
     stream: BufReader<TcpStream>,
 }
 
 /// What came of a request.
 #[derive(Debug)]
-struct Got {
-    status: u16,
-    code: String,
-    wait: Duration,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) wait: Duration,
 }
 
 impl Client {
@@ -146,7 +146,7 @@ impl Client {
         }
     }
 
-    fn login(&mut self, path: &str, from: &str, account: &str, password: &str) -> Got {
+    pub(crate) fn login(&mut self, path: &str, from: &str, account: &str, password: &str) -> Got {
         let body = format!("{{\"username\":\"{account}\",\"password\":\"{password}\"}}");
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: d\r\nX-Forwarded-For: {from}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -155,7 +155,7 @@ impl Client {
         self.send(&head)
     }
 
-    fn get(&mut self, path: &str, from: &str) -> Got {
+    pub(crate) fn get(&mut self, path: &str, from: &str) -> Got {
         self.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: d\r\nX-Forwarded-For: {from}\r\n\r\n"
         ))
@@ -212,7 +212,7 @@ impl Client {
 }
 
 /// An address of its own, in a network of its own.
-fn address(kind: u8, number: usize) -> String {
+pub(crate) fn address(kind: u8, number: usize) -> String {
     format!("{kind}.{}.{}.7", number / 256 % 256, number % 256)
 }
 
@@ -226,7 +226,7 @@ struct People {
 }
 
 /// People log in from home, one in twenty mistypes first; whoever is told to wait does so.
-fn people(mut client: Client, who: std::ops::Range<usize>) -> People {
+fn people(mut clients: Vec<Client>, who: std::ops::Range<usize>) -> People {
     let mut result = People::default();
     let mut queue: VecDeque<(usize, usize, Instant)> =
         who.map(|person| (person, 0, Instant::now())).collect();
@@ -234,10 +234,12 @@ fn people(mut client: Client, who: std::ops::Range<usize>) -> People {
     while let Some((person, tries, due)) = queue.pop_front() {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let (name, home) = (format!("person{person}"), address(50, person));
+        let count = clients.len();
+        let at = |turn: usize| (person + turn) % count;
         if tries == 0 && person.is_multiple_of(20) {
-            client.login("/login", &home, &name, "rihgt");
+            clients[at(0)].login("/login", &home, &name, "rihgt");
         }
-        let got = client.login("/login", &home, &name, "right");
+        let got = clients[at(tries + 1)].login("/login", &home, &name, "right");
         match (got.status, tries) {
             (200, 0) => result.in_at_once += 1,
             (200, _) => {
@@ -253,10 +255,19 @@ fn people(mut client: Client, who: std::ops::Range<usize>) -> People {
 
 #[test]
 fn lists_of_accounts_are_noticed_and_people_come_in() {
-    const ACCOUNTS: usize = 10_000;
-    const ADDRESSES: usize = 200;
+    stuffing(vec![Gate::start(LOGIN)]);
+}
+
+/// A login without anything else said.
+pub(crate) const LOGIN: &str = "{ login: { login: { account: body.username, failure: [401] } } }";
+
+const ACCOUNTS: usize = 10_000;
+const ADDRESSES: usize = 200;
+
+/// A list of accounts from many addresses at one try each, and people beside it, over all gates in turn.
+pub(crate) fn stuffing(gates: Vec<Gate>) {
     const PEOPLE: usize = 500;
-    let gate = Gate::start("{ login: { login: { account: body.username, failure: [401] } } }");
+    let clients = || gates.iter().map(Gate::client).collect::<Vec<_>>();
     let next = AtomicUsize::new(0);
     let (mut through, mut refused) = (0, 0);
     let mut all = People::default();
@@ -264,32 +275,15 @@ fn lists_of_accounts_are_noticed_and_people_come_in() {
     thread::scope(|scope| {
         let attackers: Vec<_> = (0..3)
             .map(|_| {
-                let (mut client, next) = (gate.client(), &next);
-                scope.spawn(move || {
-                    let (mut through, mut refused) = (0, 0);
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= ACCOUNTS {
-                            return (through, refused);
-                        }
-                        let from = address(100, number % ADDRESSES);
-                        let account = format!("victim{number}");
-                        let password = format!("lost{number}");
-                        let got = client.login("/login", &from, &account, &password);
-                        match got.code.as_str() {
-                            "login.rejected" => through += 1,
-                            "login.stuffing" | "login.delayed" => refused += 1,
-                            other => panic!("{other}: {got:?}"),
-                        }
-                    }
-                })
+                let (clients, next) = (clients(), &next);
+                scope.spawn(move || attacker(clients, next))
             })
             .collect();
         let homes: Vec<_> = (0..2)
             .map(|half| {
-                let client = gate.client();
+                let clients = clients();
                 let who = half * PEOPLE / 2..(half + 1) * PEOPLE / 2;
-                scope.spawn(move || people(client, who))
+                scope.spawn(move || people(clients, who))
             })
             .collect();
         for attacker in attackers {
@@ -306,7 +300,8 @@ fn lists_of_accounts_are_noticed_and_people_come_in() {
         }
     });
     println!(
-        "of {ACCOUNTS} accounts from {ADDRESSES} addresses {refused} were refused and {through} tried; of {PEOPLE} people {} came in at once, {} after a wait (the last after {:?}), {} not; {:?} in all",
+        "{} gates: of {ACCOUNTS} accounts from {ADDRESSES} addresses {refused} were refused and {through} tried; of {PEOPLE} people {} came in at once, {} after a wait (the last after {:?}), {} not; {:?} in all",
+        gates.len(),
         all.in_at_once,
         all.in_later,
         all.longest,
@@ -318,16 +313,38 @@ fn lists_of_accounts_are_noticed_and_people_come_in() {
     assert!(through < ADDRESSES * 10, "{through} were tried");
     assert_eq!(all.locked_out, 0);
     assert_eq!(all.in_at_once + all.in_later, PEOPLE);
-    assert!(gate.upstream.seen().len() >= PEOPLE + through);
-    let journal = gate.stop();
+    let seen = gates.iter().map(|gate| gate.upstream.seen().len());
+    assert!(seen.sum::<usize>() >= PEOPLE + through);
+    let journal: String = gates.into_iter().map(Gate::stop).collect();
     assert!(journal.contains("login.stuffing"));
     assert!(journal.contains("far fewer logins succeed than usual"));
     assert!(!journal.contains("victim1") && !journal.contains("lost1"));
 }
 
+/// Tries what nobody else has tried yet; how many attempts went through, and how many were refused.
+fn attacker(mut clients: Vec<Client>, next: &AtomicUsize) -> (usize, usize) {
+    let (mut through, mut refused) = (0, 0);
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= ACCOUNTS {
+            return (through, refused);
+        }
+        let from = address(100, number % ADDRESSES);
+        let (account, password) = (format!("victim{number}"), format!("lost{number}"));
+        // Each address comes to another gate each time.
+        let gate = (number + number / ADDRESSES) % clients.len();
+        let got = clients[gate].login("/login", &from, &account, &password);
+        match got.code.as_str() {
+            "login.rejected" => through += 1,
+            "login.stuffing" | "login.delayed" => refused += 1,
+            other => panic!("{other}: {got:?}"),
+        }
+    }
+}
+
 #[test]
 fn one_password_for_all_is_noticed_from_everywhere() {
-    let gate = Gate::start("{ login: { login: { account: body.username, failure: [401] } } }");
+    let gate = Gate::start(LOGIN);
     let mut client = gate.client();
     assert_eq!(
         client
@@ -544,6 +561,21 @@ fn a_lock_outlives_the_program_and_is_lifted_by_hand() {
     let account = list["locked"][0]["account"].as_str().expect("text");
     assert!(gate.journal().contains(account));
     gate.place.run(&["login", "unlock", "ann"]).expect(2);
+    let nowhere = gate
+        .place
+        .run(&["login", "unlock", "ann", "--api", "shop"])
+        .expect(2)
+        .err;
+    assert!(
+        nowhere.contains("the configuration has `doors`"),
+        "{nowhere}"
+    );
+    let nobody = gate
+        .place
+        .run(&["login", "unlock", "nobody", "--api", "doors"])
+        .expect(0)
+        .err;
+    assert!(nobody.contains("knows of no failure of nobody"), "{nobody}");
     gate.place
         .run(&["login", "unlock", " Ann", "--api", "doors"])
         .expect(0);

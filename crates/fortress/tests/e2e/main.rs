@@ -23,6 +23,7 @@ mod protect;
 mod redis;
 mod run;
 mod shared_limits;
+mod shared_logins;
 mod shared_servers;
 mod upstream;
 mod waf;

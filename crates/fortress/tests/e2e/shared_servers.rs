@@ -10,6 +10,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::{
+    defence::Gate,
     instances::{Client, Instance, LISTEN},
     program::{Place, until},
     redis::{Redis, has, skipped},
@@ -19,7 +20,7 @@ use crate::{
 const PASSWORD: &str = "correct-horse-battery";
 
 /// What the manual says that a user needs.
-const RIGHTS: &str = "~fortress:* +eval +evalsha +time +get +set +pttl +hmget +hset +pexpire +zadd +zrem +zrange +zremrangebyscore";
+const RIGHTS: &str = "~fortress:* +eval +evalsha +time +get +set +hmget +hset +pexpire +zadd +zrem +zrange +zremrangebyscore +xadd +xrange +xrevrange";
 
 fn configuration(upstream: &Upstream, quota: u32, store: &str) -> String {
     let url = upstream.url();
@@ -189,8 +190,34 @@ fn behind_a_sentinel_that_makes_another_the_master() {
 #[test]
 fn in_a_cluster_of_three() {
     const CLIENTS: usize = 12;
+    let Some(nodes) = cluster() else { return };
+    let upstream = Upstream::start(|_| (200, "{}"));
+    // One node is enough to find the others.
+    let store = format!(
+        "{{ redis: {{ cluster: ['{}'], timeout: 2s }} }}",
+        nodes[0].url()
+    );
+    let configuration = configuration(&upstream, 5, &store);
+    let instances = [
+        Instance::start(&configuration),
+        Instance::start(&configuration),
+    ];
+    for client in 0..CLIENTS {
+        let who = format!("client-{client}");
+        let passed: usize = instances.iter().map(|of| passes(of, &who, 4)).sum();
+        assert_eq!(passed, 5, "{who}");
+    }
+    // Each node has some of them.
+    for node in &nodes {
+        assert_ne!(node.say("DBSIZE").trim(), ":0");
+    }
+}
+
+/// Three nodes that are one Cluster.
+fn cluster() -> Option<[Redis; 3]> {
     if !has("redis-cli") {
-        return skipped("there is no redis-cli; install it: apt-get install redis-tools");
+        skipped("there is no redis-cli; install it: apt-get install redis-tools");
+        return None;
     }
     let node = || {
         Redis::start_with(&[
@@ -203,7 +230,7 @@ fn in_a_cluster_of_three() {
         ])
     };
     let (Some(one), Some(two), Some(three)) = (node(), node(), node()) else {
-        return;
+        return None;
     };
     let nodes = [one, two, three];
     let addresses: Vec<String> = nodes
@@ -223,24 +250,41 @@ fn in_a_cluster_of_three() {
             .iter()
             .all(|node| node.say("CLUSTER INFO").contains("cluster_state:ok"))
     });
-    let upstream = Upstream::start(|_| (200, "{}"));
-    // One node is enough to find the others.
-    let store = format!(
-        "{{ redis: {{ cluster: ['redis://{}'], timeout: 2s }} }}",
-        addresses[0]
-    );
-    let configuration = configuration(&upstream, 5, &store);
-    let instances = [
-        Instance::start(&configuration),
-        Instance::start(&configuration),
+    Some(nodes)
+}
+
+#[test]
+fn logins_in_a_cluster_and_as_a_user_with_few_rights() {
+    const SLOW: &str = "{ login: { login: { account: body.username, failure: [401], delay: { first: 1h, most: 1h }, stuffing: { mode: 'off' } } } }";
+    let tries = |store: &str| {
+        let gates: Vec<Gate> = (0..2)
+            .map(|_| {
+                let place = Place::new();
+                place.write("redis.txt", PASSWORD);
+                Gate::start_with(SLOW, place, &format!("store: {{ redis: {store} }}\n"))
+            })
+            .collect();
+        let tried = (0..8).filter(|turn| {
+            let mut client = gates[turn % 2].client();
+            let got = client.login("/login", "203.0.113.9", "ann", "guess");
+            got.code == "login.rejected"
+        });
+        tried.count()
+    };
+    let password = format!(">{PASSWORD}");
+    let mut arguments = vec![
+        "--user", "default", "off", "--user", "fortress", "on", &password,
     ];
-    for client in 0..CLIENTS {
-        let who = format!("client-{client}");
-        let passed: usize = instances.iter().map(|of| passes(of, &who, 4)).sum();
-        assert_eq!(passed, 5, "{who}");
-    }
-    // Each node has some of them.
-    for node in &nodes {
-        assert_ne!(node.say("DBSIZE").trim(), ":0");
-    }
+    arguments.extend(RIGHTS.split(' '));
+    let Some(redis) = Redis::start_with(&arguments) else {
+        return;
+    };
+    let user = "user: fortress, password: file:redis.txt";
+    let few_rights = format!("{{ url: '{}', {user}, timeout: 2s }}", redis.url());
+    assert_eq!(tries(&few_rights), 3);
+    let nobody = format!("{{ url: '{}', timeout: 2s }}", redis.url());
+    assert_eq!(tries(&nobody), 0);
+    let Some(nodes) = cluster() else { return };
+    let in_cluster = format!("{{ cluster: ['{}'], timeout: 2s }}", nodes[1].url());
+    assert_eq!(tries(&in_cluster), 3);
 }
