@@ -78,12 +78,10 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
     } else {
         Reach::Loopback
     };
-    let ca = match &flags.ca {
-        Some(path) => {
-            Some(std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?)
-        }
-        None => None,
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
     };
+    let ca = flags.ca.as_ref().map(read).transpose()?;
     let find = async |url: &str| {
         target(url, reach, ca.as_deref())
             .await
@@ -116,14 +114,10 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
             drawn,
             ..subject.clone()
         });
-        let direct = match &without {
-            Some(without) => Sources::find(without, drawn, |_| false).await,
-            None => Sources::One,
-        };
         let mut result = one(
             &made,
             (&with, sources),
-            without.as_ref().map(|without| (without, direct)),
+            without.as_ref(),
             pace,
             &campaign.names(),
             screen,
@@ -179,7 +173,7 @@ async fn pressed(
 async fn one(
     made: &Plan,
     with: (&Target, Sources),
-    without: Option<(&Target, Sources)>,
+    without: Option<&Target>,
     pace: Pace,
     names: &[(String, String)],
     screen: &Screen,
@@ -204,7 +198,8 @@ async fn one(
         );
     }
     let direct = match without {
-        Some(without) => Some(send(made, without, pace, tick).await),
+        // It is somebody who does not know us: where from is all the same to it.
+        Some(without) => Some(send(made, (without, Sources::One), pace, tick).await),
         None => None,
     };
     bar.finish_and_clear();

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use fortress_model::Bounds;
-use fortress_spec::{ApiDescription, Operation, Policy, Security, SecurityScheme};
+use fortress_spec::{
+    ApiDescription, Operation, Policy, Security, SecurityScheme,
+    door::{DoorKind, door},
+};
 
 use super::{
     Attack, Basis, By, Judge, Kind, Message, Sources, Tokens, bodies, framing, guesses, headers,
@@ -31,6 +34,47 @@ pub struct Subject {
     pub sources: Sources,
     /// Any number, another one for each run: accounts are made up from it.
     pub drawn: u32,
+}
+
+#[cfg(test)]
+impl Subject {
+    /// A description's operations, attacked from one address without a token.
+    #[track_caller]
+    pub(super) fn sample(description: &'static str) -> Self {
+        use fortress_model::config::{Cookies, RequestUndeclared};
+
+        struct Fixed(&'static str);
+        impl fortress_spec::Files for Fixed {
+            fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
+                Ok(self.0.to_owned())
+            }
+        }
+        let path = std::path::Path::new("openapi.yaml");
+        let mut sources = fortress_model::Sources::default();
+        let loaded = fortress_spec::load(path, &Fixed(description), &mut sources);
+        let description = loaded
+            .description
+            .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let bounds = Bounds::default();
+        Self {
+            description: Arc::new(description),
+            base_path: None,
+            public: BTreeSet::new(),
+            policy: Policy {
+                undeclared: RequestUndeclared::Refuse,
+                cookies: Cookies::Allow,
+                depth: bounds.depth,
+                properties: bounds.properties,
+                items: bounds.items,
+                parts: bounds.parts,
+            },
+            bounds,
+            tokens: Tokens::default(),
+            limit: 1000,
+            sources: Sources::One,
+            drawn: 0,
+        }
+    }
 }
 
 /// What will be sent.
@@ -255,15 +299,14 @@ impl Draft {
                 used.extend(request.bearer().map(str::to_owned));
             }
         }
-        let mut walks = Vec::new();
+        let (mut walks, mut guesses) = (Vec::new(), Vec::new());
         for basis in bases {
             let Some(operation) = subject.description.operations.get(basis.index) else {
                 continue;
             };
             for by in [By::One, By::Many] {
                 if by == By::One || subject.sources != Sources::One {
-                    let series = guesses::guessing(subject, operation, basis, by);
-                    self.series.extend(series);
+                    guesses.extend(guesses::guessing(subject, operation, basis, by));
                 }
             }
             walks.push((operation, self.walker(subject, basis, &used)));
@@ -289,6 +332,8 @@ impl Draft {
             }
             self.series.push(attack);
         }
+        // After the walks: of many doors some may be left out.
+        self.series.extend(guesses);
     }
 
     /// Who walks on an operation; the number says how much that one is missed afterwards.
@@ -310,7 +355,8 @@ impl Draft {
             .operations
             .iter()
             .filter(|operation| {
-                fortress_spec::door::door(&subject.description, operation).is_some()
+                let door = door(&subject.description, operation);
+                door.is_some_and(|door| door.kind == DoorKind::Login)
             })
             .map(|operation| &*operation.id)
             .collect();
@@ -364,7 +410,8 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, subject: &Subject) -> Plan {
+    /// What was not tried for want of something.
+    fn not_tried(&self, subject: &Subject) -> Vec<String> {
         let mut not_tried = Vec::new();
         if self.without_token > 0 {
             not_tried.push(format!(
@@ -414,6 +461,11 @@ impl Draft {
                 "passwords, accounts and ids tried from many addresses: only one is at hand. A target on IPv4's loopback can be reached from many, and one that names this machine in `trusted_proxies` believes it others",
             ));
         }
+        not_tried
+    }
+
+    fn finish(mut self, subject: &Subject) -> Plan {
+        let mut not_tried = self.not_tried(subject);
         let (all_valid, all_attacks) = (self.valid.len(), self.attacks.len());
         let mut valid = sample(std::mem::take(&mut self.valid), (subject.limit / 2).max(1));
         valid.sort_by_key(order);
@@ -478,7 +530,7 @@ fn sample(attacks: Vec<Attack>, limit: usize) -> Vec<Attack> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::Request;
+    use crate::attack::{Request, tokens::Credential};
 
     fn attacks(number: usize) -> Vec<Attack> {
         let attack = |n: usize| Attack {
@@ -500,5 +552,104 @@ mod tests {
         assert_eq!(whats(sample(attacks(9), 3)), ["2", "5", "8"]);
         assert_eq!(sample(attacks(1_000), 7).len(), 7);
         assert!(sample(attacks(5), 0).is_empty());
+    }
+
+    const DOOR: &str = r##"openapi: 3.1.0
+info: { title: Door, version: "1" }
+components:
+  securitySchemes: { token: { type: http, scheme: bearer } }
+paths:
+  /login:
+    post:
+      operationId: login
+      security: []
+      requestBody:
+        required: true
+        content:
+          application/json:
+            schema:
+              type: object
+              required: [email, password]
+              properties:
+                email: { type: string, format: email, examples: [ann@example.com] }
+                password: { type: string, examples: [wonderland] }
+      responses: { "204": { description: in } }
+  /things/{id}:
+    get:
+      operationId: getThing
+      security: [{ token: [] }]
+      parameters: [{ name: id, in: path, required: true, schema: { type: integer, examples: [1] } }]
+      responses: { "204": { description: there } }
+"##;
+
+    fn door(sources: Sources, drawn: u32) -> Plan {
+        let named = |name: &str| Credential {
+            name: name.to_owned(),
+            token: format!("opaque-{name}"),
+        };
+        let mut subject = Subject {
+            sources,
+            drawn,
+            ..Subject::sample(DOOR)
+        };
+        subject.tokens.genuine = vec![named("ann"), named("bob")];
+        plan(&subject)
+    }
+
+    fn series(plan: &Plan) -> Vec<(Kind, By, &[Request])> {
+        let each = plan.all.iter().filter_map(|attack| match &attack.judge {
+            Judge::Slowed { series, by } => Some((attack.kind, *by, series.as_slice())),
+            _ => None,
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn many_addresses_are_used_where_they_are_and_missed_where_not() {
+        let missed = |plan: &Plan| plan.not_tried.join(" ").contains("only one is at hand");
+        let one = door(Sources::One, 7);
+        assert!(missed(&one));
+        assert!(series(&one).iter().all(|(_, by, _)| *by == By::One));
+        let many = door(Sources::Loopback { first: 7 }, 7);
+        assert!(!missed(&many));
+        for kind in [Kind::ObjectWalked, Kind::LoginGuessed, Kind::LoginStuffed] {
+            for by in [By::One, By::Many] {
+                let found = series(&many);
+                assert!(
+                    found.iter().any(|one| (one.0, one.1) == (kind, by)),
+                    "{kind:?} {by:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_missed_after_the_attacks() {
+        let many = door(Sources::Loopback { first: 7 }, 7);
+        let text = |request: &Request| String::from_utf8(request.encode("a")).unwrap();
+        for (kind, _, series) in series(&many) {
+            for request in series {
+                let text = text(request);
+                match kind {
+                    Kind::ObjectWalked => assert!(text.contains("opaque-bob"), "{text}"),
+                    _ => assert!(text.contains("nobody") && !text.contains("ann@"), "{text}"),
+                }
+            }
+        }
+        let last = &many.all[many.all.len() - many.again..];
+        let operations: Vec<_> = last
+            .iter()
+            .filter_map(|one| one.operation.as_deref())
+            .collect();
+        assert_eq!(operations, ["getThing", "login"]);
+        // Other accounts the next time.
+        let other = door(Sources::Loopback { first: 8 }, 8);
+        let accounts = |plan: &Plan| -> BTreeSet<String> {
+            let guesses = series(plan)
+                .into_iter()
+                .filter(|one| one.0 != Kind::ObjectWalked);
+            guesses.flat_map(|one| one.2.iter().map(text)).collect()
+        };
+        assert!(accounts(&many).is_disjoint(&accounts(&other)));
     }
 }

@@ -127,7 +127,8 @@ fn status(stream: &mut BufReader<TcpStream>) -> u16 {
         stream.read_line(&mut line).expect("an answer");
         let text = line.trim_end().to_ascii_lowercase();
         if let Some(rest) = text.strip_prefix("http/1.1 ") {
-            status = rest[..3].parse().expect("a status");
+            let number = rest.split(' ').next().expect("a word");
+            status = number.parse().expect("a status");
         } else if let Some(value) = text.strip_prefix("content-length: ") {
             length = value.parse().expect("a length");
         } else if text.is_empty() {
