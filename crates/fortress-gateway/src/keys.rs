@@ -11,6 +11,7 @@ mod asking;
 use std::{
     collections::HashMap,
     fmt,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -228,7 +229,9 @@ impl KeyRing {
             Source::Url(_) | Source::Discovery(_) | Source::Shared(_) => None,
             Source::File(path) => {
                 let shown = path.display();
-                let text = std::fs::read(path)
+                let mut text = Vec::new();
+                fortress_model::file::open(path)
+                    .and_then(|mut file| file.read_to_end(&mut text))
                     .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
                 let (set, without) = JwkSet::parse(&text)
                     .map_err(|error| format!("`{shown}` is no key set: {error}"))?;

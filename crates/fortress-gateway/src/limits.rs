@@ -12,12 +12,15 @@ use fortress_limits::{
 };
 use fortress_model::{
     Diagnostic, Timestamp,
-    config::{Config, SecretSource, StoreSettings},
+    config::{Config, LimitRule, RedisTls, SecretSource, Spanned, StoreSettings},
 };
 use tokio::time::Instant;
 
 use crate::{
-    compile::Effective, journal::Notes, kept_quotas::KeptQuotas, server::ServerError,
+    compile::{Effective, roots_of},
+    journal::Notes,
+    kept_quotas::KeptQuotas,
+    server::ServerError,
     shared_counts::SharedCounts,
 };
 
@@ -132,7 +135,7 @@ impl LimitsPlan {
     pub(crate) fn compile(
         counts: impl FnOnce() -> Result<Arc<Counts>, String>,
         effective: &Effective,
-        (api, operation): (&str, &str),
+        (config, api, operation): (&Config, &str, &str),
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let first = effective.limits.first()?;
@@ -145,6 +148,11 @@ impl LimitsPlan {
         };
         let mut made = Vec::new();
         for rule in &effective.limits {
+            if let Some(found) = of_any_identity(config, rule)
+                && !diagnostics.contains(&found)
+            {
+                diagnostics.push(found);
+            }
             if rule.value.on_fault.is_some() && counts.shared.is_none() {
                 let message =
                     "`on_fault` of a limit changes nothing without a store that instances share";
@@ -178,6 +186,27 @@ impl LimitsPlan {
     }
 }
 
+/// An exemption by a name that another identity may give to somebody else.
+fn of_any_identity(config: &Config, rule: &Spanned<LimitRule>) -> Option<Diagnostic> {
+    let identities = &config.identity;
+    let is_of_one = |name: &String| {
+        let mut names = identities.iter().map(|identity| &identity.name.value);
+        names.any(|identity| {
+            let rest = name.strip_prefix(&**identity);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        })
+    };
+    let mut principals = rule.value.exempt_principals.iter();
+    let name = principals.find(|name| !is_of_one(name))?;
+    let first = &identities.first()?.name.value;
+    if identities.len() < 2 {
+        return None;
+    }
+    let message = format!("`exempt.principals`: `{name}` is whoever any identity calls so");
+    let help = format!("write of which it is, such as `{first}/{name}`");
+    Some(Diagnostic::warning(rule.span, message).help(help))
+}
+
 /// What is said of `store.redis` once all limits are known: that it shares nothing, that another one is
 /// in use, that its keys are no secret.
 pub(crate) fn advise<'p>(
@@ -193,6 +222,12 @@ pub(crate) fn advise<'p>(
         }
         return;
     };
+    if let RedisTls::File(ca) = &redis.value.tls
+        && let Err(why) = roots_of(ca)
+    {
+        let help = "a file of certificates in PEM";
+        diagnostics.push(Diagnostic::error(redis.span, why).help(help));
+    }
     let mut warn = |message: &str, help: &str| {
         diagnostics.push(Diagnostic::warning(redis.span, message).help(help));
     };

@@ -459,6 +459,14 @@ pub(crate) fn dress(
     headers.insert(HeaderName::from_static("x-request-id"), id);
 }
 
+/// That something was asked for, and nothing of what came of it.
+pub(crate) fn accepted() -> Reply {
+    Reply {
+        status: StatusCode::ACCEPTED,
+        ..nothing()
+    }
+}
+
 /// What stands for an answer when nobody is there to read it. It is never sent.
 pub(crate) fn nothing() -> Reply {
     Reply {

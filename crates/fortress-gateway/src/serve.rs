@@ -316,6 +316,7 @@ async fn answer(
         watch.attempt.judge_head(decision, head).await?;
         let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
         watch.attempt.judge_whole(decision, &reply).await?;
+        let reply = watch.attempt.level(decision, reply).await;
         if let Some(run) = examination.run() {
             run.answer(decision, &reply)?;
         }

@@ -98,6 +98,13 @@ enum Command {
     },
 }
 
+/// Works outside of the runtime in which a start or a reload runs: the client of PostgreSQL has one of its
+/// own, and there is no runtime within a runtime.
+fn outside<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, ServerError> {
+    let done = thread::scope(|scope| scope.spawn(work).join());
+    done.map_err(|_| ServerError::Worker(io::Error::other("the start of a store panicked")))
+}
+
 /// Commands that may wait for a worker.
 const COMMANDS: usize = 256;
 
@@ -113,11 +120,14 @@ impl Server {
         workers: usize,
     ) -> Result<Self, ServerError> {
         let workers = workers.clamp(1, 256);
-        let mut logins = None;
-        if let Some(store) = &config.store {
+        let open = |store| {
             keys.open_store(store)?;
-            logins = Some(Keeping::start(store, keys.clone())?);
-        }
+            Keeping::start(store, keys.clone()).map_err(ServerError::from)
+        };
+        let logins = match &config.store {
+            Some(store) => Some(outside(|| open(store))??),
+            None => None,
+        };
         let (journal, handles) =
             Journal::start(&config.journal, workers).map_err(ServerError::Journal)?;
         let metrics = Metrics::new(workers, SystemClock.now());
@@ -264,10 +274,7 @@ impl Server {
             return Ok(());
         };
         let notes = journal.notes();
-        // A reload runs within a runtime, and the client of PostgreSQL starts one of its own.
-        let started = thread::scope(|scope| scope.spawn(|| counts.start(notes)).join());
-        let panicked = |_| ServerError::Worker(io::Error::other("the start of counts panicked"));
-        started.map_err(panicked)?
+        outside(|| counts.start(notes))?
     }
 
     fn start_keeper(&mut self) -> Result<(), ServerError> {

@@ -138,8 +138,8 @@ impl Subject for Request {
         Number::Text(Cow::Borrowed(b"150"))
     }
 
-    fn principal(&self) -> Option<&str> {
-        None
+    fn is_principal(&self, _: &str) -> bool {
+        false
     }
 
     fn is_in(&self, _: &str) -> bool {

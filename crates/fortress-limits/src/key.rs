@@ -102,8 +102,8 @@ pub trait Subject {
     /// A number that a cost is made from.
     fn number(&self, factor: &Factor) -> Number<'_>;
 
-    /// The principal's name, to be compared with exemptions; `None` while nobody is known.
-    fn principal(&self) -> Option<&str>;
+    /// Whether the principal is one of this name, as exemptions write it; `false` while nobody is known.
+    fn is_principal(&self, name: &str) -> bool;
 
     /// Whether the client is in a list of networks, by the list's name.
     fn is_in(&self, list: &str) -> bool;
@@ -292,8 +292,8 @@ mod tests {
             Number::Absent
         }
 
-        fn principal(&self) -> Option<&str> {
-            None
+        fn is_principal(&self, _: &str) -> bool {
+            false
         }
 
         fn is_in(&self, _: &str) -> bool {

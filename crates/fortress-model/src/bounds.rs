@@ -55,7 +55,8 @@ pub struct Bounds {
     pub head_time: Duration,
     /// A connection without a request is closed after this.
     pub idle_time: Duration,
-    /// Bytes a second that a body must reach on average, after a grace of five seconds.
+    /// Bytes a second that a body must reach, after a grace of five seconds; what comes faster buys ten
+    /// seconds of silence at most.
     pub body_rate: u64,
     /// Connections to all listeners together.
     pub connections: usize,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod decision;
 pub mod diagnostic;
 pub mod document;
+pub mod file;
 pub mod reason;
 pub mod secret;
 

@@ -505,8 +505,13 @@ impl Compiler<'_> {
         })
     }
 
-    fn limits_of(&mut self, effective: &Effective, place: (&str, &str)) -> Option<LimitsPlan> {
+    fn limits_of(
+        &mut self,
+        effective: &Effective,
+        (api, operation): (&str, &str),
+    ) -> Option<LimitsPlan> {
         let counts = || self.keys.counts(self.config);
+        let place = (self.config, api, operation);
         LimitsPlan::compile(counts, effective, place, &mut self.diagnostics)
     }
 

@@ -7,6 +7,7 @@ use fortress_model::{
     Diagnostic,
     config::{Config, NetworkList, NetworkRules, Spanned, Verdict},
     diagnostic::did_you_mean,
+    file,
 };
 
 use super::access::once;
@@ -70,7 +71,7 @@ fn compile(list: &NetworkList, keys: &KeyRing, diagnostics: &mut Vec<Diagnostic>
 fn read(path: &Path) -> Result<Listing, String> {
     let shown = path.display();
     let mut text = Vec::new();
-    std::fs::File::open(path)
+    file::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut text))
         .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
     if u64::try_from(text.len()).is_ok_and(|length| length > MAX_FILE) {

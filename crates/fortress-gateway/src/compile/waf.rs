@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs,
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
@@ -677,7 +677,7 @@ impl Disk {
 
 fn load(path: &Path) -> Result<Arc<[u8]>, String> {
     let mut bytes = Vec::new();
-    File::open(path)
+    fortress_model::file::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|error| error.to_string())?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {

@@ -298,6 +298,11 @@ impl LoginPlan {
         })
     }
 
+    /// Whether all that ask get one answer, whatever came of it.
+    pub(crate) fn is_level(&self) -> bool {
+        self.uniform && self.mode == Mode::Enforce && self.rules.kind.counts_all()
+    }
+
     /// Whoever attempts, as it is counted.
     pub(crate) fn keys(&self, who: &Who<'_>) -> Keys {
         self.logins.defence.keys(self.rules.kind, who)

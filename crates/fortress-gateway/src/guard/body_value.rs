@@ -53,7 +53,11 @@ impl<'b> Body<'b> {
             Self::Form(text) => joined(pairs(Some(text), path)),
             Self::Multipart(values) => joined(named(values, path)),
             Self::Json(raw, document) => {
-                let value = find(document, document.root(), path)?;
+                let value = match find(document, path) {
+                    Found::No => return None,
+                    Found::Several => return Some(Cow::Borrowed(NO_NAME)),
+                    Found::One(value) => value,
+                };
                 match &value.kind {
                     Kind::Null => None,
                     Kind::String(text) => Some(Cow::Borrowed(text.as_bytes())),
@@ -71,7 +75,7 @@ impl<'b> Body<'b> {
     /// What names an account. Whatever is neither text nor a number is one and the same.
     pub(super) fn name(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         if let Self::Json(_, document) = self
-            && let Some(value) = find(document, document.root(), path)
+            && let Found::One(value) = find(document, path)
             && matches!(value.kind, Kind::Bool(_) | Kind::Array(_) | Kind::Object(_))
         {
             return Some(Cow::Borrowed(NO_NAME));
@@ -85,9 +89,10 @@ impl<'b> Body<'b> {
             Self::Unknown => Number::Absent,
             Self::Form(text) => one(pairs(Some(text), path)),
             Self::Multipart(values) => one(named(values, path)),
-            Self::Json(_, document) => match find(document, document.root(), path) {
-                None => Number::Absent,
-                Some(value) => match &value.kind {
+            Self::Json(_, document) => match find(document, path) {
+                Found::No => Number::Absent,
+                Found::Several => Number::Unclear,
+                Found::One(value) => match &value.kind {
                     Kind::Null => Number::Absent,
                     Kind::Number(text) | Kind::String(text) => {
                         Number::Text(Cow::Borrowed(text.as_bytes()))
@@ -139,29 +144,41 @@ fn compact(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(kept.collect())
 }
 
-/// The value at a dotted path. Names may have dots themselves: the longest that is there is taken.
-fn find<'d, 'b>(
+/// What stands at a dotted path.
+enum Found<'v, 'b> {
+    No,
+    One(&'v Value<'b>),
+    /// Names may have dots themselves, and which value the upstream reads is not known.
+    Several,
+}
+
+fn find<'d, 'b>(document: &'d Document<'b>, path: &str) -> Found<'d, 'b> {
+    let mut found = Found::No;
+    look(document, document.root(), path, &mut found);
+    found
+}
+
+fn look<'d, 'b>(
     document: &'d Document<'b>,
     value: &'d Value<'b>,
     path: &str,
-) -> Option<&'d Value<'b>> {
+    found: &mut Found<'d, 'b>,
+) {
     let Kind::Object(range) = &value.kind else {
-        return None;
+        return;
     };
-    let members = document.members(*range);
-    let mut name = path;
-    loop {
-        if let Some(member) = members.iter().find(|member| *member.key == *name) {
-            let rest = path.get(name.len()..).unwrap_or_default();
-            let found = match rest.strip_prefix('.') {
-                None => Some(&member.value),
-                Some(rest) => find(document, &member.value, rest),
+    for member in document.members(*range) {
+        let Some(rest) = path.strip_prefix(&*member.key) else {
+            continue;
+        };
+        if let Some(rest) = rest.strip_prefix('.') {
+            look(document, &member.value, rest, found);
+        } else if rest.is_empty() {
+            *found = match found {
+                Found::No => Found::One(&member.value),
+                Found::One(_) | Found::Several => Found::Several,
             };
-            if found.is_some() {
-                return found;
-            }
         }
-        name = name.rsplit_once('.')?.0;
     }
 }
 
@@ -191,8 +208,9 @@ mod tests {
     #[test]
     fn values_by_their_paths() {
         let text = |text: &'static str| Number::Text(Cow::Borrowed(text.as_bytes()));
-        let body = r#"{"a":{"b":"x","c":7},"a.b":"dotted","n":null,"l":[1, 2],"t":true}"#;
-        check(JSON, body, "a.b", Some("dotted"), &text("dotted"));
+        let body = r#"{"a":{"b":"x","c":7},"d.e":"dotted","n":null,"l":[1, 2],"t":true}"#;
+        check(JSON, body, "a.b", Some("x"), &text("x"));
+        check(JSON, body, "d.e", Some("dotted"), &text("dotted"));
         check(JSON, body, "a.c", Some("7"), &text("7"));
         check(JSON, body, "n", None, &Number::Absent);
         check(JSON, body, "l", Some("[1,2]"), &Number::Unclear);
@@ -224,6 +242,23 @@ mod tests {
         }
         assert_ne!(compact(br#"["a b"]"#), compact(br#"["ab"]"#));
         assert_eq!(&*compact(br#"["\\" , "x y"]"#), br#"["\\","x y"]"#);
+    }
+
+    #[test]
+    fn two_values_at_one_path_are_no_value_of_their_own() {
+        let limits = Limits {
+            depth: 8,
+            properties: 8,
+            items: 8,
+        };
+        let part = |body: &str| {
+            let read = Body::read(&HeaderMap::new(), body.as_bytes(), &limits);
+            assert_eq!(read.number("a.b"), Number::Unclear);
+            read.part("a.b").map(Cow::into_owned)
+        };
+        let both = part(r#"{"a":{"b":"x"},"a.b":"y"}"#);
+        assert!(both.is_some());
+        assert_eq!(part(r#"{"a.b":"z","a":{"b":"x"}}"#), both);
     }
 
     #[test]

@@ -193,6 +193,10 @@ fn single_content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
 /// A body may be this slow in its beginning.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What came faster than it had to buys so much silence at most: else a body that came at once but for
+/// its last byte would hold its memory for as long as a slow one may take.
+const CREDIT: Duration = Duration::from_secs(10);
+
 /// Reads the body whole. What cannot be read cannot be forwarded: these refusals hold in any mode.
 pub(super) async fn read(
     decision: &mut Decision,
@@ -216,12 +220,8 @@ pub(super) async fn read(
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut received = 0_usize;
+    let mut deadline = started + GRACE;
     loop {
-        let allowed = u64::try_from(received)
-            .unwrap_or(u64::MAX)
-            .checked_div(bounds.body_rate)
-            .unwrap_or_default();
-        let deadline = started + GRACE + Duration::from_secs(allowed);
         let piece = match worker::before(|| deadline, wire.next()).await {
             Err(_) => {
                 let detail = format!("{received} bytes in {:?}", started.elapsed());
@@ -238,6 +238,8 @@ pub(super) async fn read(
             Ok(Ok(Some(piece))) => piece,
         };
         received = received.saturating_add(piece.len());
+        deadline =
+            (deadline + time_for(piece.len(), bounds.body_rate)).min(Instant::now() + CREDIT);
         decision.request_bytes = u64::try_from(received).unwrap_or(u64::MAX);
         if received > bounds.body {
             return Err(too_large(decision));
@@ -256,6 +258,13 @@ pub(super) async fn read(
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok(whole.freeze())
+}
+
+/// How long so many bytes may take.
+fn time_for(bytes: usize, rate: u64) -> Duration {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 /// How a body came.

@@ -454,8 +454,13 @@ impl Subject for Asked<'_> {
         }
     }
 
-    fn principal(&self) -> Option<&str> {
-        self.caller.map(|caller| &*caller.id)
+    /// `IDENTITY/ID`, or the id alone, of whichever identity.
+    fn is_principal(&self, name: &str) -> bool {
+        self.caller.is_some_and(|caller| {
+            let rest = name.strip_prefix(&*caller.identity.name);
+            let of_it = rest.and_then(|rest| rest.strip_prefix('/'));
+            *caller.id == *name || of_it == Some(&*caller.id)
+        })
     }
 
     fn is_in(&self, list: &str) -> bool {

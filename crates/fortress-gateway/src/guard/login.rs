@@ -23,7 +23,7 @@ use super::{inspect::Inspected, limit::Asked, principal::Caller};
 use crate::{
     compile::OperationPlan,
     defence::{CountedBy, Held, LoginPlan, Verdict},
-    reply::{Reply, ReplyBody},
+    reply::{self, Reply, ReplyBody},
     route::Routed,
     serve::Refused,
     shared_counts::Away,
@@ -169,6 +169,31 @@ impl Attempt {
         self.judged(decision, was).await
     }
 
+    /// Of a forgotten password and a new account neither the status nor the body nor the time may tell
+    /// whether there is such an account: with `uniform` each answer about it is the same.
+    pub(crate) async fn level(&self, decision: &mut Decision, reply: Reply) -> Reply {
+        /// Answers about the form of a request, and those of a server that failed, tell nothing.
+        const OF_FORM: &[u16] = &[408, 413, 414, 415, 429, 431];
+        let Some(open) = &self.0 else {
+            return reply;
+        };
+        let Some(login) = open.plan.login.as_ref().filter(|login| login.is_level()) else {
+            return reply;
+        };
+        let status = reply.status;
+        if status.is_server_error() || OF_FORM.contains(&status.as_u16()) {
+            return reply;
+        }
+        let note = format!(
+            "one answer for all: the upstream answered {}",
+            status.as_u16()
+        );
+        decision.notes.push(note);
+        let hold = login.pace.hold(LONGEST_HOLD);
+        tokio::time::sleep_until(open.began + hold).await;
+        reply::accepted()
+    }
+
     /// The upstream gave no answer.
     pub(crate) fn unjudged(&mut self, decision: &mut Decision) {
         self.tell(Was::Unjudged, decision);
@@ -202,7 +227,7 @@ impl Attempt {
             login.pace.note(open.began.elapsed(), login.logins.now());
         }
         match was {
-            Was::Failed if login.uniform => {
+            Was::Failed if login.uniform && !login.rules.kind.counts_all() => {
                 let detail = match decision.upstream_status {
                     Some(status) => format!("the upstream answered {status}"),
                     None => "the upstream did not let the account in".to_owned(),

@@ -8,12 +8,14 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local patience = tonumber(ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - patience)
 if ARGV[3] == '1' then
   redis.call('ZREM', KEYS[1], ARGV[1])
   return {0, 0}
 end
+-- First what needs memory: after any other write a script gets it also where limits get none, and a
+-- server that has none for them is no server that is back.
 redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - patience)
 redis.call('PEXPIRE', KEYS[1], 2 * patience)
 local own = string.match(ARGV[1], '^(%S+) ')
 local same, other = 0, 0

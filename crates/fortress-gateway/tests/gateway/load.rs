@@ -76,6 +76,22 @@ fn head(mut stream: &TcpStream) -> String {
 const MEMORY: &str = "fortress_body_memory_bytes";
 
 #[test]
+fn a_body_that_came_fast_and_then_no_more_gives_its_memory_back() {
+    let upstream = Upstream::start();
+    let gateway = gateway(upstream.address, "", "", "body: 1MiB, body_memory: 1MiB");
+    // At the rate that bodies must reach this would pay for a quarter of an hour.
+    let mut stalled = begin(&gateway, 1_000_000, 900_000);
+    until("it is held", || metric(&gateway, MEMORY) == 900_000);
+    stalled
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut answer = String::new();
+    stalled.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"code\":\"body.timeout\""), "{answer}");
+    until("it is free", || metric(&gateway, MEMORY) == 0);
+}
+
+#[test]
 fn bodies_share_a_memory_and_give_it_back_on_every_path() {
     let upstream = Upstream::start();
     let bounds = "body: 1MiB, body_memory: 1MiB";

@@ -25,7 +25,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every attempt is one that counts, since the answer tells nothing.
-    pub(super) fn counts_all(self) -> bool {
+    pub fn counts_all(self) -> bool {
         match self {
             Self::Reset | Self::Registration => true,
             Self::Login | Self::Otp => false,

@@ -50,9 +50,12 @@ if not start then return {-1, 0, 0, 0, now} end
 
 local held = redis.call('HMGET', KEYS[1], 'w', 'c', 'p')
 local window, count, past = tonumber(held[1] or '-1'), tonumber(held[2] or '0'), tonumber(held[3] or '0')
-if window > start then
-  -- The clock was set back over an edge: what was counted still counts.
+if window > start and window <= finish then
+  -- The clock was set back over an edge: what was counted still counts. A window further ahead is that of
+  -- a clock that was wrong: its count stays, and locks nobody out until then.
   start = window
+elseif window > start then
+  past = 0
 elseif window < start then
   past = 0
   if window == before then past = count end

@@ -252,9 +252,10 @@ impl Limit {
         let client = subject.client();
         let of_network = |network: &Network| network.contains(client);
         let is_exempt = self.exempt_networks.iter().any(of_network)
-            || subject
-                .principal()
-                .is_some_and(|name| self.exempt_principals.iter().any(|exempt| exempt == name));
+            || self
+                .exempt_principals
+                .iter()
+                .any(|name| subject.is_principal(name));
         let is_meant = self.within.is_empty() || self.within.iter().any(|list| subject.is_in(list));
         if is_exempt || !is_meant {
             return Err(NoKey::Skip);

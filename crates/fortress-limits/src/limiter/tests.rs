@@ -44,8 +44,8 @@ impl Subject for Request {
         })
     }
 
-    fn principal(&self) -> Option<&str> {
-        self.principal
+    fn is_principal(&self, name: &str) -> bool {
+        self.principal == Some(name)
     }
 
     fn is_in(&self, list: &str) -> bool {

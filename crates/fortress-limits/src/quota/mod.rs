@@ -301,10 +301,11 @@ impl Quotas {
 }
 
 impl Slot {
-    /// The window to count in: a clock that went back over an edge does not give a new quota.
+    /// The window to count in: a clock that went back over an edge does not give a new quota. One that was
+    /// years ahead for a moment does not lock anybody out until then.
     fn current(&self, now: Span) -> Span {
         let held = Span::unpack(self.window);
-        if held.start > now.start { held } else { now }
+        if held.start == now.end { held } else { now }
     }
 
     fn count(&self, span: Span, quota: &Quota) -> Count {
@@ -321,7 +322,8 @@ impl Slot {
                 ..Count::default()
             }
         } else if held.end > span.start {
-            // The zone or unit was changed, and the windows overlap: nothing is forgiven.
+            // The zone or unit was changed, and the windows overlap; or a clock was ahead: nothing is
+            // forgiven.
             Count {
                 used: self.used,
                 before: self.before,

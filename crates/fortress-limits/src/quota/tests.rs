@@ -156,6 +156,24 @@ fn debts_count_too() {
 }
 
 #[test]
+fn a_clock_that_was_years_ahead_locks_nobody_out() {
+    let table = Quotas::new(100);
+    let quota = quota(5, Unit::Day, Edge::Calendar);
+    let years = 4 * 366 * 86_400;
+    assert!(table.take(key(1), &quota, 1, at(0)).allowed);
+    assert!(table.take(key(1), &quota, 1, at(years)).allowed);
+    check(
+        table.take(key(1), &quota, 4, at(3_600)),
+        true,
+        0,
+        Some(0),
+        82_800,
+    );
+    let refused = table.take(key(1), &quota, 1, at(3_601));
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(82_799)));
+}
+
+#[test]
 fn a_clock_that_goes_back_gives_nothing() {
     let table = Quotas::new(100);
     let quota = quota(10, Unit::Day, Edge::Calendar);

@@ -277,6 +277,40 @@ fn a_quota_of_the_calendar() {
 }
 
 #[test]
+fn a_window_of_a_clock_that_was_years_ahead_is_forgotten() {
+    for server in servers() {
+        let mut client = server.connect();
+        client.load();
+        let quota = Arc::new(Quota::new(100, Unit::Day, TimeZone::UTC, Edge::Calendar));
+        let shared = &Shared::Quota(Arc::clone(&quota));
+        let call = call(shared, 1, 30);
+        assert_eq!(client.take(&call), (30, 70, Some(0)));
+        let held = |window: u64| (window * 1_000_000).to_string();
+        let set = |client: &mut Client, window: u64| {
+            let words = ["HSET", &call.name(), "w", &held(window)].map(str::to_owned);
+            client.number(&words.join(" "));
+        };
+        let now = quota.windows().at(SystemClock.now());
+        set(&mut client, now.start + 4 * 366 * 86_400);
+        assert_eq!(client.take(&call), (30, 40, Some(0)));
+        let left = |wait: Option<u128>| wait.unwrap() <= 86_400_000_000;
+        let (units, _, wait) = client.take(&Call {
+            least: 41,
+            want: 41,
+            ..call.clone()
+        });
+        assert!(units == 0 && left(wait), "{wait:?}");
+        // The next one is that of a clock that went back over an edge.
+        set(&mut client, now.end);
+        assert_eq!(client.take(&call), (30, 10, Some(0)));
+        assert_eq!(
+            client.number(&format!("HGET {} w", call.name())),
+            i64::try_from(now.end * 1_000_000).unwrap()
+        );
+    }
+}
+
+#[test]
 fn windows_change_and_fade() {
     for server in servers() {
         let mut client = server.connect();

@@ -230,7 +230,7 @@ impl Reader<'_> {
         };
         let (min, max) = (count("min", 4), count("max", 1_000));
         let (start, tolerance) = (count("start", 50), count("tolerance", 150));
-        let (min, max) = (min?, max?);
+        let (min, max, start) = (min?, max?, start?);
         if min > max {
             let message = format!(
                 "`{}`: `min` of {min} is more than `max` of {max}",
@@ -239,10 +239,17 @@ impl Reader<'_> {
             self.error(entry.place, message, "lower `min`, or raise `max`");
             return None;
         }
+        if fields.get("start").is_some() && !(min..=max).contains(&start) {
+            let message = format!(
+                "`{}`: `start` of {start} is not between `min` of {min} and `max` of {max}",
+                entry.path
+            );
+            self.error(entry.place, message, "choose one between them");
+        }
         Some(Some(Concurrency {
             min,
             max,
-            start: start?.clamp(min, max),
+            start: start.clamp(min, max),
             tolerance: tolerance?,
         }))
     }

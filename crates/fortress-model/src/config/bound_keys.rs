@@ -56,7 +56,7 @@ pub(super) const NEAR_BOUNDS: &[Key] = &[
     Key::new(
         "body_rate",
         Kind::Rate(1, GIB),
-        "What a body must reach on average after five seconds (default: 1KiB/s).",
+        "What a body must reach after five seconds; what comes faster buys ten seconds of silence at most (default: 1KiB/s).",
     )
     .sets(|bounds, value| bounds.body_rate = value),
     Key::new(

@@ -505,6 +505,13 @@ fn sign(text: &str) -> Result<Sign, String> {
     if place.contains('=') || place.contains(' ') || place.len() > LONGEST {
         return Err("write `response.NAME == VALUE`".into());
     }
+    // An empty text is meant only where it is written as one.
+    if text
+        .split_once("==")
+        .is_some_and(|(_, value)| value.trim().is_empty())
+    {
+        return Err("write the value behind `==`: `response.NAME == VALUE`".into());
+    }
     let value = value.map(Box::from);
     match place.strip_prefix("response.") {
         Some(rest) => match rest.strip_prefix("header.") {

@@ -128,7 +128,7 @@ const WITHOUT_FILES: &[Key] = &[
     Key::new(
         "uniform",
         Kind::Bool,
-        "All failures get the same answer, `login.rejected`, and no sooner than slow ones (default: true for `login` and `otp`).",
+        "All failures get the same answer, `login.rejected`, and no sooner than slow ones (default: true for `login` and `otp`). Of `reset` and `registration` every answer becomes 202 without a body.",
     ),
     Key::new(
         "mode",

@@ -140,7 +140,7 @@ static EXEMPT: Block = Block {
         Key::new(
             "principals",
             Kind::List(&Kind::Text),
-            "Principals by name, compared exactly.",
+            "Principals, as `IDENTITY/NAME`, or by the name alone, of whichever identity; compared exactly.",
         ),
     ]],
     later: &[],

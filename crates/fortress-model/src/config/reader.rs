@@ -661,7 +661,7 @@ impl Reader<'_> {
         self.watch(&path);
         let read = || {
             let mut content = String::new();
-            let file = std::fs::File::open(&path)?;
+            let file = crate::file::open(&path)?;
             file.take(MAX_REFERENCE + 1).read_to_string(&mut content)?;
             std::io::Result::Ok(content)
         };

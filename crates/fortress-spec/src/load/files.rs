@@ -1,10 +1,11 @@
 //! Where the text of descriptions comes from.
 
 use std::{
-    fs::File,
     io::{Error, ErrorKind, Read as _, Result},
     path::Path,
 };
+
+use fortress_model::file;
 
 /// How many files one description may consist of.
 pub const MAX_FILES: usize = 1_000;
@@ -29,11 +30,8 @@ impl Files for Disk {
     /// Devices, pipes and directories are refused, and so is a file over [`MAX_BYTES`], before it
     /// is in memory.
     fn read(&self, path: &Path) -> Result<String> {
-        let file = File::open(path)?;
+        let file = file::open(path)?;
         let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(Error::new(ErrorKind::InvalidInput, "not a regular file"));
-        }
         let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
         if metadata.len() > most {
             return Err(Error::new(

@@ -111,6 +111,13 @@ journal: [{{ file: journal.ndjson }}]
         fs::read_to_string(self.place.work().join("journal.ndjson")).unwrap_or_default()
     }
 
+    /// Ends, and leaves what it wrote.
+    pub(crate) fn end(mut self) -> Place {
+        self.program.signal("TERM");
+        assert!(self.program.wait().success());
+        self.place
+    }
+
     /// Stops, so that the journal is whole.
     pub(crate) fn stop(mut self) -> String {
         self.program.signal("TERM");
@@ -530,7 +537,7 @@ fn a_lock_outlives_the_program_and_is_lifted_by_hand() {
     const STORE: &str =
         "store: { embedded: fortress.db, key: file:store.key, pepper: file:pepper.key }\n";
     const LOCKED: &str = "{ login: { login: { account: body.username, failure: [401], lock: { after: 3, for: 10min } } } }";
-    let mut gate = Gate::start_with(LOCKED, Place::new(), STORE);
+    let gate = Gate::start_with(LOCKED, Place::new(), STORE);
     let mut client = gate.client();
     for number in 0..3 {
         let from = address(104, number);
@@ -545,11 +552,7 @@ fn a_lock_outlives_the_program_and_is_lifted_by_hand() {
             .status,
         200
     );
-    gate.program.signal("TERM");
-    assert!(gate.program.wait().success());
-
-    let Gate { place, .. } = gate;
-    let gate = Gate::start_with(LOCKED, place, STORE);
+    let gate = Gate::start_with(LOCKED, gate.end(), STORE);
     let mut client = gate.client();
     assert_eq!(locked(&mut client), "login.locked");
     let list = gate

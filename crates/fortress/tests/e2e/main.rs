@@ -18,6 +18,7 @@ mod kept_quotas;
 mod keys;
 mod manual;
 mod many_clients;
+mod postgres;
 mod program;
 mod protect;
 mod redis;

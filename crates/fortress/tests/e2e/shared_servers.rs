@@ -213,6 +213,42 @@ fn in_a_cluster_of_three() {
     }
 }
 
+#[test]
+fn without_memory_for_counts_redis_is_away_until_it_has_some() {
+    let Some(redis) = Redis::start() else { return };
+    let upstream = Upstream::start(|_| (200, "{}"));
+    let store = format!("{{ redis: {{ url: '{}', timeout: 2s }} }}", redis.url());
+    let instance = Instance::start(&configuration(&upstream, 1_000, &store));
+    let mut client = Client::to(instance.address);
+    assert_eq!(client.get("/", "alice").status, 200);
+    assert!(redis.say("CONFIG SET maxmemory 1").contains("OK"));
+    until("it is noticed", || {
+        client.get("/", "bob").status == 503 && instance.metric("fortress_redis_up", &[]) == 0
+    });
+    // Heartbeats go on; they are no sign that it counts again.
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        assert_eq!(instance.metric("fortress_redis_up", &[]), 0);
+        assert_eq!(client.get("/", "carol").status, 503);
+    }
+    assert!(redis.say("CONFIG SET maxmemory 0").contains("OK"));
+    until("it is back", || client.get("/", "dave").status == 200);
+    let journal = instance.journal();
+    assert_eq!(journal.matches("store.back").count(), 1, "{journal}");
+}
+
+#[test]
+fn certificates_that_are_not_there_are_found_by_check() {
+    let place = Place::new();
+    place.write(
+        "fortress.yaml",
+        "version: 1\nlisten: [{ address: '127.0.0.1:0' }]\napis: { a: { spec: none, public: true, upstream: 'http://127.0.0.1:1', limits: [{ per: client, rate: 1/s }] } }\nstore: { redis: { url: 'rediss://127.0.0.1:1', ca: nope.pem } }\n",
+    );
+    let found = place.run(&["check"]).expect(1);
+    let told = format!("{}{}", found.out, found.err);
+    assert!(told.contains("nope.pem"), "{told}");
+}
+
 /// Three nodes that are one Cluster.
 fn cluster() -> Option<[Redis; 3]> {
     if !has("redis-cli") {
