@@ -231,8 +231,7 @@ pub(crate) fn advise<'p>(
     let mut warn = |message: &str, help: &str| {
         diagnostics.push(Diagnostic::warning(redis.span, message).help(help));
     };
-    let is_shared = |plan: &LimitsPlan| plan.limits.iter().any(|limit| limit.shared().is_some());
-    if !logins && !plans.any(is_shared) {
+    if !logins && plans.next().is_none() {
         warn(
             "`store.redis` shares nothing: no limit and no `login` is written",
             "add `limits` to `defaults`, an API or an operation, or remove it",

@@ -26,7 +26,7 @@ pub struct Key {
 
 impl Key {
     /// The key's two halves, as [`Key::to_halves`] gave them.
-    pub fn from_halves(high: u64, low: u64) -> Self {
+    pub const fn from_halves(high: u64, low: u64) -> Self {
         Self { high, low }
     }
 

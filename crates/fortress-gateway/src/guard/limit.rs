@@ -24,7 +24,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use super::{body_value::Body, principal::Caller, principal::Principal};
-use crate::{compile::OperationPlan, request::Request, route::Routed, serve::Refused};
+use crate::{
+    compile::OperationPlan,
+    request::Request,
+    route::Routed,
+    serve::Refused,
+    shared_counts::{Found, Permits},
+};
 
 /// The proof that the limits were asked that need nothing but the head.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub(crate) struct Tally {
 struct Kept {
     plan: Arc<OperationPlan>,
     held: Held,
+    /// Of what is in flight over all instances.
+    permits: Permits,
     /// What costs are made from that are settled by the answer; the request is gone by then.
     numbers: Vec<(Factor, Number<'static>)>,
 }
@@ -114,18 +122,22 @@ impl Tally {
         let mut asked = Asked::new(decision.client, (routed, request), caller, body);
         asked.ja4.clone_from(&decision.ja4);
         let now = limits.counts.now(decision.received);
-        let given = match &limits.counts.shared {
+        let found = match &limits.counts.shared {
             Some(shared) => shared.find_out(&limits.limits, at, &asked, now).await,
-            None => SmallVec::new(),
+            None => Found::default(),
         };
         let limiter = &limits.counts.limiter;
-        let outcome = limiter.take_given(&limits.limits, at, &asked, now, &given);
+        let outcome = limiter.take_given(&limits.limits, at, &asked, now, &found.given);
         let kept = self.kept.get_or_insert_with(|| Kept {
             plan: Arc::clone(plan),
             held: Held::default(),
+            permits: Permits::new(),
             numbers: Vec::new(),
         });
         kept.held.join(outcome.held);
+        if outcome.refused.is_none() {
+            kept.permits.extend(found.permits);
+        }
         let mut verdict = Ok(());
         let mut wait: Option<Duration> = None;
         for report in &outcome.reports {

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: when to connect (`keeper`).
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use fortress_model::{
     Secret,
@@ -10,16 +10,20 @@ use fortress_model::{
 };
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
-    IntoConnectionInfo, RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, TlsMode,
-    Value,
-    aio::{ConnectionLike as _, MultiplexedConnection},
+    IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
+    ServerErrorKind, TlsCertificates, TlsMode, Value,
+    aio::{ConnectionLike as _, MultiplexedConnection, SendError},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
+use tokio::sync::Notify;
 
 /// How long making a connection may take, TLS, Sentinels and the nodes of a Cluster included.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
+
+/// The protocol with which the library tells that a connection was closed; Redis has it since 6.0.
+const TELLS: ProtocolVersion = ProtocolVersion::RESP3;
 
 /// Redirections within a Cluster that one call follows.
 const REDIRECTIONS: u32 = 2;
@@ -61,24 +65,34 @@ impl Connector {
         }
     }
 
+    /// `lost` is notified when the other side closes the connection, also if nothing is asked then. Of a
+    /// Cluster only calls tell: one node is not all of it.
+    ///
     /// # Errors
     /// Says what is wrong, without a secret.
-    pub(super) async fn connect(&mut self) -> Result<Connection, String> {
-        match tokio::time::timeout(CONNECT, self.try_connect()).await {
+    pub(super) async fn connect(&mut self, lost: &Arc<Notify>) -> Result<Connection, String> {
+        match tokio::time::timeout(CONNECT, self.try_connect(lost)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(why)) => Err(why),
             Err(_) => Err(format!("no connection within {} s", CONNECT.as_secs())),
         }
     }
 
-    async fn try_connect(&mut self) -> Result<Connection, String> {
+    async fn try_connect(&mut self, lost: &Arc<Notify>) -> Result<Connection, String> {
         let certificates = certificates(&self.settings.tls)?;
+        let lost = Arc::clone(lost);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(self.patience));
+            .set_response_timeout(Some(self.patience))
+            .set_push_sender(move |info: PushInfo| {
+                if info.kind == PushKind::Disconnection {
+                    lost.notify_one();
+                }
+                Ok::<(), SendError>(())
+            });
         let connected = match self.settings.servers.clone() {
             RedisServers::One(address) => {
-                let info = info(&self.settings, &address)?;
+                let info = info(&self.settings, &address, TELLS)?;
                 let client = match certificates {
                     Some(certificates) => Client::build_with_tls(info, certificates),
                     None => Client::open(info),
@@ -99,7 +113,7 @@ impl Connector {
             RedisServers::Cluster(addresses) => {
                 let nodes: Result<Vec<_>, String> = addresses
                     .iter()
-                    .map(|address| info(&self.settings, address))
+                    .map(|address| info(&self.settings, address, ProtocolVersion::RESP2))
                     .collect();
                 let mut builder = ClusterClient::builder(nodes?)
                     .retries(REDIRECTIONS)
@@ -133,7 +147,8 @@ impl Connector {
         let kind = SentinelServerType::Master;
         let mut builder = SentinelClientBuilder::new(addresses, master, kind)
             .map_err(|error| told(&error))?
-            .set_client_to_redis_db(i64::from(self.settings.database));
+            .set_client_to_redis_db(i64::from(self.settings.database))
+            .set_client_to_redis_protocol(TELLS);
         if let Some(certificates) = certificates {
             builder = builder
                 .set_client_to_redis_tls_mode(TlsMode::Secure)
@@ -186,8 +201,13 @@ fn place(address: &RedisAddress, tls: &RedisTls) -> ConnectionAddr {
     }
 }
 
-fn info(settings: &RedisSettings, address: &RedisAddress) -> Result<ConnectionInfo, String> {
+fn info(
+    settings: &RedisSettings,
+    address: &RedisAddress,
+    protocol: ProtocolVersion,
+) -> Result<ConnectionInfo, String> {
     let mut user = RedisConnectionInfo::default()
+        .set_protocol(protocol)
         .set_db(i64::from(settings.database))
         // A user needs no right to say what connects.
         .set_skip_set_lib_name();

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use fortress_limits::distributed::{Answer, Call, Reply, SCRIPT, script_sha};
+use fortress_limits::distributed::{Answer, Call, Reply, SCRIPT, SLOTS_SCRIPT, script_sha};
 use fortress_model::{Clock as _, SystemClock, Timestamp, config::RedisSettings};
 use redis::{Cmd, ErrorKind, ServerErrorKind, ToRedisArgs, Value};
 use tokio::{
@@ -35,7 +35,7 @@ const MOST_CALLS: usize = 512;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often the thread looks after things.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// How often an instance says that it lives, and after how long without a word it is gone.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -103,11 +103,12 @@ pub(super) struct Keeper {
     /// Counts connections: a call that failed ends only the one that it was made on.
     generation: Cell<u64>,
     wanted: Notify,
-    calls: Arc<Semaphore>,
+    pub(super) calls: Arc<Semaphore>,
     take: Script,
     heartbeat: Script,
+    pub(super) slots: Script,
     /// What this instance is called among others.
-    name: String,
+    pub(super) name: String,
     /// Others count under another secret, and that was said.
     warned: Cell<bool>,
 }
@@ -147,6 +148,7 @@ impl Keeper {
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             take: Script::new(SCRIPT),
             heartbeat: Script::new(HEARTBEAT_SCRIPT),
+            slots: Script::new(SLOTS_SCRIPT),
             name,
             warned: Cell::new(false),
         })
@@ -160,6 +162,7 @@ impl Keeper {
         reading: tokio::task::JoinHandle<()>,
     ) {
         tokio::task::spawn_local(Rc::clone(self).stay_connected(ready));
+        tokio::task::spawn_local(Rc::clone(self).keep_slots());
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut beaten = None;
@@ -252,6 +255,11 @@ impl Keeper {
             )
             .await,
         );
+        self.end_slots().await;
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.borrow().is_some()
     }
 
     async fn work(&self, job: Job) {
@@ -355,7 +363,7 @@ impl Keeper {
     }
 
     /// Runs a script that gives numbers.
-    async fn call(
+    pub(super) async fn call(
         &self,
         script: &Script,
         key: &str,
@@ -391,8 +399,16 @@ impl Keeper {
             said = connection.call(&command("EVAL", script.text)).await;
         }
         match said {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                if self.generation.get() == generation && self.is_connected() {
+                    self.common.is_there.store(true, Relaxed);
+                }
+                Ok(value)
+            }
             Err(error) => {
+                if error.is_timeout() {
+                    self.common.is_there.store(false, Relaxed);
+                }
                 let is_open = self.common.is_open();
                 // A probe that failed: the server may be another one by now.
                 if is_open || connect::is_elsewhere(&error) {
@@ -405,6 +421,7 @@ impl Keeper {
 
     fn disconnect(&self, generation: u64, why: String) {
         if self.generation.get() == generation && self.connection.take().is_some() {
+            self.common.is_there.store(false, Relaxed);
             self.lack.replace(why);
             self.wanted.notify_one();
         }
@@ -417,10 +434,14 @@ impl Keeper {
         };
         let mut wait = RETRY;
         loop {
-            match connector.connect().await {
+            let lost = Arc::new(Notify::new());
+            match connector.connect(&lost).await {
                 Ok(connection) => {
-                    self.generation.set(self.generation.get() + 1);
+                    let generation = self.generation.get() + 1;
+                    self.generation.set(generation);
                     self.connection.replace(Some(connection));
+                    // It may be another server, or an empty one.
+                    self.common.slots.table.lost();
                     // Whether it answers too, is found out at once: instances that lost it together come
                     // back by the times that each drew for itself.
                     let keeper = Rc::clone(&self);
@@ -430,7 +451,14 @@ impl Keeper {
                         tell(&ready, answers);
                     });
                     let connected = Instant::now();
-                    self.wanted.notified().await;
+                    tokio::select! {
+                        () = self.wanted.notified() => {}
+                        () = lost.notified() => {
+                            self.disconnect(generation, "the connection was closed".into());
+                            // By itself, and nobody else.
+                            self.wanted.notified().await;
+                        }
+                    }
                     // A server that takes connections and refuses every call is left in peace too.
                     if connected.elapsed() > LONGEST_RETRY {
                         wait = RETRY;

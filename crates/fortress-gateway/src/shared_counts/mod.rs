@@ -10,12 +10,13 @@ mod clock;
 mod connect;
 mod keeper;
 mod log;
+mod slots;
 
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
     time::Duration,
@@ -32,7 +33,7 @@ use fortress_limits::{
     limiter::{Due, Given, Limit, Limits, Now, Verdict},
 };
 use fortress_model::{
-    Timestamp,
+    Mode, Timestamp,
     config::{LimitFault, MOST_LIMITS, RedisSettings},
 };
 use smallvec::SmallVec;
@@ -43,6 +44,8 @@ use tokio::{
 
 pub(crate) use clock::LogClock;
 pub(crate) use log::Log;
+pub(crate) use slots::Permits;
+use slots::SharedSlots;
 
 use crate::{
     journal::{NoteStatus, Notes},
@@ -73,7 +76,10 @@ pub(crate) struct SharedCounts {
 #[derive(Debug)]
 struct Common {
     leases: Arc<Leases>,
+    slots: SharedSlots,
     breaker: Breaker,
+    /// There is a connection on which Redis answered, and it was not silent since.
+    is_there: AtomicBool,
     /// The zero of the clock that does not go back.
     began: Instant,
     timeout: Duration,
@@ -132,7 +138,9 @@ impl SharedCounts {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let common = Common {
             leases: Arc::new(Leases::new(LEASED_KEYS)),
+            slots: SharedSlots::new(settings.timeout),
             breaker: Breaker::new(BreakerSettings::default()),
+            is_there: AtomicBool::new(false),
             began,
             timeout: settings.timeout,
             said: settings.instances,
@@ -213,19 +221,23 @@ impl SharedCounts {
     }
 
     /// Finds out about all limits of a stage that instances share. Waits only where a lease is used
-    /// up, for all of them at once, and at most `store.redis.timeout`.
+    /// up and for what is in flight, for all of them at once, and at most `store.redis.timeout`.
     pub(crate) async fn find_out(
         &self,
         limits: &Limits,
         stage: Stage,
         subject: &impl Subject,
         now: Now,
-    ) -> SmallVec<[Given; MOST_LIMITS]> {
-        let mut given = SmallVec::new();
+    ) -> Found {
+        let mut given: SmallVec<[Given; MOST_LIMITS]> = SmallVec::new();
         let mut asked: SmallVec<[(Due, &Limit, oneshot::Receiver<Answer>); 2]> = SmallVec::new();
+        let mut is_refused = false;
         for (due, limit, shared) in limits.shared_due(stage, subject) {
-            let verdict = match self.spend(due, shared, now) {
-                Spent::Decided(verdict) => verdict,
+            let verdict = match self.spend(due, limit, shared, now) {
+                Spent::Decided(verdict) => {
+                    is_refused |= refuses(limit, verdict);
+                    verdict
+                }
                 Spent::Asked(answer) => {
                     asked.push((due, limit, answer));
                     continue;
@@ -235,6 +247,13 @@ impl SharedCounts {
             given.push(Given { due, verdict });
         }
         let deadline = Instant::now() + self.common.timeout;
+        let in_flight = limits.in_flight_due(stage, subject);
+        let entering = if is_refused {
+            given.extend(self.peek(in_flight));
+            None
+        } else {
+            Some(self.enter(in_flight))
+        };
         for (due, limit, answer) in asked {
             let verdict = match tokio::time::timeout_at(deadline, answer).await {
                 Ok(Ok(Answer::Pass(decision) | Answer::Refuse(decision))) => {
@@ -249,7 +268,11 @@ impl SharedCounts {
             };
             given.push(Given { due, verdict });
         }
-        given
+        let permits = match entering {
+            Some(entering) => entering.wait(self, deadline, &mut given).await,
+            None => Permits::new(),
+        };
+        Found { given, permits }
     }
 
     /// Takes what a request has cost beyond what was taken before; nobody waits for it.
@@ -266,7 +289,10 @@ impl SharedCounts {
         }
     }
 
-    fn spend(&self, due: Due, shared: &Shared, now: Now) -> Spent {
+    fn spend(&self, due: Due, limit: &Limit, shared: &Shared, now: Now) -> Spent {
+        if !self.common.may_decide(limit.on_fault()) {
+            return Spent::Away;
+        }
         let leases = &self.common.leases;
         let call = |least, want| Call {
             key: due.key,
@@ -321,6 +347,14 @@ impl SharedCounts {
     }
 }
 
+/// What was found out about the limits of a stage.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) given: SmallVec<[Given; MOST_LIMITS]>,
+    /// For what is in flight: kept as long as the request, if all limits let it pass.
+    pub(crate) permits: Permits,
+}
+
 enum Spent {
     Decided(Verdict),
     Asked(oneshot::Receiver<Answer>),
@@ -341,6 +375,15 @@ impl Common {
 
     fn is_open(&self) -> bool {
         self.breaker.state(self.now()) == BreakerState::Open
+    }
+
+    /// Whether what was taken before may still decide, for a limit with this policy: one that refuses
+    /// while Redis is away does so from the moment that this is known.
+    fn may_decide(&self, policy: LimitFault) -> bool {
+        match policy {
+            LimitFault::Closed => self.is_there.load(Relaxed) && !self.is_open(),
+            LimitFault::Local | LimitFault::Open => true,
+        }
     }
 
     /// Whether Redis may be asked now.
@@ -399,6 +442,16 @@ impl Common {
             notes.note(code, status, detail);
         }
     }
+}
+
+/// Whether nothing else needs to be asked: the request is refused.
+fn refuses(limit: &Limit, verdict: Verdict) -> bool {
+    let is_refusal = match verdict {
+        Verdict::Shared(decision) | Verdict::InFlight(decision, _) => !decision.allowed,
+        Verdict::Closed => true,
+        Verdict::Alone { .. } | Verdict::Open => false,
+    };
+    is_refusal && limit.mode() == Mode::Enforce
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -180,6 +180,24 @@ fn instances_know_of_each_other_s_logins() {
 }
 
 #[test]
+fn a_connection_that_closes_is_noticed_without_a_call() {
+    let Some(mut server) = server() else { return };
+    let instance = Instance::new(server.port);
+    let counts = &instance.counts;
+    assert!(runtime().block_on(instance.ask("ann", "192.0.2.1")).is_ok());
+    assert!(counts.common.may_decide(LimitFault::Closed));
+    server.child.kill().unwrap();
+    let began = Instant::now();
+    while counts.common.may_decide(LimitFault::Closed) {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    // Not by calls that failed.
+    assert!(!counts.is_away());
+    assert!(counts.common.may_decide(LimitFault::Local));
+}
+
+#[test]
 fn a_thousand_attempts_at_once_over_three_instances() {
     let Some(server) = server() else { return };
     let instances: Vec<_> = (0..3)
@@ -215,6 +233,49 @@ fn a_flushed_log_begins_anew_and_nobody_forgets() {
             assert!(one.fail("bob", "192.0.2.1").await);
         }
         assert!(!other.fail("bob", "192.0.2.1").await);
+    });
+}
+
+#[test]
+fn what_somebody_else_writes_into_the_log_is_left_out() {
+    let Some(server) = server() else { return };
+    let one = Instance::new(server.port);
+    runtime().block_on(async {
+        assert!(one.fail("ann", "192.0.2.1").await);
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", server.port)).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        for number in 0..2_000_u64 {
+            let mut add = redis::cmd("XADD");
+            add.arg("fortress:{logins}").arg("*");
+            match number % 4 {
+                0 => add.arg("e").arg("garbage"),
+                1 => add.arg("t").arg("1").arg("e").arg("short"),
+                2 => add
+                    .arg("t")
+                    .arg("never")
+                    .arg("e")
+                    .arg([0_u8; 64].as_slice()),
+                _ => add
+                    .arg("t")
+                    .arg(u64::MAX)
+                    .arg("e")
+                    .arg([7_u8; 300].as_slice()),
+            };
+            add.exec(&mut connection).unwrap();
+        }
+        // In the year 2100: ids never go back from there, but times do.
+        let mut add = redis::cmd("XADD");
+        add.arg("fortress:{logins}")
+            .arg("4102444800000-0")
+            .arg("x")
+            .arg("y");
+        add.exec(&mut connection).unwrap();
+        let other = Instance::new(server.port);
+        assert!(other.fail("ann", "192.0.2.1").await);
+        assert!(one.fail("ann", "192.0.2.1").await);
+        let refused = other.ask("ann", "192.0.2.1").await.unwrap().unwrap_err();
+        assert!(refused.wait <= Duration::from_secs(3_600), "{refused:?}");
+        assert!(one.fail("bob", "192.0.2.1").await);
     });
 }
 
@@ -262,10 +323,12 @@ fn what_cannot_be_had_is_told_at_once() {
     let instance = Instance::new(port);
     let began = Instant::now();
     runtime().block_on(async {
+        while !instance.counts.is_away() {
+            assert!(instance.ask("ann", "192.0.2.1").await.is_err());
+        }
         for _ in 0..100 {
             assert!(instance.ask("ann", "192.0.2.1").await.is_err());
         }
     });
     assert!(began.elapsed() < Duration::from_secs(20));
-    assert!(instance.counts.is_away());
 }

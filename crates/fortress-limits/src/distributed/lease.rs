@@ -9,10 +9,10 @@
 //! The table is bounded like the others; what is evicted with it is lost to all until its limit
 //! recovers, and never spent twice. Deliberately not here: calling.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Call, Reply, Shared, decision};
-use crate::{Decision, Key, shards::Shards};
+use crate::{Decision, Key, quota::Quota, shards::Shards};
 use fortress_model::clock::Timestamp;
 
 /// How long leased units of a rate may be spent, and after how long without a call they are given
@@ -28,6 +28,8 @@ const QUICK: u64 = 100_000_000;
 /// A key that is at its rate is asked for so seldom, in nanoseconds: units are earned back one by one, and
 /// would else cost a call each.
 const PAUSE: u64 = 10_000_000;
+
+const SECOND: u64 = 1_000_000_000;
 
 /// Of a limit, or of what is left of it, a lease is at most this part.
 const PART: u64 = 8;
@@ -68,6 +70,10 @@ struct Slot {
     refused: u64,
     /// When `refused` units will be there; zero for never.
     retry: u64,
+    /// While the store is away: of a quota, what this instance may still let through.
+    part: Option<u64>,
+    /// What it has let through so, and the store does not know yet.
+    debt: u64,
 }
 
 /// What to do with a request.
@@ -130,8 +136,9 @@ impl Leases {
             }
             let there = if now < slot.expires { slot.units } else { 0 };
             if there < cost {
+                let want = slot.want(most, now, 0).max(cost);
                 return Spend::Ask {
-                    want: slot.want(most, now, 0).max(cost),
+                    want: want.saturating_add(slot.owed(now)),
                 };
             }
             slot.units = there - cost;
@@ -220,6 +227,77 @@ impl Leases {
                 && now < slot.expires
             {
                 slot.units = slot.units.saturating_add(units);
+                slot.pay(now);
+            }
+        });
+    }
+
+    /// While the store is away: takes from this instance's part of a quota. Its part is one of as many as
+    /// there are instances, of what was left for all when that was told last, or else of the whole. What
+    /// passes is a debt, which is paid once the store answers. Gives what was taken too: what costs more
+    /// than a whole part takes all of one, where the quota itself would let it pass.
+    pub fn alone(
+        &self,
+        key: Key,
+        quota: &Arc<Quota>,
+        (cost, instances): (u64, u32),
+        (now, wall): (u64, Timestamp),
+    ) -> (Decision, u64) {
+        self.slots.with_set(key, |set| {
+            let Some(slot) = take_slot(set, key, now) else {
+                return (decision(false, 0, None, Duration::ZERO), 0);
+            };
+            slot.shared
+                .get_or_insert_with(|| Shared::Quota(Arc::clone(quota)));
+            if now >= slot.reset {
+                let window = quota.windows().at(wall);
+                let left = (window.end.saturating_mul(SECOND)).saturating_sub(wall.0);
+                (slot.reset, slot.part, slot.debt) = (now.saturating_add(left), None, 0);
+                slot.remaining = u64::MAX;
+            }
+            let whole = quota.share(instances).limit();
+            let told =
+                (slot.remaining < u64::MAX).then(|| slot.remaining / u64::from(instances.max(1)));
+            let part = slot
+                .part
+                .get_or_insert_with(|| told.unwrap_or(whole).min(whole));
+            let is_possible = cost <= quota.limit();
+            let taken = if is_possible { cost.min(whole) } else { cost };
+            let allowed = taken <= *part;
+            if allowed {
+                *part -= taken;
+                slot.debt = slot.debt.saturating_add(taken);
+            }
+            let left = *part;
+            let reset = slot.resets_in(now);
+            (
+                decision(allowed, left, is_possible.then_some(reset), reset),
+                taken,
+            )
+        })
+    }
+
+    /// A request that was refused by another limit gives back what [`Leases::alone`] took.
+    pub fn not_alone(&self, key: Key, cost: u64) {
+        self.slots.with_set(key, |set| {
+            let halves = key.to_halves();
+            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
+            if let Some(slot) = set.iter_mut().find(held) {
+                let back = cost.min(slot.debt);
+                slot.debt -= back;
+                slot.part = slot.part.map(|part| part.saturating_add(back));
+            }
+        });
+    }
+
+    /// A cost that became known after [`Leases::alone`].
+    pub fn charge_alone(&self, key: Key, cost: u64) {
+        self.slots.with_set(key, |set| {
+            let halves = key.to_halves();
+            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
+            if let Some(slot) = set.iter_mut().find(held) {
+                slot.debt = slot.debt.saturating_add(cost);
+                slot.part = slot.part.map(|part| part.saturating_sub(cost));
             }
         });
         self.slots.mark(key);
@@ -307,8 +385,24 @@ impl Slot {
         self.size.saturating_sub(held)
     }
 
+    /// What is owed within the window that is not over.
+    fn owed(&self, now: u64) -> u64 {
+        if now < self.reset { self.debt } else { 0 }
+    }
+
+    /// Pays what is owed from what is held.
+    fn pay(&mut self, now: u64) {
+        let paid = self.owed(now).min(self.units);
+        self.units -= paid;
+        self.debt -= paid;
+    }
+
     fn learn(&mut self, units: u64, remaining: u64, reset: Duration, now: u64) {
         self.pending = false;
+        self.part = None;
+        if now >= self.reset {
+            self.debt = 0;
+        }
         let held = if now < self.expires { self.units } else { 0 };
         self.units = held.saturating_add(units);
         self.remaining = remaining;
@@ -321,6 +415,7 @@ impl Slot {
         };
         self.expires = now.saturating_add(time);
         self.blocked = 0;
+        self.pay(now);
     }
 }
 
@@ -344,6 +439,7 @@ fn take_slot(set: &mut [Slot], key: Key, now: u64) -> Option<&mut Slot> {
     }
     let worth = |slot: &Slot| {
         let held = if now < slot.expires { slot.units } else { 0 };
+        let held = held.saturating_add(slot.owed(now));
         (slot.asked != 0, held, now < slot.blocked, slot.asked)
     };
     let slot = set.iter_mut().min_by_key(|slot| worth(slot))?;

@@ -3,7 +3,8 @@
 //!
 //! An instance leases units: one round trip ([`Call`], [`Reply`]) takes some of them from the shared
 //! count, and the instance spends them alone ([`Leases`]). A key that is hot costs one call in as
-//! many requests as a lease has units; a key that is not costs one call each.
+//! many requests as a lease has units; a key that is not costs one call each. What is in flight is not
+//! leased: see [`Slots`].
 //!
 //! **How far instances can overshoot.** A quota never: what is leased is already counted, and leases
 //! end with their window. A rate by what lies in leases: within any time each instance may spend,
@@ -18,9 +19,13 @@
 
 mod breaker;
 mod lease;
+mod slots;
 
 pub use breaker::{Admission, Breaker, BreakerSettings, BreakerState};
 pub use lease::{Answer, LEASE_TIME, Leases, MOST_LEASED, Spend, most_leased};
+pub use slots::{
+    Full, Next, Room, SLOT_RENEWAL, SLOT_TIME, SLOTS_SCRIPT, SlotCall, SlotReply, Slots,
+};
 
 use std::{fmt::Write, sync::Arc, time::Duration};
 
@@ -33,7 +38,7 @@ use crate::{
     quota::{Edge, Quota},
 };
 
-/// The script, for `SCRIPT LOAD` and `EVAL`.
+/// The script of rates and quotas, for `SCRIPT LOAD` and `EVAL`.
 pub const SCRIPT: &str = include_str!("take.lua");
 
 /// A script's name for `EVALSHA`: its SHA-1 in hexadecimal.
@@ -152,8 +157,8 @@ pub enum Reply {
 /// Why a reply is none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ReplyError {
-    /// Not five numbers.
-    #[error("the script gave no list of five numbers")]
+    /// More numbers than the script gives, or fewer.
+    #[error("the script gave a list of another length than it has")]
     Shape,
     /// A number that the script can't give, such as more units than were asked for.
     #[error("the script gave a number out of its range")]

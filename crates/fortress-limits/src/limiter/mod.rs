@@ -6,6 +6,8 @@
 //! Nothing here allocates for a request. Deliberately not here: which limits an operation has, and
 //! what the instances of a cluster share (`distributed`).
 
+mod held;
+
 use std::{sync::Arc, time::Duration};
 
 use fortress_model::{
@@ -18,13 +20,16 @@ use smallvec::SmallVec;
 
 use crate::{
     Decision, Key,
-    concurrency::{Concurrency, Crowded, Permit},
-    cost::{self, Number},
+    concurrency::{Concurrency, Crowded},
+    cost,
     distributed::{Leases, Shared},
     gcra::{Gcra, Rate, RateError},
     key::{KeySpec, NoKey, Part, Prefixes, Secret, Stage, Subject},
     quota::{Quota, Quotas},
 };
+
+pub use held::Held;
+use held::Taken;
 
 /// The counts of all limits. They outlive a reload of the configuration.
 #[derive(Debug)]
@@ -156,8 +161,7 @@ impl Limit {
         } else {
             Stage::Identity
         };
-        // What is in flight dies with its instance, and a count elsewhere could not know: each instance
-        // counts its own.
+        // What is in flight is not leased.
         let shared = match &measure {
             Measure::Rate(rate) => Some(Shared::Rate(*rate)),
             Measure::Quota(quota) => Some(Shared::Quota(Arc::clone(quota))),
@@ -204,7 +208,7 @@ impl Limit {
         &self.measure
     }
 
-    /// The same for what instances share; `None` for what each counts by itself.
+    /// The same for what instances share by leases; `None` for what is in flight.
     pub fn shared(&self) -> Option<&Shared> {
         self.shared.as_ref()
     }
@@ -268,6 +272,12 @@ impl Limit {
         cost::evaluate(&self.cost, self.most(), |factor| subject.number(factor))
     }
 
+    fn due(&self, index: usize, subject: &(impl Subject + ?Sized)) -> Option<Due> {
+        let key = self.key(subject).ok()?;
+        let cost = self.cost(subject);
+        Some(Due { index, key, cost })
+    }
+
     fn order(&self) -> u8 {
         match self.measure {
             Measure::Rate(_) => 0,
@@ -301,21 +311,33 @@ impl Limits {
         self.0.get(index)
     }
 
-    /// The limits of a stage that instances share, with what the request counts as and costs. Those
-    /// that do not hold for it, or refuse it without counting, are left out.
+    /// The limits of a stage that instances share by leases, with what the request counts as and costs.
+    /// Those that do not hold for it, or refuse it without counting, are left out.
     pub fn shared_due<'l>(
         &'l self,
         stage: Stage,
         subject: &(impl Subject + ?Sized),
     ) -> impl Iterator<Item = (Due, &'l Limit, &'l Shared)> {
-        let due = self.0.iter().enumerate();
-        due.filter(move |(_, limit)| limit.stage == stage)
-            .filter_map(|(index, limit)| {
-                let shared = limit.shared.as_ref()?;
-                let key = limit.key(subject).ok()?;
-                let cost = limit.cost(subject);
-                Some((Due { index, key, cost }, limit, shared))
-            })
+        self.at(stage).filter_map(|(index, limit)| {
+            let shared = limit.shared.as_ref()?;
+            Some((limit.due(index, subject)?, limit, shared))
+        })
+    }
+
+    /// The same for those of what is in flight.
+    pub fn in_flight_due<'l>(
+        &'l self,
+        stage: Stage,
+        subject: &(impl Subject + ?Sized),
+    ) -> impl Iterator<Item = (Due, &'l Limit)> {
+        self.at(stage)
+            .filter(|(_, limit)| limit.shared.is_none())
+            .filter_map(|(index, limit)| Some((limit.due(index, subject)?, limit)))
+    }
+
+    fn at(&self, stage: Stage) -> impl Iterator<Item = (usize, &Limit)> {
+        let limits = self.0.iter().enumerate();
+        limits.filter(move |(_, limit)| limit.stage == stage)
     }
 
     /// Whether any limit is asked at a stage.
@@ -349,6 +371,8 @@ pub struct Given {
 pub enum Verdict {
     /// The shared count has decided; if it allows, the cost was taken out of the lease.
     Shared(Decision),
+    /// Of what is in flight, by this count; if it allows, the caller holds the room.
+    InFlight(Decision, Counted),
     /// It could not be asked: this instance goes on alone with its part.
     Alone {
         /// Into how many parts the limit is split.
@@ -417,21 +441,6 @@ pub struct Outcome {
     pub held: Held,
 }
 
-/// What a request has taken: costs that can be settled, and permits that are given back when this is
-/// dropped. Keep it as long as the request.
-#[derive(Debug, Default)]
-pub struct Held {
-    taken: SmallVec<[Taken; MOST_LIMITS]>,
-    permits: SmallVec<[Permit; 2]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    due: Due,
-    at: Now,
-    from: Counted,
-}
-
 impl Limiter {
     /// Tables for so many keys.
     pub fn new(keys: Keys) -> Self {
@@ -473,8 +482,7 @@ impl Limiter {
         given: &[Given],
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let due = limits.0.iter().enumerate();
-        for (index, limit) in due.filter(|(_, limit)| limit.stage == stage) {
+        for (index, limit) in limits.at(stage) {
             let known = given.iter().find(|known| known.due.index == index);
             let is_refused = outcome.refused.is_some();
             let (decision, refused, counted) = if let Some(known) = known {
@@ -541,6 +549,10 @@ impl Limiter {
     ) -> (Decision, Option<Refusal>, Counted) {
         let (decision, due, counted) = match known.verdict {
             Verdict::Shared(decision) => (decision, known.due, Counted::Shared),
+            Verdict::InFlight(decision, counted) => {
+                let refused = (!decision.allowed).then_some(Refusal::Spent);
+                return (decision, refused, counted);
+            }
             Verdict::Alone { instances } => {
                 let (decision, due) = self.alone(limit, known.due, instances, is_refused, now);
                 (decision, due, Counted::Alone { instances })
@@ -599,14 +611,15 @@ impl Limiter {
                 (decision, due)
             }
             Measure::Quota(whole) => {
-                let quota = whole.share(instances);
-                let due = part(quota.limit(), whole.limit());
-                let decision = if is_refused {
-                    self.quotas.peek(due.key, &quota, due.cost, now.wall)
-                } else {
-                    self.quotas.take(due.key, &quota, due.cost, now.wall)
+                let Some(leases) = &self.leases else {
+                    return (nothing(), due);
                 };
-                (decision, due)
+                let time = (now.lease_time(), now.wall);
+                let (decision, taken) = leases.alone(due.key, whole, (due.cost, instances), time);
+                if is_refused && decision.allowed {
+                    leases.not_alone(due.key, taken);
+                }
+                (decision, Due { cost: taken, ..due })
             }
             Measure::Concurrent(_) => (nothing(), due),
         }
@@ -651,89 +664,6 @@ impl Limiter {
             from: Counted::Here,
         });
         (decision, None)
-    }
-}
-
-impl Held {
-    /// Takes what the answer says that the request has cost beyond what was taken before. Where the
-    /// answer says something that is no number, the limit's all is taken. What a lease does not have
-    /// is handed to `owe`.
-    pub fn settle<'a>(
-        &self,
-        limiter: &Limiter,
-        limits: &Limits,
-        number: impl Fn(&Factor) -> Number<'a>,
-        now: Now,
-        mut owe: impl FnMut(&Shared, Key, u64),
-    ) {
-        for taken in &self.taken {
-            let Due { index, key, cost } = taken.due;
-            let Some(limit) = limits.get(index) else {
-                continue;
-            };
-            if !cost::needs_answer(&limit.cost) {
-                continue;
-            }
-            let whole = cost::evaluate(&limit.cost, limit.most(), &number);
-            let extra = whole.saturating_sub(cost);
-            if taken.from == Counted::Shared {
-                let leases = limiter.leases.as_ref();
-                let rest = leases.map_or(0, |leases| leases.drain(key, extra, now.lease_time()));
-                if let Some(shared) = limit.shared.as_ref().filter(|_| rest > 0) {
-                    owe(shared, key, rest);
-                }
-                continue;
-            }
-            let parts = taken.parts();
-            match &limit.measure {
-                Measure::Rate(rate) => {
-                    let rate = rate.share(parts);
-                    limiter.rates.charge(key, &rate, extra, now.elapsed);
-                }
-                Measure::Quota(quota) => limiter.quotas.charge(key, quota, extra, now.wall),
-                Measure::Concurrent(_) => {}
-            }
-        }
-    }
-
-    /// Gives everything back, as if the request had never come.
-    pub fn give_back(self, limiter: &Limiter, limits: &Limits) {
-        for taken in &self.taken {
-            let Due { index, key, cost } = taken.due;
-            let Some(limit) = limits.get(index) else {
-                continue;
-            };
-            if taken.from == Counted::Shared {
-                if let Some(leases) = &limiter.leases {
-                    leases.put_back(key, cost, taken.at.lease_time());
-                }
-                continue;
-            }
-            let parts = taken.parts();
-            match &limit.measure {
-                Measure::Rate(rate) => limiter.rates.refund(key, &rate.share(parts), cost),
-                Measure::Quota(quota) => {
-                    limiter.quotas.refund(key, quota, cost, taken.at.wall);
-                }
-                Measure::Concurrent(_) => {}
-            }
-        }
-    }
-
-    /// Goes on with what another stage of the same request took.
-    pub fn join(&mut self, other: Self) {
-        self.taken.extend(other.taken);
-        self.permits.extend(other.permits);
-    }
-}
-
-impl Taken {
-    /// Into how many parts the limit was split when it was taken.
-    fn parts(&self) -> u32 {
-        match self.from {
-            Counted::Alone { instances } => instances,
-            Counted::Here | Counted::Shared | Counted::Open | Counted::Closed => 1,
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use fortress_model::config::{LimitRule, Spanned, settings};
 use fortress_model::document::{Format, Sources, read};
 
 use super::*;
+use crate::cost::Number;
 
 const S: u64 = 1_000_000_000;
 
@@ -412,11 +413,42 @@ fn what_is_shared_was_decided_before() {
 }
 
 #[test]
+fn what_is_in_flight_over_all_instances_was_decided_before() {
+    let limits = limits("{ per: client, concurrent: 1 }");
+    let (limiter, request) = (limiter(), from("192.0.2.1"));
+    let ask = |allowed, counted| {
+        let decision = Decision {
+            allowed,
+            ..nothing()
+        };
+        let (due, limit) = limits.in_flight_due(Stage::Head, &request).next().unwrap();
+        assert_eq!(limit.most(), 1);
+        let verdict = Verdict::InFlight(decision, counted);
+        limiter.take_given(
+            &limits,
+            Stage::Head,
+            &request,
+            at(0),
+            &[Given { due, verdict }],
+        )
+    };
+    // More than one at a time: this instance's own table is not asked.
+    let (one, other) = (ask(true, Counted::Shared), ask(true, Counted::Shared));
+    assert_eq!((one.refused, other.refused), (None, None));
+    let alone = Counted::Alone { instances: 4 };
+    let outcome = ask(false, alone);
+    assert_eq!(outcome.refused, Some(0));
+    assert_eq!(outcome.reports[0].refused, Some(Refusal::Spent));
+    assert_eq!(outcome.reports[0].counted, alone);
+    assert!(limits.shared_due(Stage::Head, &request).next().is_none());
+}
+
+#[test]
 fn alone_an_instance_has_its_part() {
     let limits = limits(
         "{ name: a, per: client, rate: 8/h }, { name: b, per: client, quota: 100/day, cost: query.page_size / 10 }",
     );
-    let limiter = limiter();
+    let limiter = limiter().sharing(Arc::new(Leases::new(100)));
     let passed = |client: &'static str, page_size: Option<&'static str>, times: usize| {
         let request = Request {
             page_size,

@@ -1,4 +1,6 @@
-//! The script of distributed limits on real servers.
+//! The scripts of distributed limits on real servers.
 
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod slots;

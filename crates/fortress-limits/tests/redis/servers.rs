@@ -27,7 +27,7 @@ use jiff::tz::TimeZone;
 use redis::{Connection, ErrorKind, RedisError, ServerErrorKind, cmd};
 
 /// A server of this test's own, ended with it.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
     _directory: tempfile::TempDir,
@@ -81,7 +81,7 @@ impl Server {
         Some(server)
     }
 
-    fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         let address = format!("redis://127.0.0.1:{}", self.port);
         let client = redis::Client::open(address).unwrap();
         Client(client.get_connection().unwrap())
@@ -89,7 +89,7 @@ impl Server {
 }
 
 /// Every server that is installed; Redis must be.
-fn servers() -> Vec<Server> {
+pub(crate) fn servers() -> Vec<Server> {
     let mut servers = Vec::new();
     for program in ["redis-server", "valkey-server"] {
         match Server::start(program, &[]) {
@@ -102,7 +102,7 @@ fn servers() -> Vec<Server> {
     servers
 }
 
-struct Client(Connection);
+pub(crate) struct Client(pub(crate) Connection);
 
 impl Client {
     fn load(&mut self) {
@@ -146,7 +146,7 @@ impl Client {
     }
 
     /// A number that the server gives for a command of words.
-    fn number(&mut self, words: &str) -> i64 {
+    pub(crate) fn number(&mut self, words: &str) -> i64 {
         let mut words = words.split(' ');
         let mut command = cmd(words.next().unwrap());
         words.for_each(|word| {

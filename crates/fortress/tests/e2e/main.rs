@@ -23,6 +23,7 @@ mod program;
 mod protect;
 mod redis;
 mod run;
+mod shared_concurrency;
 mod shared_limits;
 mod shared_logins;
 mod shared_servers;

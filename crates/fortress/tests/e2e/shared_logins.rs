@@ -159,10 +159,8 @@ fn while_redis_is_gone_nobody_is_let_in_unless_that_is_said() {
         .collect();
     assert_eq!(codes[0], "login.rejected", "{codes:?}");
     assert_eq!(codes[3], "login.delayed", "{codes:?}");
-    // After five calls that failed it asks no more, and nothing that it knew refuses anybody.
-    for _ in 0..6 {
-        assert_eq!(login(&open[0], "zoe", "right").status, 200);
-    }
+    // Once Redis is given up, nothing that was known refuses anybody.
+    open[0].program.logged("Redis is left alone");
     for _ in 0..8 {
         assert_eq!(login(&open[0], "ann", "guess").code, "login.rejected");
     }

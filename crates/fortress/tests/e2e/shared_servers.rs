@@ -20,12 +20,12 @@ use crate::{
 const PASSWORD: &str = "correct-horse-battery";
 
 /// What the manual says that a user needs.
-const RIGHTS: &str = "~fortress:* +eval +evalsha +time +get +set +hmget +hset +pexpire +zadd +zrem +zrange +zremrangebyscore +xadd +xrange +xrevrange";
+const RIGHTS: &str = "~fortress:* +eval +evalsha +time +get +set +hmget +hgetall +hset +hdel +pexpire +zadd +zrem +zrange +zremrangebyscore +xadd +xrange +xrevrange";
 
 fn configuration(upstream: &Upstream, quota: u32, store: &str) -> String {
     let url = upstream.url();
     format!(
-        "{LISTEN}apis: {{ a: {{ spec: none, public: true, upstream: {url}, on_fault: {{ limits: closed }}, limits: [{{ per: header.X-Client, quota: {quota}/month }}] }} }}\nstore: {store}\n"
+        "{LISTEN}apis: {{ a: {{ spec: none, public: true, upstream: {url}, on_fault: {{ limits: closed }}, limits: [{{ per: header.X-Client, quota: {quota}/month }}, {{ per: header.X-Client, concurrent: 100 }}] }} }}\nstore: {store}\n"
     )
 }
 
@@ -107,7 +107,7 @@ fn in_tls_as_a_user_with_few_rights() {
     // A wrong password and an authority that is not trusted are said, and close what is closed.
     let wrong = start("wrong-password", &trusted);
     assert_eq!(passes(&wrong, "alice", 3), 0);
-    wrong.program.logged("authentication failed");
+    wrong.program.logged("WRONGPASS");
     let distrusted = start(PASSWORD, "");
     assert_eq!(passes(&distrusted, "alice", 3), 0);
     distrusted.program.logged("certificate");
