@@ -3,10 +3,7 @@
 //!
 //! Deliberately not here: what a slot holds, and which slot a newcomer gets.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Mutex, PoisonError};
 
 use crate::Key;
 
@@ -25,8 +22,6 @@ const MOST_SHARDS: usize = 256;
 /// A table of slots.
 pub(crate) struct Shards<S> {
     shards: Box<[Mutex<Box<[S]>>]>,
-    /// Shards in which there is something to look for.
-    marked: Box<[AtomicBool]>,
     shard_mask: u64,
     set_mask: u64,
     shard_bits: u32,
@@ -44,7 +39,6 @@ impl<S: Clone + Default> Shards<S> {
             shards: (0..shards)
                 .map(|_| Mutex::new(vec![S::default(); each * WAYS].into_boxed_slice()))
                 .collect(),
-            marked: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             shard_mask: mask(shards),
             set_mask: mask(each),
             shard_bits: shards.trailing_zeros(),
@@ -69,33 +63,6 @@ impl<S: Clone + Default> Shards<S> {
         for shard in &self.shards {
             let mut slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
             slots.iter_mut().for_each(&mut show);
-        }
-    }
-
-    /// Marks the key's shard, so that [`Shards::each_marked`] looks at it.
-    pub(crate) fn mark(&self, key: Key) {
-        let shard = usize::try_from(key.place() & self.shard_mask).unwrap_or(0);
-        if let Some(marked) = self.marked.get(shard) {
-            marked.store(true, Ordering::Release);
-        }
-    }
-
-    /// Shows every slot of the shards that are marked, one shard at a time: whoever has to look often
-    /// cannot walk through all of a large table. A shard stays marked if `show` says so of a slot.
-    pub(crate) fn each_marked(&self, mut show: impl FnMut(&mut S) -> bool) {
-        for (shard, marked) in self.shards.iter().zip(&self.marked) {
-            // Before the look: what is marked during it is looked at the next time.
-            if !marked.swap(false, Ordering::AcqRel) {
-                continue;
-            }
-            let mut slots = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut stays = false;
-            for slot in &mut *slots {
-                stays |= show(slot);
-            }
-            if stays {
-                marked.store(true, Ordering::Release);
-            }
         }
     }
 

@@ -29,6 +29,14 @@ end
 
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 newest = newest and newest[1] or '0-0'
+-- A day ahead: a clock that was wrong, or somebody else, has written it. Ids could come to their end there, and
+-- beyond 2^53 they are no numbers here. What the log held, those who run know.
+if parts(newest) > now + 86400000 then
+  redis.call('DEL', KEYS[1])
+  -- Beyond what anybody has read of this millisecond.
+  newest = redis.call('XADD', KEYS[1], string.format('%.0f-1000000', now), 'anew', '')
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 local position = ARGV[1]
 -- A log that is younger than what was read of it is another one: the server lost it, or another server
 -- took its place. What it holds was read already, or is lost.

@@ -263,19 +263,36 @@ fn what_somebody_else_writes_into_the_log_is_left_out() {
             };
             add.exec(&mut connection).unwrap();
         }
-        // In the year 2100: ids never go back from there, but times do.
-        let mut add = redis::cmd("XADD");
-        add.arg("fortress:{logins}")
-            .arg("4102444800000-0")
-            .arg("x")
-            .arg("y");
-        add.exec(&mut connection).unwrap();
         let other = Instance::new(server.port);
         assert!(other.fail("ann", "192.0.2.1").await);
         assert!(one.fail("ann", "192.0.2.1").await);
         let refused = other.ask("ann", "192.0.2.1").await.unwrap().unwrap_err();
         assert!(refused.wait <= Duration::from_secs(3_600), "{refused:?}");
         assert!(one.fail("bob", "192.0.2.1").await);
+    });
+}
+
+#[test]
+fn a_log_whose_ids_lie_far_ahead_begins_anew() {
+    let Some(server) = server() else { return };
+    let (one, other) = (Instance::new(server.port), Instance::new(server.port));
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}/", server.port)).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    runtime().block_on(async {
+        for id in [
+            "4102444800000-0",
+            "9007199254740995-9007199254740993",
+            "18446744073709551615-18446744073709551615",
+        ] {
+            let mut add = redis::cmd("XADD");
+            add.arg("fortress:{logins}").arg(id).arg("x").arg("y");
+            add.exec(&mut connection).unwrap();
+            for _ in 0..3 {
+                assert!(one.fail(id, "192.0.2.1").await);
+            }
+            let refused = other.ask(id, "192.0.2.1").await.unwrap().unwrap_err();
+            assert!(refused.wait <= Duration::from_secs(3_600), "{refused:?}");
+        }
     });
 }
 

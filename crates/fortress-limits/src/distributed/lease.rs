@@ -9,7 +9,12 @@
 //! The table is bounded like the others; what is evicted with it is lost to all until its limit
 //! recovers, and never spent twice. Deliberately not here: calling.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{Call, Reply, Shared, decision};
 use crate::{Decision, Key, quota::Quota, shards::Shards};
@@ -36,8 +41,10 @@ const PART: u64 = 8;
 
 /// The leases of all keys.
 pub struct Leases {
-    // INVARIANT: a shard in which a slot holds units is marked, or they would not be given back.
     slots: Shards<Slot>,
+    /// Keys that hold units, which [`Leases::sweep`] looks at: the table is far too large to be walked ten
+    /// times a second.
+    holders: Mutex<HashSet<Key>>,
 }
 
 impl fmt::Debug for Leases {
@@ -113,6 +120,7 @@ impl Leases {
     pub fn new(keys: usize) -> Self {
         Self {
             slots: Shards::new(keys),
+            holders: Mutex::default(),
         }
     }
 
@@ -170,6 +178,7 @@ impl Leases {
         self.slots.with_set(key, |set| {
             if let Some(slot) = take_slot(set, key, now) {
                 slot.learn(units.saturating_sub(cost), remaining, reset, now);
+                self.hold(key, slot);
                 if units < cost {
                     let nanos = wait.and_then(|wait| u64::try_from(wait.as_nanos()).ok());
                     let nanos = nanos.map(|nanos| nanos.max(slot.pause()));
@@ -179,9 +188,6 @@ impl Leases {
                 }
             }
         });
-        if units > cost {
-            self.slots.mark(key);
-        }
         if units >= cost {
             let left = remaining.saturating_add(units - cost);
             Answer::Pass(decision(true, left, None, reset))
@@ -204,9 +210,9 @@ impl Leases {
         self.slots.with_set(key, |set| {
             if let Some(slot) = take_slot(set, key, now) {
                 slot.learn(units, remaining, reset, now);
+                self.hold(key, slot);
             }
         });
-        self.slots.mark(key);
     }
 
     /// The store did not reply.
@@ -221,13 +227,12 @@ impl Leases {
     /// A request that was refused by another limit gives its units back to the lease.
     pub fn put_back(&self, key: Key, units: u64, now: u64) {
         self.slots.with_set(key, |set| {
-            let halves = key.to_halves();
-            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
-            if let Some(slot) = set.iter_mut().find(held)
+            if let Some(slot) = held(set, key)
                 && now < slot.expires
             {
                 slot.units = slot.units.saturating_add(units);
                 slot.pay(now);
+                self.hold(key, slot);
             }
         });
     }
@@ -280,9 +285,7 @@ impl Leases {
     /// A request that was refused by another limit gives back what [`Leases::alone`] took.
     pub fn not_alone(&self, key: Key, cost: u64) {
         self.slots.with_set(key, |set| {
-            let halves = key.to_halves();
-            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
-            if let Some(slot) = set.iter_mut().find(held) {
+            if let Some(slot) = held(set, key) {
                 let back = cost.min(slot.debt);
                 slot.debt -= back;
                 slot.part = slot.part.map(|part| part.saturating_add(back));
@@ -293,23 +296,18 @@ impl Leases {
     /// A cost that became known after [`Leases::alone`].
     pub fn charge_alone(&self, key: Key, cost: u64) {
         self.slots.with_set(key, |set| {
-            let halves = key.to_halves();
-            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
-            if let Some(slot) = set.iter_mut().find(held) {
+            if let Some(slot) = held(set, key) {
                 slot.debt = slot.debt.saturating_add(cost);
                 slot.part = slot.part.map(|part| part.saturating_sub(cost));
             }
         });
-        self.slots.mark(key);
     }
 
     /// Takes up to `units` out of the lease, for a cost that became known afterwards, and says how
     /// many of them were not there.
     pub fn drain(&self, key: Key, units: u64, now: u64) -> u64 {
         self.slots.with_set(key, |set| {
-            let halves = key.to_halves();
-            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
-            let Some(slot) = set.iter_mut().find(held) else {
+            let Some(slot) = held(set, key) else {
                 return units;
             };
             let there = if now < slot.expires { slot.units } else { 0 };
@@ -322,23 +320,28 @@ impl Leases {
     /// Takes out what was not spent in time, as calls that give it back to all; with `all`,
     /// everything, before this instance stops.
     pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Call)) {
-        self.slots.each_marked(|slot| {
-            let is_idle = now.saturating_sub(slot.asked) >= LEASE_TIME;
-            if slot.units == 0 || !(all || is_idle || now >= slot.expires) {
-                return slot.units > 0;
+        // Nobody waits for this lock while a set is locked here.
+        let holders = std::mem::take(&mut *self.holders());
+        for key in holders {
+            let (call, holds) = self.slots.with_set(key, |set| match held(set, key) {
+                None => (None, false),
+                Some(slot) => slot.overdue(now, all),
+            });
+            if holds {
+                self.holders().insert(key);
             }
-            let units = std::mem::take(&mut slot.units);
-            if let Some(shared) = &slot.shared {
-                give_back(Call {
-                    key: Key::from_halves(slot.key.0, slot.key.1),
-                    shared: shared.clone(),
-                    least: 0,
-                    want: units,
-                    returns: true,
-                });
-            }
-            false
-        });
+            call.into_iter().for_each(&mut give_back);
+        }
+    }
+
+    fn hold(&self, key: Key, slot: &Slot) {
+        if slot.units > 0 {
+            self.holders().insert(key);
+        }
+    }
+
+    fn holders(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of the table.
@@ -348,6 +351,23 @@ impl Leases {
 }
 
 impl Slot {
+    /// What is to be given back, and whether units are still held.
+    fn overdue(&mut self, now: u64, all: bool) -> (Option<Call>, bool) {
+        let is_idle = now.saturating_sub(self.asked) >= LEASE_TIME;
+        if self.units == 0 || !(all || is_idle || now >= self.expires) {
+            return (None, self.units > 0);
+        }
+        let units = std::mem::take(&mut self.units);
+        let call = self.shared.as_ref().map(|shared| Call {
+            key: Key::from_halves(self.key.0, self.key.1),
+            shared: shared.clone(),
+            least: 0,
+            want: units,
+            returns: true,
+        });
+        (call, false)
+    }
+
     /// How long a key that is at its rate is not asked for again at least: [`PAUSE`], or as long as a
     /// lease takes to be earned back, so that nothing is left unspent by it.
     fn pause(&self) -> u64 {
@@ -426,6 +446,13 @@ pub fn most_leased(shared: &Shared) -> u64 {
         Shared::Quota(quota) => quota.limit(),
     };
     (whole / PART).clamp(1, MOST_LEASED)
+}
+
+/// The key's slot, if it has one.
+fn held(set: &mut [Slot], key: Key) -> Option<&mut Slot> {
+    let halves = key.to_halves();
+    set.iter_mut()
+        .find(|slot| slot.asked != 0 && slot.key == halves)
 }
 
 /// The key's slot; a new one if it has none. Who holds nothing and is not blocked goes first.
