@@ -73,6 +73,8 @@ pub(super) struct Readings {
 struct Written {
     event: Event,
     answer: Option<oneshot::Sender<Taken>>,
+    /// This instance has taken it already, while the log could not be had.
+    is_taken: bool,
 }
 
 impl Log {
@@ -164,13 +166,30 @@ impl Log {
         self.send(event, None);
     }
 
+    /// The same, for the others: this instance has taken it.
+    pub(crate) fn tell_others(&self, event: Event) {
+        self.hand_over(Written {
+            event,
+            answer: None,
+            is_taken: true,
+        });
+    }
+
     /// Counts a decision that was made without the log.
     pub(crate) fn fell_back(&self, policy: LimitFault) {
         self.common.fell_back(policy);
     }
 
     fn send(&self, event: Event, answer: Option<oneshot::Sender<Taken>>) -> bool {
-        let sent = self.written.try_send(Written { event, answer }).is_ok();
+        self.hand_over(Written {
+            event,
+            answer,
+            is_taken: false,
+        })
+    }
+
+    fn hand_over(&self, written: Written) -> bool {
+        let sent = self.written.try_send(written).is_ok();
         if !sent {
             self.common.totals.crowded.fetch_add(1, Relaxed);
         }
@@ -207,7 +226,9 @@ impl Sent {
     /// Whoever wanted to make an attempt does not wait any more, and was answered otherwise.
     fn is_obsolete(&self) -> bool {
         let answer = self.written.answer.as_ref();
-        self.written.event.begins() && answer.is_none_or(oneshot::Sender::is_closed)
+        !self.written.is_taken
+            && self.written.event.begins()
+            && answer.is_none_or(oneshot::Sender::is_closed)
     }
 }
 
@@ -333,7 +354,7 @@ impl Reading {
         let mut at = 0;
         self.unsent.retain(|sent| {
             at += 1;
-            at > portion || !sent.written.event.begins()
+            at > portion || sent.written.is_taken || !sent.written.event.begins()
         });
     }
 
@@ -345,7 +366,7 @@ impl Reading {
             event,
         } = found;
         let is_own = writer == self.writer;
-        let answer = if is_own { self.answer_of(number) } else { None };
+        let own = if is_own { self.sent_of(number) } else { None };
         if self.read.len() >= WRITERS {
             self.read.clear();
         }
@@ -354,17 +375,18 @@ impl Reading {
             return;
         }
         *last = number;
+        if own.as_ref().is_some_and(|own| own.is_taken) {
+            return;
+        }
         let now = logins.clock.at(at);
         match event {
             None => {}
-            // What this instance saw was counted when it saw it.
-            Some(Event::Missed { .. }) if is_own => {}
             Some(Event::Missed { who, object, rule }) => {
                 logins.walks.note(who, object, &rule, now);
             }
             Some(Event::Attempt(entry)) => {
                 let taken = logins.take(&entry, now);
-                let unheard = match answer {
+                let unheard = match own.and_then(|own| own.answer) {
                     Some(answer) => answer.send(taken).is_err(),
                     None => true,
                 };
@@ -375,11 +397,11 @@ impl Reading {
         }
     }
 
-    /// Who waited for the entry.
-    fn answer_of(&mut self, number: u64) -> Option<oneshot::Sender<Taken>> {
+    /// The entry as this instance wrote it.
+    fn sent_of(&mut self, number: u64) -> Option<Written> {
         while let Some(sent) = self.sent.pop_front() {
             if sent.number == number {
-                return sent.written.answer;
+                return Some(sent.written);
             }
             if sent.number > number {
                 self.sent.push_front(sent);
@@ -399,6 +421,7 @@ impl Reading {
         self.queue(Written {
             event,
             answer: None,
+            is_taken: false,
         });
     }
 }
