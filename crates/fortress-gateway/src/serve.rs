@@ -438,7 +438,10 @@ async fn admit(
     let principal = authenticate::check(decision, plan, shown, body).await?;
     stopwatch.enter(decision, Stage::Quota);
     let counted = tally.quota(decision, routed, request, &principal).await?;
-    let unwalked = watch.objects.check(decision, plan, principal.caller())?;
+    let unwalked = watch
+        .objects
+        .check(decision, plan, principal.caller())
+        .await?;
     stopwatch.enter(decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     Ok((principal, counted, unwalked, permit))

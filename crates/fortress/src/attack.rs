@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use fortress_audit::attack::{
-    Count, Kind, Pace, Plan, Reach, Report, Target, Through, Verdict, plan, press, run as send,
-    target,
+    Count, Kind, Pace, Plan, Reach, Report, Sources, Subject, Target, Through, Verdict, plan,
+    press, run as send, target,
 };
 
 use crate::{
@@ -78,12 +78,10 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
     } else {
         Reach::Loopback
     };
-    let ca = match &flags.ca {
-        Some(path) => {
-            Some(std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?)
-        }
-        None => None,
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
     };
+    let ca = flags.ca.as_ref().map(read).transpose()?;
     let find = async |url: &str| {
         target(url, reach, ca.as_deref())
             .await
@@ -109,10 +107,16 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
             None => target(upstream, reach, ca.as_deref()).await.ok(),
         };
         upstreams.extend(without.as_ref().map(|target| target.base.clone()));
-        let made = plan(subject);
+        let drawn = drawn()?;
+        let sources = Sources::find(&with, drawn, |own| campaign.believes(own)).await;
+        let made = plan(&Subject {
+            sources,
+            drawn,
+            ..subject.clone()
+        });
         let mut result = one(
             &made,
-            &with,
+            (&with, sources),
             without.as_ref(),
             pace,
             &campaign.names(),
@@ -135,6 +139,13 @@ async fn attack(flags: &Flags, screen: &Screen) -> Result<End> {
     } else {
         End::Findings
     })
+}
+
+/// A number for this run alone: what a gateway remembers of the last one is not this one's.
+fn drawn() -> Result<u32> {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).context("no randomness")?;
+    Ok(u32::from_ne_bytes(bytes))
 }
 
 /// What takes time or many connections, once and at the end, on both targets at the same time.
@@ -161,7 +172,7 @@ async fn pressed(
 
 async fn one(
     made: &Plan,
-    with: &Target,
+    with: (&Target, Sources),
     without: Option<&Target>,
     pace: Pace,
     names: &[(String, String)],
@@ -171,23 +182,24 @@ async fn one(
     let title = format!(
         "{}, {} and {} against {}",
         count(made.operations, "operation"),
-        count(total - made.valid, "attack"),
-        count(made.valid, "valid request"),
-        with.base
+        count(made.attacks(), "attack"),
+        count(total - made.attacks(), "valid request"),
+        with.0.base
     );
     let bar = screen.progress(&title, total * if without.is_some() { 2 } else { 1 });
     let ticking = bar.clone();
     let tick: Arc<dyn Fn() + Send + Sync> = Arc::new(move || ticking.inc(1));
-    let stopped = send(&made.all, with, pace, Arc::clone(&tick)).await;
+    let stopped = send(made, with, pace, Arc::clone(&tick)).await;
     if stopped.iter().all(|verdict| *verdict == Verdict::Unsent) && total > 0 {
         bar.finish_and_clear();
         anyhow::bail!(
             "nothing answers at {}; is `fortress run` or `fortress demo` up?",
-            with.base
+            with.0.base
         );
     }
     let direct = match without {
-        Some(without) => Some(send(&made.all, without, pace, tick).await),
+        // It is somebody who does not know us: where from is all the same to it.
+        Some(without) => Some(send(made, (without, Sources::One), pace, tick).await),
         None => None,
     };
     bar.finish_and_clear();
@@ -197,7 +209,13 @@ async fn one(
     // An upstream that is not there says nothing about what Fortress adds.
     let direct =
         direct.filter(|verdicts| verdicts.iter().any(|verdict| *verdict != Verdict::Unsent));
-    Ok(Report::new(made, with, names, &stopped, direct.as_deref()))
+    Ok(Report::new(
+        made,
+        with.0,
+        names,
+        &stopped,
+        direct.as_deref(),
+    ))
 }
 
 /// Columns of a risk's code and title, and a gap.
@@ -214,6 +232,7 @@ fn show(report: &Report, took: Duration, screen: &Screen) {
     for (title, list) in [
         ("got through", &report.through),
         ("valid, but not answered", &report.unanswered),
+        ("valid, but told to come back", &report.held),
     ] {
         findings(title, list, screen);
     }
@@ -264,6 +283,10 @@ fn doubts(report: &Report) -> Vec<&'static str> {
             "Fortress still takes this machine for an attacker, or the description's example cannot log in. Wait for the time of `login.stuffing.for`, or start Fortress anew",
         ),
         (
+            "object.enumeration",
+            "the caller whose token was given walked through ids a while ago, in an earlier run. Give a token of somebody else too, who does that, or wait for the time of `enumeration.distinct`",
+        ),
+        (
             "upstream.",
             "the upstream does not answer as it should behind Fortress: see that it runs, and `upstream` in the configuration",
         ),
@@ -271,10 +294,8 @@ fn doubts(report: &Report) -> Vec<&'static str> {
     doubts
         .into_iter()
         .filter(|(reason, _)| {
-            report
-                .unanswered
-                .iter()
-                .any(|valid| valid.outcome.contains(reason))
+            let mut valid = report.unanswered.iter().chain(&report.held);
+            valid.any(|valid| valid.outcome.contains(reason))
         })
         .map(|(_, doubt)| doubt)
         .collect()

@@ -2,7 +2,10 @@
 //! operation, with one thing wrong at a time, so that a refusal means what it seems to mean; and
 //! where it allows any text, the texts that attackers write.
 //!
-//! [`plan`] makes the attacks, [`run`] sends them, [`report`] counts them. Deliberately not here:
+//! [`plan`] makes the attacks, [`run`] sends them, [`report`] counts them. What is valid is sent before
+//! the attacks, and some of it again after them, each from an address of its own where [`Sources`] has
+//! several: a gateway that takes whoever attacks it for an attacker is right, and one that then refuses
+//! everybody else is not. Deliberately not here:
 //! attacks that need knowledge of the API's data (whose object is whose) or of its business flows;
 //! [`Plan::not_tried`] says so.
 
@@ -20,6 +23,7 @@ pub mod report;
 mod request;
 mod run;
 mod send;
+mod sources;
 mod tokens;
 mod trust;
 mod valid;
@@ -36,6 +40,7 @@ pub use report::{Count, Report, Row, Through};
 pub use request::{Body, Request};
 pub use run::{Pace, Verdict, run};
 pub use send::{Answer, Failure, Target};
+pub use sources::{Source, Sources};
 pub use tokens::{Credential, Stolen, Tokens, Wrong};
 pub use trust::{Reach, TargetError, target};
 
@@ -115,9 +120,20 @@ pub enum Judge {
     Slowed {
         /// What is sent, one after the other; the attack's message is the first.
         series: Vec<Request>,
+        /// Who sends it.
+        by: By,
     },
     /// It is answered: by the API, whatever it says, and not by a refusal or a failure.
     Answered,
+}
+
+/// Who sends a series.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum By {
+    /// One address.
+    One,
+    /// An address for each request.
+    Many,
 }
 
 /// A valid request of an operation, from which its attacks are made.
@@ -134,6 +150,21 @@ pub(crate) struct Basis {
 }
 
 impl Basis {
+    /// Whether it holds a credential where one is asked for.
+    pub(crate) fn is_authorized(&self) -> bool {
+        let mut names = self.request.headers.iter().map(|(name, _)| name);
+        self.bearer.is_none() || names.any(|name| name == "Authorization")
+    }
+
+    /// The same for somebody else.
+    pub(crate) fn by(&self, credential: &Credential) -> Self {
+        let request = self.request.clone().without("authorization");
+        Self {
+            request: request.with("Authorization", format!("Bearer {}", credential.token)),
+            ..self.clone()
+        }
+    }
+
     /// Another request with this one's credential.
     pub(crate) fn authorized(&self, mut request: Request) -> Request {
         for (name, value) in &self.request.headers {

@@ -268,16 +268,10 @@ fn points(text: &str, mark: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, io, path::Path, sync::Arc};
-
-    use fortress_model::{
-        Bounds, Sources,
-        config::{Cookies, RequestUndeclared},
-    };
-    use fortress_spec::{ApiDescription, Files, Policy, load};
+    use std::{collections::BTreeSet, sync::Arc};
 
     use super::*;
-    use crate::attack::{Message, Request, Tokens};
+    use crate::attack::{Message, Request};
 
     const DESCRIPTION: &str = r##"openapi: 3.1.0
 info: { title: Notes, version: "1" }
@@ -317,39 +311,9 @@ paths:
       responses: { "204": { description: done } }
 "##;
 
-    fn subject() -> Subject {
-        struct Fixed;
-        impl Files for Fixed {
-            fn read(&self, _: &Path) -> io::Result<String> {
-                Ok(DESCRIPTION.to_owned())
-            }
-        }
-        let loaded = load(Path::new("openapi.yaml"), &Fixed, &mut Sources::default());
-        let description: ApiDescription = loaded
-            .description
-            .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        let bounds = Bounds::default();
-        Subject {
-            description: Arc::new(description),
-            base_path: None,
-            public: BTreeSet::new(),
-            policy: Policy {
-                undeclared: RequestUndeclared::Refuse,
-                cookies: Cookies::Allow,
-                depth: bounds.depth,
-                properties: bounds.properties,
-                items: bounds.items,
-                parts: bounds.parts,
-            },
-            bounds,
-            tokens: Tokens::default(),
-            limit: 1000,
-        }
-    }
-
     /// The attacks on the operation with this id, as requests.
     fn made(id: &str) -> Vec<(Attack, Request)> {
-        let subject = subject();
+        let subject = Subject::sample(DESCRIPTION);
         let operations = &subject.description.operations;
         let index = operations.iter().position(|one| &*one.id == id).unwrap();
         let operation = &operations[index];

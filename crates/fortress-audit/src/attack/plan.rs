@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use fortress_model::Bounds;
-use fortress_spec::{ApiDescription, Operation, Policy, Security, SecurityScheme};
+use fortress_spec::{
+    ApiDescription, Operation, Policy, Security, SecurityScheme,
+    door::{DoorKind, door},
+};
 
 use super::{
-    Attack, Basis, Judge, Kind, Message, Tokens, bodies, framing, guesses, headers, inputs, paths,
-    payloads, tokens, valid,
+    Attack, Basis, By, Judge, Kind, Message, Sources, Tokens, bodies, framing, guesses, headers,
+    inputs, paths, payloads, tokens, valid,
 };
 
 /// What is attacked, and with what.
@@ -27,6 +30,51 @@ pub struct Subject {
     pub tokens: Tokens,
     /// The most attacks that are sent; beyond it every so-manieth is.
     pub limit: usize,
+    /// Where they come from.
+    pub sources: Sources,
+    /// Any number, another one for each run: accounts are made up from it.
+    pub drawn: u32,
+}
+
+#[cfg(test)]
+impl Subject {
+    /// A description's operations, attacked from one address without a token.
+    #[track_caller]
+    pub(super) fn sample(description: &'static str) -> Self {
+        use fortress_model::config::{Cookies, RequestUndeclared};
+
+        struct Fixed(&'static str);
+        impl fortress_spec::Files for Fixed {
+            fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
+                Ok(self.0.to_owned())
+            }
+        }
+        let path = std::path::Path::new("openapi.yaml");
+        let mut sources = fortress_model::Sources::default();
+        let loaded = fortress_spec::load(path, &Fixed(description), &mut sources);
+        let description = loaded
+            .description
+            .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let bounds = Bounds::default();
+        Self {
+            description: Arc::new(description),
+            base_path: None,
+            public: BTreeSet::new(),
+            policy: Policy {
+                undeclared: RequestUndeclared::Refuse,
+                cookies: Cookies::Allow,
+                depth: bounds.depth,
+                properties: bounds.properties,
+                items: bounds.items,
+                parts: bounds.parts,
+            },
+            bounds,
+            tokens: Tokens::default(),
+            limit: 1000,
+            sources: Sources::One,
+            drawn: 0,
+        }
+    }
 }
 
 /// What will be sent.
@@ -34,16 +82,28 @@ pub struct Subject {
 pub struct Plan {
     /// Operations of the description.
     pub operations: usize,
-    /// Valid requests first, then attacks.
+    /// Valid requests first, then attacks, then some of the valid ones again.
     pub all: Arc<[Attack]>,
-    /// How many of them are valid.
+    /// How many valid ones come first.
     pub valid: usize,
+    /// How many come last.
+    pub again: usize,
     /// What was not tried, and why.
     pub not_tried: Vec<String>,
 }
 
+impl Plan {
+    /// How many are attacks.
+    pub fn attacks(&self) -> usize {
+        self.all.len() - self.valid - self.again
+    }
+}
+
 /// Series of requests, of tens to a hundred each.
 const SERIES: usize = 12;
+
+/// Valid requests that are sent again after the attacks.
+const AGAIN: usize = 40;
 
 /// Operations on which large bodies are tried.
 const LARGE: usize = 20;
@@ -122,6 +182,8 @@ struct Draft {
     valid: Vec<Attack>,
     attacks: Vec<Attack>,
     series: Vec<Attack>,
+    /// Tokens of those who walk through ids.
+    walkers: BTreeSet<String>,
     without_token: usize,
     without_example: Vec<String>,
     other_schemes: BTreeSet<String>,
@@ -194,13 +256,7 @@ impl Draft {
             self.attacks.extend(found);
         }
         // Without a token all else is refused for that alone, and proves nothing.
-        let authorized = basis.bearer.is_none()
-            || basis
-                .request
-                .headers
-                .iter()
-                .any(|(name, _)| name == "Authorization");
-        if !authorized {
+        if !basis.is_authorized() {
             return;
         }
         self.attacks
@@ -234,43 +290,104 @@ impl Draft {
         });
     }
 
-    /// What comes last, since whoever is noticed there is not answered any more.
+    /// What comes last of the attacks, since whoever is noticed there is not answered any more.
     fn series(&mut self, subject: &Subject, bases: &[Basis]) {
-        let mut walked = false;
+        let mut used = BTreeSet::new();
+        let bases: Vec<_> = bases.iter().filter(|basis| basis.is_authorized()).collect();
+        for attack in &self.valid {
+            if let Message::Request(request) = &attack.message {
+                used.extend(request.bearer().map(str::to_owned));
+            }
+        }
+        let (mut walks, mut guesses) = (Vec::new(), Vec::new());
         for basis in bases {
             let Some(operation) = subject.description.operations.get(basis.index) else {
                 continue;
             };
-            let has_token = |(name, _): &(String, String)| name == "Authorization";
-            if basis.bearer.is_some() && !basis.request.headers.iter().any(has_token) {
-                continue;
-            }
-            for attack in guesses::attacks(subject, operation, basis) {
-                // One walk shows it: what is counted is who walks, not where.
-                let is_walk = attack.kind == Kind::ObjectWalked;
-                if !(is_walk && walked) {
-                    self.series.push(attack);
+            for by in [By::One, By::Many] {
+                if by == By::One || subject.sources != Sources::One {
+                    guesses.extend(guesses::guessing(subject, operation, basis, by));
                 }
-                walked |= is_walk;
             }
+            walks.push((operation, self.walker(subject, basis, &used)));
         }
+        // One walk shows it: what is counted is who walks, not where. Best by somebody who is not
+        // missed afterwards.
+        walks.sort_by_key(|(_, (spared, _))| *spared);
+        let walk = |by| {
+            let mut walks = walks.iter().filter(|(_, (_, basis))| {
+                // Who is not known by name is another caller at each address.
+                by == By::One || basis.bearer.is_some()
+            });
+            walks
+                .find_map(|(operation, (_, basis))| guesses::walking(subject, operation, basis, by))
+        };
+        let found = match subject.sources {
+            Sources::One => [None, walk(By::One)],
+            Sources::Loopback { .. } | Sources::Named { .. } => [walk(By::Many), walk(By::One)],
+        };
+        for attack in found.into_iter().flatten() {
+            if let Message::Request(request) = &attack.message {
+                self.walkers.extend(request.bearer().map(str::to_owned));
+            }
+            self.series.push(attack);
+        }
+        // After the walks: of many doors some may be left out.
+        self.series.extend(guesses);
+    }
+
+    /// Who walks on an operation; the number says how much that one is missed afterwards.
+    fn walker(&self, subject: &Subject, basis: &Basis, used: &BTreeSet<String>) -> (u8, Basis) {
+        let Some(scopes) = &basis.bearer else {
+            return (1, basis.clone());
+        };
+        match subject.tokens.other_for_scopes(scopes, used) {
+            Some(other) => (0, basis.by(other)),
+            None => (2, basis.clone()),
+        }
+    }
+
+    /// Valid requests that are sent again after the attacks: who reads, and who logs in. Not those of
+    /// a caller who walked through ids meanwhile.
+    fn again(&self, subject: &Subject, valid: &[Attack]) -> Vec<Attack> {
+        let doors: BTreeSet<&str> = subject
+            .description
+            .operations
+            .iter()
+            .filter(|operation| {
+                let door = door(&subject.description, operation);
+                door.is_some_and(|door| door.kind == DoorKind::Login)
+            })
+            .map(|operation| &*operation.id)
+            .collect();
+        let most = AGAIN.min(subject.limit / 8);
+        let repeated = valid.iter().filter(|attack| match &attack.message {
+            Message::Request(request) => {
+                let is_door = attack
+                    .operation
+                    .as_deref()
+                    .is_some_and(|id| doors.contains(id));
+                let walked = request
+                    .bearer()
+                    .is_some_and(|token| self.walkers.contains(token));
+                (request.method == "GET" || is_door) && !walked
+            }
+            Message::Raw(_) => false,
+        });
+        let repeated = repeated.map(|attack| Attack {
+            what: String::from("as declared, after the attacks"),
+            ..attack.clone()
+        });
+        sample(repeated.collect(), most)
     }
 
     /// What is the parser's or the router's affair, and the same for every operation.
     fn everywhere(&mut self, subject: &Subject, bases: &[Basis]) {
-        let usable = |basis: &&Basis| {
-            basis.bearer.is_none()
-                || basis
-                    .request
-                    .headers
-                    .iter()
-                    .any(|(name, _)| name == "Authorization")
-        };
         let without = bases
             .iter()
-            .find(|basis| usable(basis) && basis.request.body.is_none());
+            .find(|basis| basis.is_authorized() && basis.request.body.is_none());
         let with = bases.iter().find(|basis| {
-            usable(basis)
+            basis.is_authorized()
                 && basis
                     .request
                     .body
@@ -293,7 +410,8 @@ impl Draft {
         }
     }
 
-    fn finish(self, subject: &Subject) -> Plan {
+    /// What was not tried for want of something.
+    fn not_tried(&self, subject: &Subject) -> Vec<String> {
         let mut not_tried = Vec::new();
         if self.without_token > 0 {
             not_tried.push(format!(
@@ -338,10 +456,21 @@ impl Draft {
         not_tried.push(String::from(
             "API6, API7, API10, and of API1 all but ids in a row: a description does not say whose an object is, how often a flow may run, where a URL may lead, or what other APIs may answer",
         ));
+        if subject.sources == Sources::One && !self.series.is_empty() {
+            not_tried.push(String::from(
+                "passwords, accounts and ids tried from many addresses: only one is at hand. A target on IPv4's loopback can be reached from many, and one that names this machine in `trusted_proxies` believes it others",
+            ));
+        }
+        not_tried
+    }
+
+    fn finish(mut self, subject: &Subject) -> Plan {
+        let mut not_tried = self.not_tried(subject);
         let (all_valid, all_attacks) = (self.valid.len(), self.attacks.len());
-        let mut valid = sample(self.valid, (subject.limit / 2).max(1));
+        let mut valid = sample(std::mem::take(&mut self.valid), (subject.limit / 2).max(1));
         valid.sort_by_key(order);
-        let room = subject.limit.saturating_sub(valid.len());
+        let again = self.again(subject, &valid);
+        let room = subject.limit.saturating_sub(valid.len() + again.len());
         let mut series = self.series;
         series.truncate(SERIES.min(room / 4));
         let attacks = sample(self.attacks, room - series.len());
@@ -355,10 +484,13 @@ impl Draft {
         let count = valid.len();
         valid.extend(attacks);
         valid.extend(series);
+        let repeated = again.len();
+        valid.extend(again);
         Plan {
             operations: subject.description.operations.len(),
             all: valid.into(),
             valid: count,
+            again: repeated,
             not_tried,
         }
     }
@@ -398,7 +530,7 @@ fn sample(attacks: Vec<Attack>, limit: usize) -> Vec<Attack> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attack::Request;
+    use crate::attack::{Request, tokens::Credential};
 
     fn attacks(number: usize) -> Vec<Attack> {
         let attack = |n: usize| Attack {
@@ -420,5 +552,107 @@ mod tests {
         assert_eq!(whats(sample(attacks(9), 3)), ["2", "5", "8"]);
         assert_eq!(sample(attacks(1_000), 7).len(), 7);
         assert!(sample(attacks(5), 0).is_empty());
+    }
+
+    const DOOR: &str = r##"openapi: 3.1.0
+info: { title: Door, version: "1" }
+components:
+  securitySchemes: { token: { type: http, scheme: bearer } }
+paths:
+  /login:
+    post:
+      operationId: login
+      security: []
+      requestBody:
+        required: true
+        content:
+          application/json:
+            schema:
+              type: object
+              required: [email, password]
+              properties:
+                email: { type: string, format: email, examples: [ann@example.com] }
+                password: { type: string, examples: [wonderland] }
+      responses: { "204": { description: in } }
+  /things/{id}:
+    get:
+      operationId: getThing
+      security: [{ token: [] }]
+      parameters: [{ name: id, in: path, required: true, schema: { type: integer, examples: [1] } }]
+      responses: { "204": { description: there } }
+"##;
+
+    fn door(sources: Sources, drawn: u32) -> Plan {
+        let named = |name: &str| Credential {
+            name: name.to_owned(),
+            token: format!("opaque-{name}"),
+        };
+        let mut subject = Subject {
+            sources,
+            drawn,
+            ..Subject::sample(DOOR)
+        };
+        subject.tokens.genuine = vec![named("ann"), named("bob")];
+        plan(&subject)
+    }
+
+    fn series(plan: &Plan) -> Vec<(Kind, By, &[Request])> {
+        let each = plan.all.iter().filter_map(|attack| match &attack.judge {
+            Judge::Slowed { series, by } => Some((attack.kind, *by, series.as_slice())),
+            Judge::Refused | Judge::NoEffect { .. } | Judge::NoLeak { .. } | Judge::Answered => {
+                None
+            }
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn many_addresses_are_used_where_they_are_and_missed_where_not() {
+        let missed = |plan: &Plan| plan.not_tried.join(" ").contains("only one is at hand");
+        let one = door(Sources::One, 7);
+        assert!(missed(&one));
+        assert!(series(&one).iter().all(|(_, by, _)| *by == By::One));
+        let many = door(Sources::Loopback { first: 7 }, 7);
+        assert!(!missed(&many));
+        for kind in [Kind::ObjectWalked, Kind::LoginGuessed, Kind::LoginStuffed] {
+            for by in [By::One, By::Many] {
+                let found = series(&many);
+                assert!(
+                    found.iter().any(|one| (one.0, one.1) == (kind, by)),
+                    "{kind:?} {by:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_missed_after_the_attacks() {
+        let many = door(Sources::Loopback { first: 7 }, 7);
+        let text = |request: &Request| String::from_utf8(request.encode("a")).unwrap();
+        for (kind, _, series) in series(&many) {
+            for request in series {
+                let text = text(request);
+                if kind == Kind::ObjectWalked {
+                    assert!(text.contains("opaque-bob"), "{text}");
+                } else {
+                    assert!(text.contains("nobody") && !text.contains("ann@"), "{text}");
+                }
+            }
+        }
+        let last = &many.all[many.all.len() - many.again..];
+        let operations: Vec<_> = last
+            .iter()
+            .filter_map(|one| one.operation.as_deref())
+            .collect();
+        assert_eq!(operations, ["getThing", "login"]);
+        // Other accounts the next time.
+        let other = door(Sources::Loopback { first: 8 }, 8);
+        let accounts = |plan: &Plan| -> BTreeSet<String> {
+            let guesses = series(plan)
+                .into_iter()
+                .filter(|one| one.0 != Kind::ObjectWalked);
+            guesses.flat_map(|one| one.2.iter().map(text)).collect()
+        };
+        assert!(accounts(&many).is_disjoint(&accounts(&other)));
     }
 }

@@ -259,12 +259,7 @@ mod tests {
                 tokio::spawn(act(stream));
             }
         });
-        Target {
-            base: format!("http://{address}"),
-            host: address.to_string(),
-            address,
-            tls: None,
-        }
+        Target::plain(address)
     }
 
     async fn patient(mut stream: TcpStream) {

@@ -18,6 +18,9 @@ pub struct Report {
     pub through: Vec<Through>,
     /// Valid requests which the first target did not answer.
     pub unanswered: Vec<Through>,
+    /// Valid requests which it told to come back later: what it remembers is no defect, but whatever
+    /// was stopped may have been stopped for that alone.
+    pub held: Vec<Through>,
     /// What was not tried, and why.
     pub not_tried: Vec<String>,
 }
@@ -86,7 +89,7 @@ impl Report {
             if let Some(direct) = direct {
                 count.without = Some(count.without.unwrap_or_default() + usize::from(direct));
             }
-            if let Verdict::Through(outcome) = verdict {
+            if let Verdict::Through(outcome) | Verdict::Held(outcome) = verdict {
                 let through = Through {
                     kind: attack.kind,
                     operation: attack.operation.as_deref().map(str::to_owned),
@@ -94,11 +97,12 @@ impl Report {
                     outcome: outcome.clone(),
                     command: command(&attack.message, target, names),
                 };
-                if attack.kind == Kind::Valid {
-                    report.unanswered.push(through);
-                } else {
-                    report.through.push(through);
-                }
+                let list = match (attack.kind, verdict) {
+                    (_, Verdict::Held(_)) => &mut report.held,
+                    (Kind::Valid, _) => &mut report.unanswered,
+                    (_, _) => &mut report.through,
+                };
+                list.push(through);
             }
         }
         if unsent > 0 {
@@ -182,6 +186,7 @@ impl Report {
         self.rows.sort_by_key(|row| row.risk);
         self.through.extend(other.through);
         self.unanswered.extend(other.unanswered);
+        self.held.extend(other.held);
         for note in other.not_tried {
             if !self.not_tried.contains(&note) {
                 self.not_tried.push(note);
@@ -198,7 +203,7 @@ impl Report {
 
     /// Whether nothing got through and every valid request was answered.
     pub fn is_clean(&self) -> bool {
-        self.through.is_empty() && self.unanswered.is_empty()
+        self.through.is_empty() && self.unanswered.is_empty() && self.held.is_empty()
     }
 
     /// For machines.
@@ -231,6 +236,7 @@ impl Report {
             "valid": { "requests": self.valid.total, "answered": self.valid.with,
                        "answered_without": self.valid.without },
             "through": through(&self.through), "unanswered": through(&self.unanswered),
+            "held": through(&self.held),
             "not_tried": self.not_tried,
         })
     }

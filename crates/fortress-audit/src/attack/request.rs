@@ -97,6 +97,13 @@ impl Request {
         self
     }
 
+    /// The bearer token that it shows.
+    pub fn bearer(&self) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(name, _)| name == "Authorization")?;
+        value.strip_prefix("Bearer ")
+    }
+
     /// The same with one more query parameter, already encoded.
     #[must_use]
     pub fn query(mut self, pair: &str) -> Self {

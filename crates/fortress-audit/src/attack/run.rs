@@ -1,4 +1,6 @@
-//! Sends a plan and judges the answers: several at a time, at a bounded rate, each once.
+//! Sends a plan and judges the answers: several at a time, at a bounded rate, each once. Valid
+//! requests, attacks, series and valid requests again come one part after the other, and from
+//! addresses of their own where there are several.
 
 use std::{
     sync::{
@@ -17,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Attack, Judge, Message, Request,
+    Attack, By, Judge, Message, Plan, Request, Source, Sources,
     send::{Answer, Failure, Target, Watch, send},
 };
 
@@ -49,66 +51,108 @@ pub enum Verdict {
     Stopped,
     /// It got through, or a valid request was not answered; in a few words.
     Through(String),
+    /// A valid request was told to come back: a limit or a defence remembers what was sent before.
+    Held(String),
     /// It was not sent: nothing listens, or the time was up.
     Unsent,
 }
 
-/// Sends `attacks` in their order, and calls `progress` for each that is done. The verdicts are in
-/// the same order.
+/// Sends a plan in its order, and calls `progress` for each that is done. The verdicts are in the
+/// same order.
 pub async fn run(
-    attacks: &Arc<[Attack]>,
-    target: &Target,
+    plan: &Plan,
+    (target, sources): (&Target, Sources),
     pace: Pace,
     progress: Arc<dyn Fn() + Send + Sync>,
 ) -> Vec<Verdict> {
     let mut ticker = interval(Duration::from_secs(1) / pace.rate.max(1));
     ticker.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let ticker = Arc::new(Mutex::new(ticker));
-    let next = Arc::new(AtomicUsize::new(0));
     let deadline = Instant::now() + pace.time;
-    let mut workers = JoinSet::new();
-    for _ in 0..pace.at_once.max(1) {
-        let (attacks, target) = (Arc::clone(attacks), target.clone());
-        let (ticker, next, progress) = (
-            Arc::clone(&ticker),
-            Arc::clone(&next),
-            Arc::clone(&progress),
-        );
-        workers.spawn(async move {
-            let mut verdicts = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(attack) = attacks.get(index) else {
-                    return verdicts;
-                };
-                if Instant::now() < deadline {
-                    ticker.lock().await.tick().await;
-                    verdicts.push((index, attempt(attack, &target).await));
+    let mut all = vec![Verdict::Unsent; plan.all.len()];
+    let ends = [plan.valid, plan.valid + plan.attacks(), plan.all.len()];
+    let mut begin = 0;
+    for (end, number) in ends.into_iter().zip(0..) {
+        let next = Arc::new(AtomicUsize::new(begin));
+        begin = end;
+        let mut workers = JoinSet::new();
+        for _ in 0..pace.at_once.max(1) {
+            let attacks = Arc::clone(&plan.all);
+            let target = target.from(sources.source(number));
+            let (ticker, next, progress) = (
+                Arc::clone(&ticker),
+                Arc::clone(&next),
+                Arc::clone(&progress),
+            );
+            workers.spawn(async move {
+                let mut verdicts = Vec::new();
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(attack) = attacks.get(..end).and_then(|part| part.get(index)) else {
+                        return verdicts;
+                    };
+                    if Instant::now() < deadline {
+                        ticker.lock().await.tick().await;
+                        let own = Own {
+                            sources,
+                            before: end - index,
+                        };
+                        verdicts.push((index, attempt(attack, &target, own).await));
+                    }
+                    progress();
                 }
-                progress();
-            }
-        });
-    }
-    let mut all = vec![Verdict::Unsent; attacks.len()];
-    while let Some(ended) = workers.join_next().await {
-        for (index, verdict) in ended.unwrap_or_default() {
-            if let Some(place) = all.get_mut(index) {
-                *place = verdict;
+            });
+        }
+        while let Some(ended) = workers.join_next().await {
+            for (index, verdict) in ended.unwrap_or_default() {
+                if let Some(place) = all.get_mut(index) {
+                    *place = verdict;
+                }
             }
         }
     }
     all
 }
 
-async fn attempt(attack: &Attack, target: &Target) -> Verdict {
-    let watch = match attack.message {
-        Message::Raw(_) => Watch::Second,
-        Message::Request(_) => Watch::First,
-    };
-    if let Judge::Slowed { series } = &attack.judge {
-        return slowed(series, target).await;
+/// Addresses of a series's own: what one is remembered for is not the other's.
+#[derive(Clone, Copy)]
+struct Own {
+    sources: Sources,
+    /// Places before the end of its part; the series are the last of theirs.
+    before: usize,
+}
+
+impl Own {
+    /// The address of one of its requests.
+    fn source(self, by: By, number: usize) -> Source {
+        /// More than a series has requests, and more than there are parts.
+        const EACH: usize = 128;
+        let number = match by {
+            By::One => 0,
+            By::Many => number,
+        };
+        let number = self.before.saturating_mul(EACH).saturating_add(number);
+        self.sources
+            .source(u32::try_from(number).unwrap_or(u32::MAX))
     }
-    let answer = send(target, &attack.message.encode(&target.host), watch).await;
+}
+
+async fn attempt(attack: &Attack, target: &Target, own: Own) -> Verdict {
+    let (watch, bytes) = match &attack.message {
+        Message::Raw(_) => (Watch::Second, attack.message.encode(&target.host)),
+        Message::Request(request) => (Watch::First, target.encode(request)),
+    };
+    if let Judge::Slowed { series, by } = &attack.judge {
+        return slowed(series, target, |number| own.source(*by, number)).await;
+    }
+    let mut answer = send(target, &bytes, watch).await;
+    if let (Judge::Answered, Some(wait)) = (&attack.judge, told_to_wait(&answer))
+        && wait <= PATIENCE
+    {
+        // As whoever means well does.
+        tokio::time::sleep(wait).await;
+        answer = send(target, &bytes, watch).await;
+    }
     if answer.failure == Some(Failure::Unreachable) {
         return Verdict::Unsent;
     }
@@ -118,7 +162,7 @@ async fn attempt(attack: &Attack, target: &Target) -> Verdict {
             if refused(&answer) == Verdict::Stopped {
                 return Verdict::Stopped;
             }
-            let plain = send(target, &plain.encode(&target.host), Watch::First).await;
+            let plain = send(target, &target.encode(plain), Watch::First).await;
             if plain.status == Some(429) {
                 // Whoever is made to wait meanwhile cannot compare.
                 return Verdict::Unsent;
@@ -133,9 +177,10 @@ async fn attempt(attack: &Attack, target: &Target) -> Verdict {
 }
 
 /// Sends a series until somebody makes its sender wait.
-async fn slowed(series: &[Request], target: &Target) -> Verdict {
-    for request in series {
-        let answer = send(target, &request.encode(&target.host), Watch::First).await;
+async fn slowed(series: &[Request], target: &Target, source: impl Fn(usize) -> Source) -> Verdict {
+    for (number, request) in series.iter().enumerate() {
+        let target = target.from(source(number));
+        let answer = send(&target, &target.encode(request), Watch::First).await;
         match (answer.status, answer.failure) {
             (_, Some(Failure::Unreachable)) => return Verdict::Unsent,
             (Some(429), _) | (None, Some(Failure::Closed)) => return Verdict::Stopped,
@@ -227,11 +272,25 @@ fn no_leak(answer: &Answer, description: &fortress_spec::ApiDescription, index: 
 /// Whether the API itself answered. What it says is its own affair: an example's id may not exist.
 fn answered(answer: &Answer) -> Verdict {
     match (answer.status, refusal(answer)) {
+        (Some(429), Some(code)) if let Some(wait) = told_to_wait(answer) => {
+            Verdict::Held(format!("refused 429 {code}, retry in {} s", wait.as_secs()))
+        }
         (Some(status), Some(code)) => Verdict::Through(format!("refused {status} {code}")),
         (Some(status), None) if status < 500 => Verdict::Stopped,
         (Some(status), None) => Verdict::Through(format!("failed {status}")),
         (None, _) => Verdict::Through(String::from("not answered")),
     }
+}
+
+/// How long the sender of a valid request waits to send it once more.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// When whoever came too often or too early may come again.
+fn told_to_wait(answer: &Answer) -> Option<Duration> {
+    let seconds = answer
+        .header("retry-after")
+        .filter(|_| answer.status == Some(429))?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// The code of Fortress's own problem, if that is what the answer is.
@@ -318,6 +377,21 @@ mod tests {
             ),
             Verdict::Stopped
         );
+    }
+
+    #[test]
+    fn whoever_is_told_to_come_back_is_held_and_not_refused_for_good() {
+        let mut answer = answer(
+            429,
+            "application/problem+json",
+            "{\"code\":\"object.enumeration\"}",
+        );
+        assert!(matches!(answered(&answer), Verdict::Through(_)));
+        answer.headers.push(("retry-after".into(), "540".into()));
+        let held = "refused 429 object.enumeration, retry in 540 s";
+        assert_eq!(answered(&answer), Verdict::Held(held.into()));
+        answer.status = Some(403);
+        assert!(matches!(answered(&answer), Verdict::Through(_)));
     }
 
     #[test]

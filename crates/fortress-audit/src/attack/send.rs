@@ -9,12 +9,13 @@ use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
+use super::Source;
+
 /// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(3);
+pub(super) const CONNECT: Duration = Duration::from_secs(3);
 /// How long an answer may take in all.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a second answer is waited for, where one would be a finding.
@@ -37,6 +38,22 @@ pub struct Target {
     pub address: SocketAddr,
     /// TLS with this configuration, to this name.
     pub tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
+    /// Where from.
+    pub source: Source,
+}
+
+#[cfg(test)]
+impl Target {
+    /// A server of a test's.
+    pub(super) fn plain(address: SocketAddr) -> Self {
+        Self {
+            base: format!("http://{address}"),
+            host: address.to_string(),
+            address,
+            tls: None,
+            source: Source::Own,
+        }
+    }
 }
 
 impl fmt::Debug for Target {
@@ -113,7 +130,7 @@ pub(super) async fn send(target: &Target, bytes: &[u8], watch: Watch) -> Answer 
 
 /// A connection, with TLS where the target speaks it.
 pub(super) async fn connect(target: &Target) -> Option<Box<dyn Io>> {
-    let connecting = TcpStream::connect(target.address);
+    let connecting = target.socket().ok()?.connect(target.address);
     let stream = timeout(CONNECT, connecting).await.ok()?.ok()?;
     // Without it the last small write of an attack waits for an acknowledgement.
     stream.set_nodelay(true).ok()?;
@@ -321,12 +338,7 @@ mod tests {
             stream.write_all(reply).await.unwrap();
             tokio::time::sleep(keep).await;
         });
-        let target = Target {
-            base: format!("http://{address}"),
-            host: address.to_string(),
-            address,
-            tls: None,
-        };
+        let target = Target::plain(address);
         let answer = send(&target, b"GET / HTTP/1.1\r\n\r\n", watch).await;
         server.abort();
         answer

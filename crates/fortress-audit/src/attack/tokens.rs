@@ -4,6 +4,8 @@
 //! Forgeries are made here from a genuine token. What only the issuer can make (an expired token,
 //! one for another audience) has to be given.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use fortress_auth::{Algorithm, sign};
@@ -86,6 +88,12 @@ impl Wrong {
 }
 
 impl Credential {
+    /// Whether it opens what demands these scopes, as far as it tells.
+    fn fits(&self, scopes: &[String]) -> bool {
+        let has = self.scopes();
+        claims(&self.token).is_none() || scopes.iter().all(|scope| has.contains(scope))
+    }
+
     /// The scopes that the token says it has (`scope` or `scp`). Unverified: the attacker's view.
     pub fn scopes(&self) -> Vec<String> {
         let Some(claims) = claims(&self.token) else {
@@ -109,10 +117,20 @@ impl Credential {
 impl Tokens {
     /// The first genuine token with all of these scopes, or whose scopes cannot be read.
     pub(super) fn for_scopes(&self, scopes: &[String]) -> Option<&Credential> {
-        self.genuine.iter().find(|credential| {
-            let has = credential.scopes();
-            claims(&credential.token).is_none() || scopes.iter().all(|scope| has.contains(scope))
-        })
+        let mut genuine = self.genuine.iter();
+        genuine.find(|credential| credential.fits(scopes))
+    }
+
+    /// One for these scopes that is not among those.
+    pub(super) fn other_for_scopes(
+        &self,
+        scopes: &[String],
+        used: &BTreeSet<String>,
+    ) -> Option<&Credential> {
+        let others = self.genuine.iter().filter(|one| !used.contains(&one.token));
+        others
+            .into_iter()
+            .find(|credential| credential.fits(scopes))
     }
 
     fn without_scopes(&self, scopes: &[String]) -> Option<&Credential> {

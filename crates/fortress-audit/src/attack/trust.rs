@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use super::send::Target;
+use super::{Source, send::Target};
 
 /// A target that cannot be attacked.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,7 @@ pub async fn target(url: &str, reach: Reach, ca: Option<&[u8]>) -> Result<Target
         host: authority.to_string(),
         address,
         tls,
+        source: Source::Own,
     })
 }
 

@@ -128,6 +128,21 @@ impl Draft {
     }
 }
 
+/// Whether the description takes another body in the place of a request's.
+pub(super) fn takes_body(
+    subject: &Subject,
+    operation: &Operation,
+    request: &Request,
+    body: &[u8],
+) -> bool {
+    let kind = request
+        .headers
+        .iter()
+        .find(|(name, _)| name == "Content-Type");
+    let kind = kind.map(|(_, value)| value.as_str());
+    check_body(subject, operation, &subject.policy, kind, body).is_empty()
+}
+
 fn check_body(
     subject: &Subject,
     operation: &Operation,

@@ -57,6 +57,8 @@ pub(crate) struct Logins {
     lists: Mutex<HashMap<String, Arc<Breaches>>>,
     /// Refused attempts that are being held.
     held: AtomicU32,
+    /// Requests that wait for objects of their caller to be answered.
+    waiting: AtomicU32,
     pub(crate) clock: LogClock,
     /// What hashes are made under where instances share what they know.
     secret: Option<fortress_model::Secret<[u8; 16]>>,
@@ -64,6 +66,27 @@ pub(crate) struct Logins {
 
 /// Courses that are kept: names come from other instances too.
 const COURSES: usize = 1 << 12;
+
+/// Requests that wait at once for objects of their callers: each looks again some fifty times a second.
+const WAITING: u32 = 2_048;
+
+/// One of a bounded number of places, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'l>(&'l AtomicU32);
+
+impl<'l> Place<'l> {
+    fn take(taken: &'l AtomicU32, room: u32) -> Option<Self> {
+        let place = Self(taken);
+        let is_free = taken.fetch_add(1, Ordering::Relaxed) < room;
+        is_free.then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// How the logins of an operation go.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +115,7 @@ impl Logins {
             courses: Mutex::default(),
             lists: Mutex::default(),
             held: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
             clock: LogClock::new(),
             secret: shared,
         }))
@@ -142,20 +166,14 @@ impl Logins {
 
     /// Holds a refused attempt for a while, if there is room. A worker goes on meanwhile.
     pub(crate) async fn tarpit(&self, room: u32, wait: Duration) {
-        struct Place<'l>(&'l AtomicU32);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        if room == 0 {
-            return;
-        }
-        let place = Place(&self.held);
-        if self.held.fetch_add(1, Ordering::Relaxed) < room {
+        if let Some(_place) = Place::take(&self.held, room) {
             tokio::time::sleep(wait).await;
         }
-        drop(place);
+    }
+
+    /// A place to wait for objects of one's own to be answered; `None` where too many wait.
+    pub(crate) fn wait_for_objects(&self) -> Option<Place<'_>> {
+        Place::take(&self.waiting, WAITING)
     }
 
     fn course(&self, name: &str) -> Course {
@@ -515,6 +533,8 @@ pub(crate) struct ObjectsPlan {
     pub(crate) logins: Arc<Logins>,
     pub(crate) rule: WalkRule,
     pub(crate) mode: Mode,
+    /// Whoever has too much in flight waits; where it is only watched, nobody does.
+    pub(crate) waits: bool,
     /// Where instances share what they know.
     log: Option<Arc<Log>>,
 }
@@ -536,6 +556,7 @@ impl ObjectsPlan {
                 logins,
                 log,
                 mode,
+                waits: mode == Mode::Enforce,
                 rule: WalkRule {
                     distinct: enumeration.distinct,
                     within: enumeration.within,

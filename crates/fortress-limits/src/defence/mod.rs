@@ -37,7 +37,7 @@ pub use kept::Kept;
 pub use pace::Pace;
 pub use suspicion::{Breadth, Fall, Response, Suspicion, Trend};
 pub use terms::{Attempt, By, Kind, Learnt, Lock, Refused, Rules, Sign, Who, Why};
-pub use walk::{WalkRule, Walks};
+pub use walk::{InFlight, NotNow, WalkRule, Walks};
 
 use crate::{
     Key,

@@ -10,11 +10,13 @@ use std::{
 };
 
 use anyhow::Result;
-use fortress_audit::attack::{Credential, Subject, Tokens, Wrong};
+use fortress_audit::attack::{Credential, Sources, Subject, Tokens, Wrong};
 use fortress_gateway::{Compiled, Exposed, KeyRing, compile};
 use fortress_model::{
     Bounds, Diagnostic, Severity,
-    config::{self, Api, Config, Cookies, JwksSource, KeySource, RequestUndeclared, Serve},
+    config::{
+        self, Api, Config, Cookies, JwksSource, KeySource, Network, RequestUndeclared, Serve,
+    },
 };
 use fortress_spec::Policy;
 
@@ -27,6 +29,8 @@ use crate::{
 pub(super) struct Campaign {
     pub(super) target: String,
     tokens: Tokens,
+    /// Whom the target believes who its clients are.
+    trusted_proxies: Vec<Network>,
     /// Each API, with the host that it answers to and its upstream.
     pub(super) subjects: Vec<(Subject, Option<String>, String)>,
 }
@@ -68,6 +72,9 @@ impl Campaign {
                     bounds,
                     tokens: tokens.clone(),
                     limit: flags.limit,
+                    // Both are known when there is a target.
+                    sources: Sources::One,
+                    drawn: 0,
                 };
                 Some((subject, host(api), upstream(api)))
             })
@@ -79,8 +86,15 @@ impl Campaign {
         Ok(Self {
             target,
             tokens,
+            trusted_proxies: config.trusted_proxies,
             subjects,
         })
+    }
+
+    /// Whether the target believes what this address says of others.
+    pub(super) fn believes(&self, address: IpAddr) -> bool {
+        let mut trusted = self.trusted_proxies.iter();
+        trusted.any(|network| network.contains(address))
     }
 
     pub(super) fn names(&self) -> Vec<(String, String)> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     demo,
-    program::{Ended, Place, ask, status},
+    program::{Ended, Place, Program, ask, status},
 };
 
 #[test]
@@ -75,6 +75,68 @@ fn the_demo_stops_everything_and_answers_what_is_valid() {
 }
 
 #[test]
+fn an_attack_can_be_repeated_at_once() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    for run in ["first", "second"] {
+        let ended = place.run(&["attack", "--json"]);
+        let report = ended.json();
+        for list in ["through", "unanswered", "held"] {
+            assert_eq!(report[list], serde_json::json!([]), "{run}: {list}");
+        }
+        ended.expect(0);
+    }
+    // It came from many addresses, and was stopped there too.
+    let journal =
+        std::fs::read_to_string(demo.config.with_file_name("journal.ndjson")).expect("a journal");
+    let sources: BTreeSet<&str> = journal
+        .split("\"src_endpoint\":{\"ip\":\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(sources.len() > 100, "{}", sources.len());
+    for reason in ["login.delayed", "login.stuffing", "object.enumeration"] {
+        assert!(journal.contains(reason), "{reason}");
+    }
+}
+
+#[test]
+fn what_a_limit_remembers_is_no_defect() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    let _gateway = another(&place, &demo, "{}", "detect: { enumeration: {} }\n");
+    // One caller, who walks through ids too.
+    let attack = || {
+        let output = place
+            .command(&["attack", "fortress.yaml", "--json", "--token", "env:TOKEN"])
+            .env("TOKEN", &demo.alice)
+            .output()
+            .expect("started");
+        Ended::of(&output).expect(1).json()
+    };
+    let first = attack();
+    assert_eq!(first["unanswered"], serde_json::json!([]));
+    assert_eq!(first["held"], serde_json::json!([]), "{:#}", first["held"]);
+    let walked = |report: &serde_json::Value| report["through"].to_string();
+    assert!(
+        !walked(&first).contains("object.walked"),
+        "{:#}",
+        first["through"]
+    );
+    let second = attack();
+    assert_eq!(second["unanswered"], serde_json::json!([]));
+    let held = second["held"].as_array().expect("a list");
+    assert!(!held.is_empty());
+    for one in held {
+        let outcome = one["outcome"].as_str().expect("text");
+        assert!(
+            outcome.starts_with("refused 429 object.enumeration, retry in "),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
 fn what_gets_through_comes_first_and_can_be_repeated() {
     let place = Place::new();
     let demo = demo::start(&place);
@@ -101,11 +163,8 @@ fn what_gets_through_comes_first_and_can_be_repeated() {
     assert!(!ended.out.contains('\u{1b}'), "colour without a terminal");
 }
 
-#[test]
-fn what_a_configuration_opens_is_found() {
-    let place = Place::new();
-    let demo = demo::start(&place);
-    // A second gateway in front of the same API, with two doors open.
+/// A second gateway in front of the demo's API.
+fn another(place: &Place, demo: &demo::Demo, operations: &str, more: &str) -> Program {
     let files = demo.config.parent().expect("a directory");
     for name in ["openapi.yaml", "jwks.json"] {
         std::fs::copy(files.join(name), place.work().join(name)).expect("copied");
@@ -122,17 +181,25 @@ apis:
   orders:
     spec: openapi.yaml
     upstream: {}
-    operations:
-      updateMe: {{ requests: {{ undeclared: allow }} }}
-      getUser: {{ responses: {{ undeclared: allow }} }}
+    operations: {operations}
 identity:
   demo: {{ issuer: https://idp.demo.example, audience: orders, jwks: file:jwks.json }}
-",
+{more}",
             demo.upstream
         ),
     );
     let gateway = place.start(&["run"]);
     gateway.line(|line| line.contains(" ready: "));
+    gateway
+}
+
+#[test]
+fn what_a_configuration_opens_is_found() {
+    let place = Place::new();
+    let demo = demo::start(&place);
+    // With two doors open.
+    let operations = "{ updateMe: { requests: { undeclared: allow } }, getUser: { responses: { undeclared: allow } } }";
+    let _gateway = another(&place, &demo, operations, "");
     let ended = place
         .command(&["attack", "fortress.yaml", "--json", "--token", "env:TOKEN"])
         .env("TOKEN", &demo.alice)

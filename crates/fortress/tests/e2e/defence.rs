@@ -7,7 +7,10 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -43,6 +46,10 @@ fn service(asked: &Asked<'_>) -> Answer {
         "/login" | "/code" if asked.body.contains("\"right\"") => (200, ""),
         "/login" | "/code" => (401, ""),
         path if path.len() == "/things/1".len() => (200, ""),
+        path if path.starts_with("/things/slow") => {
+            thread::sleep(Duration::from_millis(200));
+            (if path.contains("own") { 200 } else { 404 }, "")
+        }
         _ => (404, ""),
     }
 }
@@ -457,6 +464,47 @@ fn ids_in_a_row_are_noticed_and_a_few_that_are_gone_are_not() {
     println!("500 ids in a row: {found} were asked for");
     assert!((45..60).contains(&found), "{found}");
     assert_eq!(client.get("/things/1", "198.51.100.7").status, 200);
+}
+
+/// Asks for so many objects at once, each on a connection of its own.
+fn at_once(gate: &Gate, count: usize, path: &str, from: &str) -> Vec<Got> {
+    let begin = Barrier::new(count);
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..count)
+            .map(|id| {
+                let (mut client, begin) = (gate.client(), &begin);
+                scope.spawn(move || {
+                    begin.wait();
+                    client.get(&format!("{path}{id}"), from)
+                })
+            })
+            .collect();
+        let asked = asking.into_iter().map(|asked| asked.join().expect("asked"));
+        asked.collect()
+    })
+}
+
+#[test]
+fn ids_at_once_do_not_pass_before_the_first_is_noted_and_pictures_do() {
+    const LIMIT: usize = 50;
+    /// What the estimate of how many different ones there were is off by, at most.
+    const OFF: usize = 8;
+    let gate = Gate::start("{}");
+    let pictures = at_once(&gate, 200, "/things/slow-own", "198.51.100.7");
+    let broken = pictures.iter().find(|got| got.status != 200);
+    assert!(broken.is_none(), "{broken:?}");
+    gate.upstream.seen();
+    let ids = at_once(&gate, 500, "/things/slow-none", "203.0.113.9");
+    let came = gate.upstream.seen().len();
+    let refused = ids.iter().filter(|got| got.status == 429).count();
+    println!("500 ids at once: {came} were asked for, {refused} refused");
+    assert!(came < LIMIT + OFF, "{came}");
+    assert_eq!(refused, 500 - came);
+    assert!(
+        ids.iter()
+            .all(|got| got.status == 404 || got.code == "object.enumeration")
+    );
+    assert_eq!(gate.client().get("/things/1", "198.51.100.7").status, 200);
 }
 
 #[test]

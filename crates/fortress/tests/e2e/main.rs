@@ -17,6 +17,7 @@ mod instances;
 mod kept_quotas;
 mod keys;
 mod manual;
+mod many_clients;
 mod postgres;
 mod program;
 mod protect;
