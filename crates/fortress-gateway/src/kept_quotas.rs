@@ -81,9 +81,8 @@ impl KeptQuotas {
 impl Drop for KeptQuotas {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let ended = self.thread.take().map(JoinHandle::join);
-        if matches!(ended, Some(Err(_))) {
-            tracing::error!("the thread that writes quotas has panicked");
+        if let Some(thread) = self.thread.take() {
+            fortress_store::thread::end(thread, "writes quotas");
         }
     }
 }

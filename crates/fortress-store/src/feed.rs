@@ -166,9 +166,8 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let ended = self.thread.take().map(JoinHandle::join);
-        if matches!(ended, Some(Err(_))) {
-            tracing::error!("the thread that asks the store has panicked");
+        if let Some(thread) = self.thread.take() {
+            crate::thread::end(thread, "asks the store");
         }
     }
 }

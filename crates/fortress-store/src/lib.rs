@@ -25,6 +25,7 @@ mod seal;
 mod sqlite;
 mod state;
 mod store;
+pub mod thread;
 
 pub use driver::{Connection, Driver, EachRow, Row, Transaction, Value};
 pub use error::StoreError;

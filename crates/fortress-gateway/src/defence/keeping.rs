@@ -74,10 +74,8 @@ impl Keeping {
 impl Drop for Keeping {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("what keeps the state of logins ended in a panic");
+        if let Some(thread) = self.thread.take() {
+            fortress_store::thread::end(thread, "keeps the state of logins");
         }
     }
 }

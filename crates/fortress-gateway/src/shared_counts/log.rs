@@ -38,7 +38,7 @@ static SCRIPT: &str = include_str!("log.lua");
 const KEY: &str = "fortress:{logins}";
 
 /// Entries that are written at once, and that are read at once.
-const WRITTEN: usize = 64;
+const WRITTEN: usize = 256;
 const READ: usize = 512;
 /// Entries that Redis keeps, some 300 bytes each: what an instance that starts learns of the past.
 const KEPT: usize = 50_000;

@@ -6,6 +6,7 @@ use std::{
     os::unix::{fs::chown, process::CommandExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -69,8 +70,19 @@ impl Postgres {
     }
 }
 
+impl Postgres {
+    /// To all of its processes.
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let signal = format!("-{name}");
+        drop(Command::new("pkill").args([&signal, "-P", &pid]).status());
+        drop(Command::new("kill").args([&signal, &pid]).status());
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
+        self.signal("CONT");
         let pid = self.child.id().to_string();
         drop(Command::new("kill").args(["-QUIT", &pid]).status());
         drop(self.child.wait());
@@ -127,8 +139,14 @@ fn the_program_serves_with_its_store_in_postgres() {
     let locked = client.login("/login", "198.51.100.7", "ann", "right");
     assert_eq!(locked.code, "login.locked");
     assert_eq!(client.get("/things/1", "198.51.100.7").status, 429);
-    // A reload goes through the store too.
+    // A reload goes through the store too, and a stop does not wait for one that is silent.
     gate.program.signal("HUP");
     gate.program.logged("reloaded in");
     assert_eq!(client.get("/things/1", "198.51.100.7").status, 429);
+    postgres.signal("STOP");
+    let began = Instant::now();
+    drop(gate.end());
+    let took = began.elapsed();
+    postgres.signal("CONT");
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
