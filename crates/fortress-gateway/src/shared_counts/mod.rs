@@ -254,15 +254,21 @@ impl SharedCounts {
         } else {
             Some(self.enter(in_flight))
         };
+        let patient = Instant::now() + self.common.patience();
         for (due, limit, answer) in asked {
-            let verdict = match tokio::time::timeout_at(deadline, answer).await {
+            // Of a rate one decision more or less is soon forgotten; a quota is to be exact.
+            let is_exact = matches!(limit.shared(), Some(Shared::Quota(_)));
+            let until = if is_exact { patient } else { deadline };
+            let verdict = match tokio::time::timeout_at(until, answer).await {
                 Ok(Ok(Answer::Pass(decision) | Answer::Refuse(decision))) => {
                     Verdict::Shared(decision)
                 }
                 Ok(Ok(Answer::Again(_)) | Err(_)) => self.fall_back(limit.on_fault()),
                 Err(_) => {
                     self.common.leases.failed(due.key, self.common.now());
-                    self.common.failed("it does not answer in time");
+                    if is_exact {
+                        self.common.failed("it does not answer in time");
+                    }
                     self.fall_back(limit.on_fault())
                 }
             };
@@ -367,6 +373,13 @@ impl Common {
         u64::try_from(self.began.elapsed().as_nanos())
             .unwrap_or(u64::MAX)
             .max(1)
+    }
+
+    /// How long an answer may take before it is a failure of Redis. A few milliseconds late is what a busy
+    /// machine makes of a healthy one.
+    fn patience(&self) -> Duration {
+        const MOST: Duration = Duration::from_millis(50);
+        (5 * self.timeout).min(MOST).max(self.timeout)
     }
 
     fn random(&self) -> u64 {

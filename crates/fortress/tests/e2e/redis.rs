@@ -27,7 +27,8 @@ fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        if port < 55_000 {
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if port < 55_000 && is_free(port + 10_000) {
             return port;
         }
     }
