@@ -164,7 +164,12 @@ impl LimitsPlan {
             }
             let place = &effective.limits_place;
             let settings = (effective.mode, effective.limits_fault);
-            match Limit::new(&rule.value, place, settings, &counts.secret) {
+            match Limit::new(
+                &qualified(config, &rule.value),
+                place,
+                settings,
+                &counts.secret,
+            ) {
                 Ok(limit) => made.push(limit),
                 Err(error) => {
                     let message = format!("this limit cannot be kept: {error}");
@@ -186,18 +191,29 @@ impl LimitsPlan {
     }
 }
 
+/// Whether a principal is written with its identity.
+fn is_qualified(config: &Config, name: &str) -> bool {
+    let identity = name.split_once('/').map(|(identity, _)| identity);
+    let mut names = config.identity.iter().map(|identity| &*identity.name.value);
+    identity.is_some_and(|identity| names.any(|name| name == identity))
+}
+
+/// The rule with the identity of each exempt principal; `*` is whichever.
+fn qualified(config: &Config, rule: &LimitRule) -> LimitRule {
+    let mut rule = rule.clone();
+    for name in &mut rule.exempt_principals {
+        if !is_qualified(config, name) {
+            name.insert_str(0, "*/");
+        }
+    }
+    rule
+}
+
 /// An exemption by a name that another identity may give to somebody else.
 fn of_any_identity(config: &Config, rule: &Spanned<LimitRule>) -> Option<Diagnostic> {
     let identities = &config.identity;
-    let is_of_one = |name: &String| {
-        let mut names = identities.iter().map(|identity| &identity.name.value);
-        names.any(|identity| {
-            let rest = name.strip_prefix(&**identity);
-            rest.is_some_and(|rest| rest.starts_with('/'))
-        })
-    };
     let mut principals = rule.value.exempt_principals.iter();
-    let name = principals.find(|name| !is_of_one(name))?;
+    let name = principals.find(|name| !is_qualified(config, name))?;
     let first = &identities.first()?.name.value;
     if identities.len() < 2 {
         return None;

@@ -146,6 +146,7 @@ impl Server {
             stopping,
             in_flight: AtomicU64::new(0),
         });
+        let counts_logins = keys.known_defence().is_some();
         let mut server = Self {
             shared,
             keys,
@@ -163,6 +164,9 @@ impl Server {
         }
         server.start_keeper()?;
         server.start_counts()?;
+        if let Some(logins) = server.logins.as_ref().filter(|_| counts_logins) {
+            logins.wait();
+        }
         server.listen(&gateway)?;
         Ok(server)
     }

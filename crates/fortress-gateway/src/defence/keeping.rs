@@ -24,7 +24,7 @@ use crate::keys::KeyRing;
 /// How often accounts that were unlocked by hand are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked whether logins are known by now, and what other instances know of them.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
+const FIRST_LOOK: Duration = Duration::from_millis(20);
 /// How long what other instances know is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many looks pass before all is written.
@@ -39,6 +39,7 @@ const MOST: usize = 20_000;
 pub(crate) struct Keeping {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    begun: Receiver<()>,
 }
 
 impl Keeping {
@@ -60,14 +61,26 @@ impl Keeping {
         };
         keeper.look();
         let (stop, stopped) = channel();
+        let (begins, begun) = channel();
         let thread = std::thread::Builder::new()
             .name("logins".into())
-            .spawn(move || keeper.keep(&stopped))
+            .spawn(move || keeper.keep(&stopped, &begins))
             .map_err(|error| StoreError::Unreachable(error.to_string()))?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
+            begun,
         })
+    }
+
+    /// Waits a moment until what was kept is taken up, which may wait for what other instances know.
+    pub(crate) fn wait(&self) {
+        const MOMENT: Duration = Duration::from_secs(1);
+        if self.begun.recv_timeout(MOMENT).is_err() {
+            tracing::warn!(
+                "what the store holds of logins is taken up later: Redis does not answer"
+            );
+        }
     }
 }
 
@@ -95,9 +108,15 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn keep(mut self, stopped: &Receiver<()>) {
-        let mut looks = 0;
+    fn keep(mut self, stopped: &Receiver<()>, begins: &Sender<()>) {
+        let (mut looks, mut has_begun) = (0, false);
         loop {
+            if self.logins.is_some() && !has_begun {
+                has_begun = true;
+                if begins.send(()).is_err() {
+                    tracing::debug!("nobody waits for what the store holds of logins any more");
+                }
+            }
             let pause = match self.logins {
                 Some(_) => LOOK,
                 None => FIRST_LOOK,

@@ -324,11 +324,13 @@ impl LoginPlan {
             return Err(Away);
         }
         let entry = self.entry(keys, suspicious, Step::Ask);
-        let now = self.logins.now();
-        // What is refused anyway is not written: a flood of it costs the others nothing.
-        let defence = &self.logins.defence;
-        if let Some(refused) = defence.refuses(&entry.rules, &self.trend, keys, now) {
-            return Ok(Err(refused));
+        // What is refused anyway is not written: a flood of it costs the others nothing. What refuses it may
+        // be over since this instance has read the log, for somebody who came in at another one.
+        if self.refuses(keys, &entry.rules).is_some() {
+            log.look().await;
+            if let Some(refused) = self.refuses(keys, &entry.rules) {
+                return Ok(Err(refused));
+            }
         }
         log.take(entry, Taken::asked).await
     }
@@ -396,6 +398,11 @@ impl LoginPlan {
             }
             (Some(_) | None, _) => self.settle_alone(charge, was),
         }
+    }
+
+    fn refuses(&self, keys: &Keys, rules: &Rules) -> Option<Refused> {
+        let (defence, now) = (&self.logins.defence, self.logins.now());
+        defence.refuses(rules, &self.trend, keys, now)
     }
 
     fn settle_alone(&self, charge: &Charge, was: Attempt) -> Learnt {

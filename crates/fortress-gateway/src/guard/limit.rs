@@ -466,12 +466,12 @@ impl Subject for Asked<'_> {
         }
     }
 
-    /// `IDENTITY/ID`, or the id alone, of whichever identity.
+    /// `IDENTITY/ID`, or `*/ID` of whichever identity.
     fn is_principal(&self, name: &str) -> bool {
         self.caller.is_some_and(|caller| {
             let rest = name.strip_prefix(&*caller.identity.name);
-            let of_it = rest.and_then(|rest| rest.strip_prefix('/'));
-            *caller.id == *name || of_it == Some(&*caller.id)
+            let rest = rest.or_else(|| name.strip_prefix('*'));
+            rest.and_then(|rest| rest.strip_prefix('/')) == Some(&*caller.id)
         })
     }
 

@@ -38,9 +38,10 @@ if parts(newest) > now + 86400000 then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
 local position = ARGV[1]
+if position == '$' then position = newest end
 -- A log that is younger than what was read of it is another one: the server lost it, or another server
--- took its place. What it holds was read already, or is lost.
-if position == '$' or is_before(newest, position) then position = newest end
+-- took its place. Whoever reads it knows what of it was read already.
+if is_before(newest, position) then position = '0-0' end
 
 local first
 for at = 5, #ARGV do

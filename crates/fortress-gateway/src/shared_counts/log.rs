@@ -56,7 +56,7 @@ const WRITERS: usize = 1 << 12;
 /// The log, for requests.
 #[derive(Debug)]
 pub(crate) struct Log {
-    written: mpsc::Sender<Written>,
+    orders: mpsc::Sender<Order>,
     common: Arc<Common>,
     logins: OnceLock<Arc<Logins>>,
     /// All that was there at the start was read.
@@ -71,7 +71,14 @@ pub(crate) struct Log {
 #[derive(Debug)]
 pub(super) struct Readings {
     log: Arc<Log>,
-    written: mpsc::Receiver<Written>,
+    orders: mpsc::Receiver<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Write(Written),
+    /// To hear when what there is by now was read.
+    Look(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
@@ -84,9 +91,9 @@ struct Written {
 
 impl Log {
     pub(super) fn new(common: Arc<Common>) -> (Arc<Self>, Readings) {
-        let (sender, written) = mpsc::channel(QUEUE);
+        let (sender, orders) = mpsc::channel(QUEUE);
         let log = Arc::new(Self {
-            written: sender,
+            orders: sender,
             common,
             logins: OnceLock::new(),
             is_read: AtomicBool::new(false),
@@ -95,7 +102,7 @@ impl Log {
         });
         let readings = Readings {
             log: Arc::clone(&log),
-            written,
+            orders,
         };
         (log, readings)
     }
@@ -168,6 +175,16 @@ impl Log {
         }
     }
 
+    /// Waits until all was read that is written by now, or that could not be had. It costs no more calls
+    /// however many wait.
+    pub(crate) async fn look(&self) {
+        let (answer, answered) = oneshot::channel();
+        if self.order(Order::Look(answer)) {
+            // An error means that what was known before has to do.
+            drop(tokio::time::timeout(self.patience(), answered).await);
+        }
+    }
+
     /// What is learnt from the end of an attempt. It is written as soon as Redis takes it, also if
     /// nobody can wait for that.
     pub(crate) async fn settle(&self, entry: Entry) -> Learnt {
@@ -189,11 +206,11 @@ impl Log {
 
     /// The same, for the others: this instance has taken it.
     pub(crate) fn tell_others(&self, event: Event) {
-        self.hand_over(Written {
+        self.order(Order::Write(Written {
             event,
             answer: None,
             is_taken: true,
-        });
+        }));
     }
 
     /// Counts a decision that was made without the log.
@@ -202,15 +219,15 @@ impl Log {
     }
 
     fn send(&self, event: Event, answer: Option<oneshot::Sender<Taken>>) -> bool {
-        self.hand_over(Written {
+        self.order(Order::Write(Written {
             event,
             answer,
             is_taken: false,
-        })
+        }))
     }
 
-    fn hand_over(&self, written: Written) -> bool {
-        let sent = self.written.try_send(written).is_ok();
+    fn order(&self, order: Order) -> bool {
+        let sent = self.orders.try_send(order).is_ok();
         if !sent {
             self.common.totals.crowded.fetch_add(1, Relaxed);
         }
@@ -222,7 +239,7 @@ impl Log {
 pub(super) struct Reading {
     keeper: Rc<Keeper>,
     log: Arc<Log>,
-    written: mpsc::Receiver<Written>,
+    orders: mpsc::Receiver<Order>,
     script: Script,
     /// Tells this instance's entries from others'.
     writer: u64,
@@ -232,6 +249,8 @@ pub(super) struct Reading {
     unsent: VecDeque<Sent>,
     /// Written, and not read yet.
     sent: VecDeque<Sent>,
+    /// Who waits for what is read next.
+    looking: Vec<oneshot::Sender<()>>,
     /// The id that was read last.
     position: Vec<u8>,
     /// The last entry of each instance.
@@ -265,17 +284,18 @@ struct Found {
 
 impl Reading {
     pub(super) fn new(keeper: Rc<Keeper>, readings: Readings) -> Self {
-        let Readings { log, written } = readings;
+        let Readings { log, orders } = readings;
         let writer = keeper.common.random();
         Self {
             keeper,
             log,
-            written,
+            orders,
             script: Script::new(SCRIPT),
             writer,
             number: 0,
             unsent: VecDeque::new(),
             sent: VecDeque::new(),
+            looking: Vec::new(),
             position: b"0-0".to_vec(),
             read: BTreeMap::new(),
         }
@@ -289,16 +309,14 @@ impl Reading {
             let is_over = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => true,
-                written = self.written.recv() => {
-                    if let Some(written) = written {
-                        self.queue(written);
-                    }
+                order = self.orders.recv() => {
+                    order.into_iter().for_each(|order| self.obey(order));
                     false
                 }
                 _ = look.tick() => false,
             };
-            while let Ok(written) = self.written.try_recv() {
-                self.queue(written);
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order);
             }
             let Some(logins) = self.log.logins.get().cloned() else {
                 if is_over {
@@ -307,9 +325,18 @@ impl Reading {
                 continue;
             };
             while self.round(&logins).await {}
+            // Dropping them says that there is no more to wait for.
+            self.looking.clear();
             if is_over {
                 break;
             }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Write(written) => self.queue(written),
+            Order::Look(answer) => self.looking.push(answer),
         }
     }
 
