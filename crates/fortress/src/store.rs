@@ -119,10 +119,16 @@ pub(crate) fn run(flags: &Flags, screen: &Screen) -> Result<End> {
 pub(crate) fn settings(file: &Path) -> Result<StoreSettings> {
     readable(file)?;
     let (loaded, _, diagnostics) = config::load_partly(file, &environment::variable);
+    let has_redis = loaded.as_ref().is_some_and(|config| config.redis.is_some());
     if let Some(settings) = loaded.and_then(|config| config.store) {
         return Ok(settings);
     }
     let shown = file.display();
+    if has_redis {
+        bail!(
+            "the store of `{shown}` is Redis alone, which keeps counts; add a place for what is kept to it, and make it with `fortress store init`:\n  store: {{ redis: …, embedded: fortress.db, key: file:store.key, pepper: file:pepper.key }}"
+        );
+    }
     let of_store = |message: &str| message.contains("`store");
     match diagnostics.iter().find(|found| of_store(&found.message)) {
         Some(found) => bail!(

@@ -144,6 +144,17 @@ impl Log {
         self.is_read.load(Relaxed)
     }
 
+    /// Waits a moment until all was read that was there at the start, if logins are shared: those who come
+    /// first would have to wait for it. Blocks; not within a runtime.
+    pub(super) fn wait(&self) {
+        const MOMENT: Duration = Duration::from_secs(3);
+        let end = Instant::now() + MOMENT;
+        let waits = || self.logins.get().is_some() && !self.is_read() && !self.is_away();
+        while waits() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// What was there at the start is known from elsewhere, and is not read.
     pub(crate) fn skip(&self) {
         self.skips.store(true, Relaxed);

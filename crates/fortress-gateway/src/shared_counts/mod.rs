@@ -138,7 +138,7 @@ impl SharedCounts {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let common = Common {
             leases: Arc::new(Leases::new(LEASED_KEYS)),
-            slots: SharedSlots::new(settings.timeout),
+            slots: SharedSlots::new(patience(settings.timeout)),
             breaker: Breaker::new(BreakerSettings::default()),
             is_there: AtomicBool::new(false),
             began,
@@ -179,10 +179,12 @@ impl SharedCounts {
         let Some((jobs, log, settings)) = waiting else {
             return Ok(());
         };
+        let logins = self.log();
         self.common.notes.get_or_init(|| notes);
         let common = Arc::clone(&self.common);
         let thread = keeper::start(settings, common, (jobs, log), self.stop.subscribe())?;
         *lock(&self.thread) = Some(thread);
+        logins.wait();
         Ok(())
     }
 
@@ -256,7 +258,7 @@ impl SharedCounts {
         };
         let patient = Instant::now() + self.common.patience();
         for (due, limit, answer) in asked {
-            // Of a rate one decision more or less is soon forgotten; a quota is to be exact.
+            // Of a rate one decision more or less is soon forgotten; all else is to be exact.
             let is_exact = matches!(limit.shared(), Some(Shared::Quota(_)));
             let until = if is_exact { patient } else { deadline };
             let verdict = match tokio::time::timeout_at(until, answer).await {
@@ -275,7 +277,7 @@ impl SharedCounts {
             given.push(Given { due, verdict });
         }
         let permits = match entering {
-            Some(entering) => entering.wait(self, deadline, &mut given).await,
+            Some(entering) => entering.wait(self, patient, &mut given).await,
             None => Permits::new(),
         };
         Found { given, permits }
@@ -378,8 +380,7 @@ impl Common {
     /// How long an answer may take before it is a failure of Redis. A few milliseconds late is what a busy
     /// machine makes of a healthy one.
     fn patience(&self) -> Duration {
-        const MOST: Duration = Duration::from_millis(50);
-        (5 * self.timeout).min(MOST).max(self.timeout)
+        patience(self.timeout)
     }
 
     fn random(&self) -> u64 {
@@ -465,6 +466,11 @@ fn refuses(limit: &Limit, verdict: Verdict) -> bool {
         Verdict::Alone { .. } | Verdict::Open => false,
     };
     is_refusal && limit.mode() == Mode::Enforce
+}
+
+fn patience(timeout: Duration) -> Duration {
+    const MOST: Duration = Duration::from_millis(50);
+    (5 * timeout).min(MOST).max(timeout)
 }
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

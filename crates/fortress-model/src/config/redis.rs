@@ -131,7 +131,7 @@ pub(super) static REDIS: Block = Block {
         Key::new(
             "timeout",
             Kind::Duration(MILLIS, 10 * SECONDS),
-            "How long a request waits for an answer before `on_fault` holds; for a quota five times as long, at most 50ms (default: 5ms).",
+            "How long a request waits for an answer before `on_fault` holds; for quotas and `concurrent` five times as long, at most 50ms (default: 5ms).",
         ),
         Key::new(
             "instances",
