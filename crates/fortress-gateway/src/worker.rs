@@ -196,7 +196,7 @@ impl Drop for Recorder {
         if let Some(mut decision) = self.decision.take() {
             decision.duration = self.started.elapsed();
             self.worker.shard.observe(&decision);
-            self.worker.journal.borrow_mut().record(*decision);
+            self.worker.journal.borrow_mut().record(decision);
         }
     }
 }
