@@ -55,7 +55,8 @@ impl Stream {
         if !self.held.is_empty() {
             return Ok(Some(std::mem::take(&mut self.held)));
         }
-        self.rest.chunk(Instant::now() + self.patience).await
+        let patience = self.patience;
+        self.rest.chunk(|| Instant::now() + patience).await
     }
 }
 
@@ -300,7 +301,7 @@ async fn hold(
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     loop {
-        let piece = match body.chunk(deadline).await {
+        let piece = match body.chunk(|| deadline).await {
             Ok(Some(piece)) => piece,
             Ok(None) if more.is_empty() => return Ok(Held::Whole(first)),
             Ok(None) => return Ok(Held::Whole(more.freeze())),
