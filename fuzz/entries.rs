@@ -161,6 +161,13 @@ pub(crate) fn proxy_protocol(data: &[u8]) {
     }
 }
 
+/// An entry of the log of logins means one thing, and is written as it was read.
+pub(crate) fn login_log(data: &[u8]) {
+    if let Some(event) = fortress_limits::defence::log::Event::read(data) {
+        assert_eq!(event.write(), data);
+    }
+}
+
 /// What one head says, to be compared.
 fn told(head: &RequestHead) -> (String, Framing, bool, usize) {
     let line = format!(

@@ -63,6 +63,7 @@ targets! {
     chunked
     client_hello
     path
+    login_log
     proxy_protocol
     browser_login
     parameters

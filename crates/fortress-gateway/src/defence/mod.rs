@@ -318,7 +318,9 @@ impl LoginPlan {
     /// The same, by what this instance knows alone.
     pub(crate) fn ask_alone(&self, keys: &Keys, suspicious: bool) -> Result<Charge, Refused> {
         let (rules, now) = (self.rules_for(suspicious), self.logins.now());
-        self.logins.defence.ask(&rules, &self.trend, keys, now)
+        let charge = self.logins.defence.ask(&rules, &self.trend, keys, now)?;
+        self.tell_others(self.entry(keys, suspicious, Step::Note));
+        Ok(charge)
     }
 
     /// Counts an attempt that is only watched, and says who has counted it.
@@ -335,7 +337,9 @@ impl LoginPlan {
     /// The same, by this instance alone.
     pub(crate) fn note_alone(&self, keys: &Keys) -> Charge {
         let now = self.logins.now();
-        self.logins.defence.note(&self.rules, keys, now)
+        let charge = self.logins.defence.note(&self.rules, keys, now);
+        self.tell_others(self.entry(keys, true, Step::Note));
+        charge
     }
 
     /// Who has counted an attempt that was asked for.
@@ -378,7 +382,17 @@ impl LoginPlan {
 
     fn settle_alone(&self, charge: &Charge, was: Attempt) -> Learnt {
         let (defence, now) = (&self.logins.defence, self.logins.now());
-        defence.settle(&self.rules, &self.trend, charge, was, now)
+        let learnt = defence.settle(&self.rules, &self.trend, charge, was, now);
+        let entry = self.entry(charge.keys(), true, Step::Ask);
+        self.tell_others(entry.settling(charge, was));
+        learnt
+    }
+
+    /// What this instance took alone, while the log could not be had, the others take when it is back.
+    fn tell_others(&self, entry: Entry) {
+        if let Some(log) = &self.log {
+            log.tell_others(Event::Attempt(entry.into()));
+        }
     }
 
     fn entry(&self, keys: &Keys, suspicious: bool, step: Step) -> Entry {
@@ -541,7 +555,7 @@ impl ObjectsPlan {
         let after = walks.note(who, object, &self.rule, now);
         // The others need to hear of a new one alone.
         if let Some(log) = self.log.as_ref().filter(|_| after > before) {
-            log.tell(Event::Missed {
+            log.tell_others(Event::Missed {
                 who,
                 object,
                 rule: self.rule,

@@ -73,6 +73,8 @@ pub(super) struct Readings {
 struct Written {
     event: Event,
     answer: Option<oneshot::Sender<Taken>>,
+    /// This instance has taken it already, while the log could not be had.
+    is_taken: bool,
 }
 
 impl Log {
@@ -164,13 +166,30 @@ impl Log {
         self.send(event, None);
     }
 
+    /// The same, for the others: this instance has taken it.
+    pub(crate) fn tell_others(&self, event: Event) {
+        self.hand_over(Written {
+            event,
+            answer: None,
+            is_taken: true,
+        });
+    }
+
     /// Counts a decision that was made without the log.
     pub(crate) fn fell_back(&self, policy: LimitFault) {
         self.common.fell_back(policy);
     }
 
     fn send(&self, event: Event, answer: Option<oneshot::Sender<Taken>>) -> bool {
-        let sent = self.written.try_send(Written { event, answer }).is_ok();
+        self.hand_over(Written {
+            event,
+            answer,
+            is_taken: false,
+        })
+    }
+
+    fn hand_over(&self, written: Written) -> bool {
+        let sent = self.written.try_send(written).is_ok();
         if !sent {
             self.common.totals.crowded.fetch_add(1, Relaxed);
         }
@@ -207,7 +226,9 @@ impl Sent {
     /// Whoever wanted to make an attempt does not wait any more, and was answered otherwise.
     fn is_obsolete(&self) -> bool {
         let answer = self.written.answer.as_ref();
-        self.written.event.begins() && answer.is_none_or(oneshot::Sender::is_closed)
+        !self.written.is_taken
+            && self.written.event.begins()
+            && answer.is_none_or(oneshot::Sender::is_closed)
     }
 }
 
@@ -295,22 +316,23 @@ impl Reading {
         let began = Instant::now();
         let answer = self.keeper.run(&self.script, KEY, &arguments).await;
         let answer = answer.and_then(|value| parse(value).ok_or_else(wrong));
-        self.keeper.judge(began, answer.as_ref().err());
-        let Ok((clock, position, found)) = answer else {
+        // Where nobody waits, what takes its time is no failure: an instance that starts has much to read.
+        let judged = if portion > 0 { began } else { Instant::now() };
+        self.keeper.judge(judged, answer.as_ref().err());
+        let Ok(answer) = answer else {
             self.unanswered(portion);
             return false;
         };
-        self.position = position;
+        self.position = answer.position;
         self.sent.extend(self.unsent.drain(..portion));
-        logins.clock.follow(clock);
-        let is_all = found.len() < READ;
-        for found in found {
+        logins.clock.follow(answer.clock);
+        for found in answer.found {
             self.take(logins, found);
         }
-        if is_all {
+        if !answer.more {
             self.log.is_read.store(true, Relaxed);
         }
-        !is_all || !self.unsent.is_empty()
+        answer.more || !self.unsent.is_empty()
     }
 
     fn arguments(&self, portion: usize) -> Vec<Vec<u8>> {
@@ -332,7 +354,7 @@ impl Reading {
         let mut at = 0;
         self.unsent.retain(|sent| {
             at += 1;
-            at > portion || !sent.written.event.begins()
+            at > portion || sent.written.is_taken || !sent.written.event.begins()
         });
     }
 
@@ -344,7 +366,7 @@ impl Reading {
             event,
         } = found;
         let is_own = writer == self.writer;
-        let answer = if is_own { self.answer_of(number) } else { None };
+        let own = if is_own { self.sent_of(number) } else { None };
         if self.read.len() >= WRITERS {
             self.read.clear();
         }
@@ -353,17 +375,18 @@ impl Reading {
             return;
         }
         *last = number;
+        if own.as_ref().is_some_and(|own| own.is_taken) {
+            return;
+        }
         let now = logins.clock.at(at);
         match event {
             None => {}
-            // What this instance saw was counted when it saw it.
-            Some(Event::Missed { .. }) if is_own => {}
             Some(Event::Missed { who, object, rule }) => {
                 logins.walks.note(who, object, &rule, now);
             }
             Some(Event::Attempt(entry)) => {
                 let taken = logins.take(&entry, now);
-                let unheard = match answer {
+                let unheard = match own.and_then(|own| own.answer) {
                     Some(answer) => answer.send(taken).is_err(),
                     None => true,
                 };
@@ -374,11 +397,11 @@ impl Reading {
         }
     }
 
-    /// Who waited for the entry.
-    fn answer_of(&mut self, number: u64) -> Option<oneshot::Sender<Taken>> {
+    /// The entry as this instance wrote it.
+    fn sent_of(&mut self, number: u64) -> Option<Written> {
         while let Some(sent) = self.sent.pop_front() {
             if sent.number == number {
-                return sent.written.answer;
+                return Some(sent.written);
             }
             if sent.number > number {
                 self.sent.push_front(sent);
@@ -398,6 +421,7 @@ impl Reading {
         self.queue(Written {
             event,
             answer: None,
+            is_taken: false,
         });
     }
 }
@@ -406,8 +430,17 @@ fn wrong() -> Fault {
     Fault::Wrong("not a clock, an id, and ids with entries".into())
 }
 
-/// The clock, the id up to which was read, and what was read.
-fn parse(value: Value) -> Option<(i64, Vec<u8>, Vec<Found>)> {
+/// What the script gives.
+struct Read {
+    /// Milliseconds.
+    clock: i64,
+    /// The id up to which was read.
+    position: Vec<u8>,
+    more: bool,
+    found: Vec<Found>,
+}
+
+fn parse(value: Value) -> Option<Read> {
     let Value::Array(items) = value else {
         return None;
     };
@@ -415,22 +448,33 @@ fn parse(value: Value) -> Option<(i64, Vec<u8>, Vec<Found>)> {
     let Value::Int(clock) = items.next()? else {
         return None;
     };
-    let position = bytes(items.next()?)?;
-    milliseconds(&position)?;
+    let position = bytes(items.next()?).filter(|id| is_id(id))?;
+    let more = items.next()? == Value::Int(1);
     let mut found = Vec::new();
-    while let Some(id) = items.next() {
-        let at = milliseconds(&bytes(id)?)?;
-        let entry = bytes(items.next()?)?;
-        let (writer, rest) = entry.split_first_chunk()?;
-        let (number, event) = rest.split_first_chunk()?;
-        found.push(Found {
-            at,
-            writer: u64::from_be_bytes(*writer),
-            number: u64::from_be_bytes(*number),
-            event: Event::read(event),
-        });
+    while let Some(at) = items.next() {
+        let (Value::Int(at), Some(entry)) = (at, items.next().and_then(bytes)) else {
+            return None;
+        };
+        // What somebody else has written is left out.
+        found.extend(entry_of(at, &entry));
     }
-    Some((clock, position, found))
+    Some(Read {
+        clock,
+        position,
+        more,
+        found,
+    })
+}
+
+fn entry_of(at: i64, entry: &[u8]) -> Option<Found> {
+    let (writer, rest) = entry.split_first_chunk()?;
+    let (number, event) = rest.split_first_chunk()?;
+    Some(Found {
+        at,
+        writer: u64::from_be_bytes(*writer),
+        number: u64::from_be_bytes(*number),
+        event: Event::read(event),
+    })
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {
@@ -441,10 +485,10 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Of an id.
-fn milliseconds(id: &[u8]) -> Option<i64> {
-    let id = std::str::from_utf8(id).ok()?;
-    let (clock, number) = id.split_once('-')?;
-    number.parse::<u64>().ok()?;
-    clock.parse().ok()
+fn is_id(id: &[u8]) -> bool {
+    let id = std::str::from_utf8(id).unwrap_or_default();
+    let parts = id.split_once('-');
+    parts.is_some_and(|(clock, number)| {
+        clock.parse::<u64>().is_ok() && number.parse::<u64>().is_ok()
+    })
 }

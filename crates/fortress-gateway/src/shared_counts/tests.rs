@@ -87,6 +87,17 @@ impl Instance {
         Self { counts, logins }
     }
 
+    /// The same, once it has read what was.
+    fn ready(port: u16) -> Self {
+        let made = Self::new(port);
+        let began = Instant::now();
+        while !made.counts.log().is_read() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            std::thread::yield_now();
+        }
+        made
+    }
+
     fn entry(&self, account: &str, address: &str) -> Entry {
         let who = Who {
             scope: "shop",
@@ -154,7 +165,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn instances_know_of_each_other_s_logins() {
     let Some(server) = server() else { return };
-    let instances: Vec<Instance> = (0..3).map(|_| Instance::new(server.port)).collect();
+    let instances: Vec<Instance> = (0..3).map(|_| Instance::ready(server.port)).collect();
     runtime().block_on(async {
         let mut passed = 0;
         for turn in 0..9 {
@@ -173,7 +184,7 @@ fn instances_know_of_each_other_s_logins() {
         assert!(!instances[2].fail("bob", "198.51.100.9").await);
         assert!(instances[2].fail("bob", "192.0.2.2").await);
         // One that begins now reads what was.
-        let later = Instance::new(server.port);
+        let later = Instance::ready(server.port);
         assert!(!later.fail("ann", "192.0.2.1").await);
         assert!(later.fail("ann", "203.0.113.1").await);
     });
@@ -182,7 +193,7 @@ fn instances_know_of_each_other_s_logins() {
 #[test]
 fn a_connection_that_closes_is_noticed_without_a_call() {
     let Some(mut server) = server() else { return };
-    let instance = Instance::new(server.port);
+    let instance = Instance::ready(server.port);
     let counts = &instance.counts;
     assert!(runtime().block_on(instance.ask("ann", "192.0.2.1")).is_ok());
     assert!(counts.common.may_decide(LimitFault::Closed));
@@ -201,7 +212,7 @@ fn a_connection_that_closes_is_noticed_without_a_call() {
 fn a_thousand_attempts_at_once_over_three_instances() {
     let Some(server) = server() else { return };
     let instances: Vec<_> = (0..3)
-        .map(|_| Arc::new(Instance::new(server.port)))
+        .map(|_| Arc::new(Instance::ready(server.port)))
         .collect();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime(), async {
@@ -218,7 +229,7 @@ fn a_thousand_attempts_at_once_over_three_instances() {
 #[test]
 fn a_flushed_log_begins_anew_and_nobody_forgets() {
     let Some(server) = server() else { return };
-    let (one, other) = (Instance::new(server.port), Instance::new(server.port));
+    let (one, other) = (Instance::ready(server.port), Instance::ready(server.port));
     runtime().block_on(async {
         for _ in 0..3 {
             assert!(one.fail("ann", "192.0.2.1").await);
@@ -237,9 +248,69 @@ fn a_flushed_log_begins_anew_and_nobody_forgets() {
 }
 
 #[test]
+fn what_somebody_else_writes_into_the_log_is_left_out() {
+    let Some(server) = server() else { return };
+    let one = Instance::ready(server.port);
+    runtime().block_on(async {
+        assert!(one.fail("ann", "192.0.2.1").await);
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", server.port)).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        for number in 0..2_000_u64 {
+            let mut add = redis::cmd("XADD");
+            add.arg("fortress:{logins}").arg("*");
+            match number % 4 {
+                0 => add.arg("e").arg("garbage"),
+                1 => add.arg("t").arg("1").arg("e").arg("short"),
+                2 => add
+                    .arg("t")
+                    .arg("never")
+                    .arg("e")
+                    .arg([0_u8; 64].as_slice()),
+                _ => add
+                    .arg("t")
+                    .arg(u64::MAX)
+                    .arg("e")
+                    .arg([7_u8; 300].as_slice()),
+            };
+            add.exec(&mut connection).unwrap();
+        }
+        let other = Instance::ready(server.port);
+        assert!(other.fail("ann", "192.0.2.1").await);
+        assert!(one.fail("ann", "192.0.2.1").await);
+        let refused = other.ask("ann", "192.0.2.1").await.unwrap().unwrap_err();
+        assert!(refused.wait <= Duration::from_secs(3_600), "{refused:?}");
+        assert!(one.fail("bob", "192.0.2.1").await);
+    });
+}
+
+#[test]
+fn a_log_whose_ids_lie_far_ahead_begins_anew() {
+    let Some(server) = server() else { return };
+    let (one, other) = (Instance::ready(server.port), Instance::ready(server.port));
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}/", server.port)).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    runtime().block_on(async {
+        for id in [
+            "4102444800000-0",
+            "9007199254740995-9007199254740993",
+            "18446744073709551615-18446744073709551615",
+        ] {
+            let mut add = redis::cmd("XADD");
+            add.arg("fortress:{logins}").arg(id).arg("x").arg("y");
+            add.exec(&mut connection).unwrap();
+            for _ in 0..3 {
+                assert!(one.fail(id, "192.0.2.1").await);
+            }
+            let refused = other.ask(id, "192.0.2.1").await.unwrap().unwrap_err();
+            assert!(refused.wait <= Duration::from_secs(3_600), "{refused:?}");
+        }
+    });
+}
+
+#[test]
 fn what_an_attempt_was_is_told_when_redis_is_back_and_counts_once() {
     let Some(mut server) = server() else { return };
-    let instance = Instance::new(server.port);
+    let instance = Instance::ready(server.port);
     runtime().block_on(async {
         let mut charges = Vec::new();
         for _ in 0..3 {
@@ -280,10 +351,12 @@ fn what_cannot_be_had_is_told_at_once() {
     let instance = Instance::new(port);
     let began = Instant::now();
     runtime().block_on(async {
+        while !instance.counts.is_away() {
+            assert!(instance.ask("ann", "192.0.2.1").await.is_err());
+        }
         for _ in 0..100 {
             assert!(instance.ask("ann", "192.0.2.1").await.is_err());
         }
     });
     assert!(began.elapsed() < Duration::from_secs(20));
-    assert!(instance.counts.is_away());
 }

@@ -59,7 +59,8 @@ impl Level {
         let parts = self.faded(half_life, now).saturating_add(PARTS);
         *self = Self {
             parts: parts.min(MOST * PARTS),
-            at: now.max(self.at),
+            // A clock that was ahead and was set right is right.
+            at: now,
         };
     }
 

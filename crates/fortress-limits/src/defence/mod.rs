@@ -137,7 +137,8 @@ impl Tally {
         };
         let failures = counted.saturating_sub(trusted);
         let wait = delay.map_or(Duration::ZERO, |delay| delay.of(failures));
-        let ready = self.level.at().saturating_add(nanos(wait));
+        // A clock that was ahead makes nobody wait for longer than that.
+        let ready = self.level.at().min(now).saturating_add(nanos(wait));
         if wait.is_zero() || ready <= now {
             return Ok(());
         }
@@ -516,9 +517,8 @@ impl Defence {
         let wait = own.max(alarm.unwrap_or_default());
         let wait = nanos(wait.saturating_mul(factor).min(rules.delay.most));
         if wait > 0 {
-            let left = self
-                .counted
-                .with(keys.pair, now, |tally| match tally.asked {
+            let left = self.counted.with(keys.pair, now, |tally| {
+                match tally.asked.map(|asked| asked.min(now)) {
                     Some(asked) if now < asked.saturating_add(wait) => {
                         Some(asked.saturating_add(wait) - now)
                     }
@@ -530,7 +530,8 @@ impl Defence {
                         tally.asked = Some(now);
                         Some(wait)
                     }
-                });
+                }
+            });
             if let Some(left) = left {
                 let why = if own.is_zero() {
                     Why::Stuffing(Sign::Ratio)

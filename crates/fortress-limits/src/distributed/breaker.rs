@@ -13,6 +13,9 @@ use std::sync::{Mutex, PoisonError};
 pub struct BreakerSettings {
     /// Failures in a row after which the store is left alone.
     pub failures: u32,
+    /// How long it has to fail: many calls that wait for one late answer are one failure, and a machine that
+    /// is busy for a moment is no store that is away.
+    pub least: u64,
     /// The first wait; it doubles with each probe that fails.
     pub wait: u64,
     /// The longest wait.
@@ -25,6 +28,7 @@ impl Default for BreakerSettings {
     fn default() -> Self {
         Self {
             failures: 5,
+            least: 100_000_000,
             wait: 200_000_000,
             longest: 10_000_000_000,
             step: 250_000_000,
@@ -65,6 +69,8 @@ pub struct Breaker {
 enum State {
     Closed {
         failures: u32,
+        /// Of the first of them.
+        since: u64,
     },
     Open {
         wait: u64,
@@ -75,6 +81,13 @@ enum State {
         since: u64,
         wait: u64,
     },
+}
+
+impl State {
+    const WELL: Self = Self::Closed {
+        failures: 0,
+        since: 0,
+    };
 }
 
 /// A probe that reported nothing for this long is taken for lost.
@@ -88,7 +101,7 @@ impl Breaker {
     pub fn new(settings: BreakerSettings) -> Self {
         Self {
             settings,
-            state: Mutex::new(State::Closed { failures: 0 }),
+            state: Mutex::new(State::WELL),
         }
     }
 
@@ -109,7 +122,7 @@ impl Breaker {
             State::Recovering { since, .. } => {
                 let step = now.saturating_sub(*since) / self.settings.step.max(1);
                 if step >= STEPS {
-                    *state = State::Closed { failures: 0 };
+                    *state = State::WELL;
                     return Admission::Ask;
                 }
                 let share = 1_u64 << step;
@@ -126,7 +139,7 @@ impl Breaker {
     pub fn succeeded(&self, now: u64) -> Option<BreakerState> {
         let mut state = self.lock();
         match &mut *state {
-            State::Closed { failures } => {
+            State::Closed { failures, .. } => {
                 *failures = 0;
                 None
             }
@@ -146,9 +159,13 @@ impl Breaker {
     pub fn failed(&self, now: u64, random: u64) -> Option<BreakerState> {
         let mut state = self.lock();
         let wait = match &mut *state {
-            State::Closed { failures } => {
+            State::Closed { failures, since } => {
+                if *failures == 0 {
+                    *since = now;
+                }
                 *failures = failures.saturating_add(1);
-                if *failures < self.settings.failures {
+                let is_short = now.saturating_sub(*since) < self.settings.least;
+                if *failures < self.settings.failures || is_short {
                     return None;
                 }
                 self.settings.wait
@@ -203,12 +220,29 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn opened(random: u64) -> Breaker {
-        let breaker = Breaker::new(BreakerSettings::default());
+        let breaker = Breaker::new(BreakerSettings {
+            least: 0,
+            ..BreakerSettings::default()
+        });
         for _ in 0..4 {
             assert_eq!(breaker.failed(0, random), None);
         }
         assert_eq!(breaker.failed(0, random), Some(BreakerState::Open));
         breaker
+    }
+
+    #[test]
+    fn a_moment_without_answers_is_no_store_that_is_away() {
+        let breaker = Breaker::new(BreakerSettings::default());
+        for _ in 0..1_000 {
+            assert_eq!(breaker.failed(1_000 * MS, 0), None);
+        }
+        assert_eq!(breaker.failed(1_099 * MS, 0), None);
+        assert_eq!(breaker.succeeded(1_100 * MS), None);
+        for time in [2_000, 2_020, 2_040, 2_060, 2_080] {
+            assert_eq!(breaker.failed(time * MS, 0), None);
+        }
+        assert_eq!(breaker.failed(2_100 * MS, 0), Some(BreakerState::Open));
     }
 
     #[test]

@@ -9,10 +9,15 @@
 //! The table is bounded like the others; what is evicted with it is lost to all until its limit
 //! recovers, and never spent twice. Deliberately not here: calling.
 
-use std::{fmt, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{Call, Reply, Shared, decision};
-use crate::{Decision, Key, shards::Shards};
+use crate::{Decision, Key, quota::Quota, shards::Shards};
 use fortress_model::clock::Timestamp;
 
 /// How long leased units of a rate may be spent, and after how long without a call they are given
@@ -29,12 +34,17 @@ const QUICK: u64 = 100_000_000;
 /// would else cost a call each.
 const PAUSE: u64 = 10_000_000;
 
+const SECOND: u64 = 1_000_000_000;
+
 /// Of a limit, or of what is left of it, a lease is at most this part.
 const PART: u64 = 8;
 
 /// The leases of all keys.
 pub struct Leases {
     slots: Shards<Slot>,
+    /// Keys that hold units, which [`Leases::sweep`] looks at: the table is far too large to be walked ten
+    /// times a second.
+    holders: Mutex<HashSet<Key>>,
 }
 
 impl fmt::Debug for Leases {
@@ -67,6 +77,10 @@ struct Slot {
     refused: u64,
     /// When `refused` units will be there; zero for never.
     retry: u64,
+    /// While the store is away: of a quota, what this instance may still let through.
+    part: Option<u64>,
+    /// What it has let through so, and the store does not know yet.
+    debt: u64,
 }
 
 /// What to do with a request.
@@ -106,6 +120,7 @@ impl Leases {
     pub fn new(keys: usize) -> Self {
         Self {
             slots: Shards::new(keys),
+            holders: Mutex::default(),
         }
     }
 
@@ -129,8 +144,9 @@ impl Leases {
             }
             let there = if now < slot.expires { slot.units } else { 0 };
             if there < cost {
+                let want = slot.want(most, now, 0).max(cost);
                 return Spend::Ask {
-                    want: slot.want(most, now, 0).max(cost),
+                    want: want.saturating_add(slot.owed(now)),
                 };
             }
             slot.units = there - cost;
@@ -162,6 +178,7 @@ impl Leases {
         self.slots.with_set(key, |set| {
             if let Some(slot) = take_slot(set, key, now) {
                 slot.learn(units.saturating_sub(cost), remaining, reset, now);
+                self.hold(key, slot);
                 if units < cost {
                     let nanos = wait.and_then(|wait| u64::try_from(wait.as_nanos()).ok());
                     let nanos = nanos.map(|nanos| nanos.max(slot.pause()));
@@ -193,6 +210,7 @@ impl Leases {
         self.slots.with_set(key, |set| {
             if let Some(slot) = take_slot(set, key, now) {
                 slot.learn(units, remaining, reset, now);
+                self.hold(key, slot);
             }
         });
     }
@@ -209,12 +227,78 @@ impl Leases {
     /// A request that was refused by another limit gives its units back to the lease.
     pub fn put_back(&self, key: Key, units: u64, now: u64) {
         self.slots.with_set(key, |set| {
-            let halves = key.to_halves();
-            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
-            if let Some(slot) = set.iter_mut().find(held)
+            if let Some(slot) = held(set, key)
                 && now < slot.expires
             {
                 slot.units = slot.units.saturating_add(units);
+                slot.pay(now);
+                self.hold(key, slot);
+            }
+        });
+    }
+
+    /// While the store is away: takes from this instance's part of a quota. Its part is one of as many as
+    /// there are instances, of what was left for all when that was told last, or else of the whole. What
+    /// passes is a debt, which is paid once the store answers. Gives what was taken too: what costs more
+    /// than a whole part takes all of one, where the quota itself would let it pass.
+    pub fn alone(
+        &self,
+        key: Key,
+        quota: &Arc<Quota>,
+        (cost, instances): (u64, u32),
+        (now, wall): (u64, Timestamp),
+    ) -> (Decision, u64) {
+        self.slots.with_set(key, |set| {
+            let Some(slot) = take_slot(set, key, now) else {
+                return (decision(false, 0, None, Duration::ZERO), 0);
+            };
+            slot.shared
+                .get_or_insert_with(|| Shared::Quota(Arc::clone(quota)));
+            if now >= slot.reset {
+                let window = quota.windows().at(wall);
+                let left = (window.end.saturating_mul(SECOND)).saturating_sub(wall.0);
+                (slot.reset, slot.part, slot.debt) = (now.saturating_add(left), None, 0);
+                slot.remaining = u64::MAX;
+            }
+            let whole = quota.share(instances).limit();
+            let told =
+                (slot.remaining < u64::MAX).then(|| slot.remaining / u64::from(instances.max(1)));
+            let part = slot
+                .part
+                .get_or_insert_with(|| told.unwrap_or(whole).min(whole));
+            let is_possible = cost <= quota.limit();
+            let taken = if is_possible { cost.min(whole) } else { cost };
+            let allowed = taken <= *part;
+            if allowed {
+                *part -= taken;
+                slot.debt = slot.debt.saturating_add(taken);
+            }
+            let left = *part;
+            let reset = slot.resets_in(now);
+            (
+                decision(allowed, left, is_possible.then_some(reset), reset),
+                taken,
+            )
+        })
+    }
+
+    /// A request that was refused by another limit gives back what [`Leases::alone`] took.
+    pub fn not_alone(&self, key: Key, cost: u64) {
+        self.slots.with_set(key, |set| {
+            if let Some(slot) = held(set, key) {
+                let back = cost.min(slot.debt);
+                slot.debt -= back;
+                slot.part = slot.part.map(|part| part.saturating_add(back));
+            }
+        });
+    }
+
+    /// A cost that became known after [`Leases::alone`].
+    pub fn charge_alone(&self, key: Key, cost: u64) {
+        self.slots.with_set(key, |set| {
+            if let Some(slot) = held(set, key) {
+                slot.debt = slot.debt.saturating_add(cost);
+                slot.part = slot.part.map(|part| part.saturating_sub(cost));
             }
         });
     }
@@ -223,9 +307,7 @@ impl Leases {
     /// many of them were not there.
     pub fn drain(&self, key: Key, units: u64, now: u64) -> u64 {
         self.slots.with_set(key, |set| {
-            let halves = key.to_halves();
-            let held = |slot: &&mut Slot| slot.asked != 0 && slot.key == halves;
-            let Some(slot) = set.iter_mut().find(held) else {
+            let Some(slot) = held(set, key) else {
                 return units;
             };
             let there = if now < slot.expires { slot.units } else { 0 };
@@ -238,22 +320,28 @@ impl Leases {
     /// Takes out what was not spent in time, as calls that give it back to all; with `all`,
     /// everything, before this instance stops.
     pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Call)) {
-        self.slots.each(|slot| {
-            let is_idle = now.saturating_sub(slot.asked) >= LEASE_TIME;
-            if slot.units == 0 || !(all || is_idle || now >= slot.expires) {
-                return;
+        // Nobody waits for this lock while a set is locked here.
+        let holders = std::mem::take(&mut *self.holders());
+        for key in holders {
+            let (call, holds) = self.slots.with_set(key, |set| match held(set, key) {
+                None => (None, false),
+                Some(slot) => slot.overdue(now, all),
+            });
+            if holds {
+                self.holders().insert(key);
             }
-            let units = std::mem::take(&mut slot.units);
-            if let Some(shared) = &slot.shared {
-                give_back(Call {
-                    key: Key::from_halves(slot.key.0, slot.key.1),
-                    shared: shared.clone(),
-                    least: 0,
-                    want: units,
-                    returns: true,
-                });
-            }
-        });
+            call.into_iter().for_each(&mut give_back);
+        }
+    }
+
+    fn hold(&self, key: Key, slot: &Slot) {
+        if slot.units > 0 {
+            self.holders().insert(key);
+        }
+    }
+
+    fn holders(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of the table.
@@ -263,6 +351,23 @@ impl Leases {
 }
 
 impl Slot {
+    /// What is to be given back, and whether units are still held.
+    fn overdue(&mut self, now: u64, all: bool) -> (Option<Call>, bool) {
+        let is_idle = now.saturating_sub(self.asked) >= LEASE_TIME;
+        if self.units == 0 || !(all || is_idle || now >= self.expires) {
+            return (None, self.units > 0);
+        }
+        let units = std::mem::take(&mut self.units);
+        let call = self.shared.as_ref().map(|shared| Call {
+            key: Key::from_halves(self.key.0, self.key.1),
+            shared: shared.clone(),
+            least: 0,
+            want: units,
+            returns: true,
+        });
+        (call, false)
+    }
+
     /// How long a key that is at its rate is not asked for again at least: [`PAUSE`], or as long as a
     /// lease takes to be earned back, so that nothing is left unspent by it.
     fn pause(&self) -> u64 {
@@ -300,8 +405,24 @@ impl Slot {
         self.size.saturating_sub(held)
     }
 
+    /// What is owed within the window that is not over.
+    fn owed(&self, now: u64) -> u64 {
+        if now < self.reset { self.debt } else { 0 }
+    }
+
+    /// Pays what is owed from what is held.
+    fn pay(&mut self, now: u64) {
+        let paid = self.owed(now).min(self.units);
+        self.units -= paid;
+        self.debt -= paid;
+    }
+
     fn learn(&mut self, units: u64, remaining: u64, reset: Duration, now: u64) {
         self.pending = false;
+        self.part = None;
+        if now >= self.reset {
+            self.debt = 0;
+        }
         let held = if now < self.expires { self.units } else { 0 };
         self.units = held.saturating_add(units);
         self.remaining = remaining;
@@ -314,6 +435,7 @@ impl Slot {
         };
         self.expires = now.saturating_add(time);
         self.blocked = 0;
+        self.pay(now);
     }
 }
 
@@ -324,6 +446,13 @@ pub fn most_leased(shared: &Shared) -> u64 {
         Shared::Quota(quota) => quota.limit(),
     };
     (whole / PART).clamp(1, MOST_LEASED)
+}
+
+/// The key's slot, if it has one.
+fn held(set: &mut [Slot], key: Key) -> Option<&mut Slot> {
+    let halves = key.to_halves();
+    set.iter_mut()
+        .find(|slot| slot.asked != 0 && slot.key == halves)
 }
 
 /// The key's slot; a new one if it has none. Who holds nothing and is not blocked goes first.
@@ -337,6 +466,7 @@ fn take_slot(set: &mut [Slot], key: Key, now: u64) -> Option<&mut Slot> {
     }
     let worth = |slot: &Slot| {
         let held = if now < slot.expires { slot.units } else { 0 };
+        let held = held.saturating_add(slot.owed(now));
         (slot.asked != 0, held, now < slot.blocked, slot.asked)
     };
     let slot = set.iter_mut().min_by_key(|slot| worth(slot))?;

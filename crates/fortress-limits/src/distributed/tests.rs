@@ -384,3 +384,144 @@ fn a_key_at_its_rate_is_not_asked_for_at_each_unit() {
         assert!(matches!(after, Spend::Ask { .. }), "{after:?}");
     }
 }
+
+/// A quota of 100 in a store that is a number, and what an instance is told of it.
+fn told(leases: &Leases, used: &mut u64, shared: &Shared, now: u64) -> bool {
+    let Spend::Ask { want } = leases.spend(key(1), shared, 1, now) else {
+        return true;
+    };
+    let units = want.min(100 - *used);
+    *used += units;
+    let reply = Reply::Granted {
+        units,
+        remaining: 100 - *used,
+        wait: Some(Duration::ZERO),
+        reset: Duration::from_secs(3_600),
+        now: Timestamp(1_795_910_400_000_000_000),
+    };
+    matches!(leases.answered(key(1), 1, &reply, now), Answer::Pass(_))
+}
+
+#[test]
+fn around_an_outage_a_quota_that_was_known_is_not_had_twice() {
+    let shared = quota(100);
+    let Shared::Quota(of) = &shared else { panic!() };
+    let wall = Timestamp(1_795_910_400_000_000_000);
+    let instances: Vec<Leases> = (0..3).map(|_| Leases::new(64)).collect();
+    let (mut used, mut passed) = (0, 0);
+    for turn in 0..60_u64 {
+        let now = 1 + turn * MS;
+        passed += u64::from(told(
+            &instances[usize::try_from(turn % 3).unwrap()],
+            &mut used,
+            &shared,
+            now,
+        ));
+    }
+    assert_eq!(passed, 60);
+    // Away: each spends its lease, and then its part of what was left when it was told last.
+    let mut alone = 0;
+    for turn in 0..300_u64 {
+        let leases = &instances[usize::try_from(turn % 3).unwrap()];
+        let now = 100 * MS + turn;
+        match leases.spend(key(1), &shared, 1, now) {
+            Spend::Pass { .. } => passed += 1,
+            Spend::Refuse(_) => {}
+            Spend::Ask { .. } => {
+                leases.failed(key(1), now);
+                let (decision, taken) = leases.alone(key(1), of, (1, 3), (now, wall));
+                assert_eq!(taken, 1);
+                alone += u64::from(decision.allowed);
+                if !decision.allowed {
+                    assert!(decision.retry_after.unwrap() > Duration::from_secs(3_000));
+                }
+            }
+        }
+    }
+    // What each was told is as old as its last lease; without it this would be 99 more.
+    assert!(alone > 0 && passed + alone <= 110, "{passed} {alone}");
+    // Back: what passed meanwhile is paid for.
+    for turn in 0..300_u64 {
+        let now = 200 * MS + turn * MS;
+        passed += u64::from(told(
+            &instances[usize::try_from(turn % 3).unwrap()],
+            &mut used,
+            &shared,
+            now,
+        ));
+    }
+    assert!(passed + alone <= 115, "{passed} {alone}");
+    assert_eq!(used, 100);
+}
+
+#[test]
+fn alone_and_never_told_an_instance_has_its_part_of_the_whole() {
+    let leases = Leases::new(64);
+    let shared = quota(100);
+    let Shared::Quota(of) = &shared else { panic!() };
+    let wall = Timestamp(1_795_910_400_000_000_000 + 86_000 * 1_000 * MS);
+    let alone = |cost, now| leases.alone(key(1), of, (cost, 4), (now, wall));
+    let (decision, taken) = alone(5, 1);
+    assert_eq!((decision.allowed, decision.remaining, taken), (true, 20, 5));
+    assert_eq!(decision.reset_after, Duration::from_secs(400));
+    // What costs more than the part takes all of it, where it is whole; more than the quota never passes.
+    assert!(!alone(60, 2).0.allowed);
+    assert_eq!(alone(101, 2).0.retry_after, None);
+    leases.not_alone(key(1), 5);
+    assert_eq!(alone(60, 3), (decision_of(true, 0), 25));
+    assert!(!alone(1, 4).0.allowed);
+    // The next day.
+    let (next, _) = leases.alone(
+        key(1),
+        of,
+        (1, 4),
+        (401_000 * MS, Timestamp(wall.0 + 401_000 * MS)),
+    );
+    assert!(next.allowed);
+}
+
+fn decision_of(allowed: bool, remaining: u64) -> Decision {
+    Decision {
+        allowed,
+        remaining,
+        retry_after: Some(Duration::ZERO),
+        reset_after: Duration::from_nanos(400_000 * MS - 2),
+    }
+}
+
+#[test]
+fn a_late_answer_pays_for_who_did_not_wait_for_it() {
+    let leases = Leases::new(64);
+    let shared = quota(100);
+    let Shared::Quota(of) = &shared else { panic!() };
+    let wall = Timestamp(1_795_910_400_000_000_000);
+    let (mut used, mut passed) = (0, 0);
+    assert!(told(&leases, &mut used, &shared, 1));
+    let want = loop {
+        passed += 1;
+        if let Spend::Ask { want } = leases.spend(key(1), &shared, 1, 2) {
+            break want;
+        }
+    };
+    leases.failed(key(1), 3);
+    assert!(leases.alone(key(1), of, (1, 1), (4, wall)).0.allowed);
+    // The answer comes after all, and nobody waits for it.
+    used += want;
+    let late = Reply::Granted {
+        units: want,
+        remaining: 100 - used,
+        wait: Some(Duration::ZERO),
+        reset: Duration::from_secs(3_600),
+        now: wall,
+    };
+    assert!(matches!(
+        leases.answered(key(1), 1, &late, 5),
+        Answer::Pass(_)
+    ));
+    leases.put_back(key(1), 1, 5);
+    passed += 1;
+    for turn in 0..200 {
+        passed += u64::from(told(&leases, &mut used, &shared, 10 + turn * MS));
+    }
+    assert_eq!((passed, used), (100, 100));
+}

@@ -6,6 +6,8 @@
 //! Nothing here allocates for a request. Deliberately not here: which limits an operation has, and
 //! what the instances of a cluster share (`distributed`).
 
+mod held;
+
 use std::{sync::Arc, time::Duration};
 
 use fortress_model::{
@@ -18,13 +20,16 @@ use smallvec::SmallVec;
 
 use crate::{
     Decision, Key,
-    concurrency::{Concurrency, Crowded, Permit},
-    cost::{self, Number},
+    concurrency::{Concurrency, Crowded},
+    cost,
     distributed::{Leases, Shared},
     gcra::{Gcra, Rate, RateError},
     key::{KeySpec, NoKey, Part, Prefixes, Secret, Stage, Subject},
     quota::{Quota, Quotas},
 };
+
+pub use held::Held;
+use held::Taken;
 
 /// The counts of all limits. They outlive a reload of the configuration.
 #[derive(Debug)]
@@ -436,21 +441,6 @@ pub struct Outcome {
     pub held: Held,
 }
 
-/// What a request has taken: costs that can be settled, and permits that are given back when this is
-/// dropped. Keep it as long as the request.
-#[derive(Debug, Default)]
-pub struct Held {
-    taken: SmallVec<[Taken; MOST_LIMITS]>,
-    permits: SmallVec<[Permit; 2]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Taken {
-    due: Due,
-    at: Now,
-    from: Counted,
-}
-
 impl Limiter {
     /// Tables for so many keys.
     pub fn new(keys: Keys) -> Self {
@@ -621,14 +611,15 @@ impl Limiter {
                 (decision, due)
             }
             Measure::Quota(whole) => {
-                let quota = whole.share(instances);
-                let due = part(quota.limit(), whole.limit());
-                let decision = if is_refused {
-                    self.quotas.peek(due.key, &quota, due.cost, now.wall)
-                } else {
-                    self.quotas.take(due.key, &quota, due.cost, now.wall)
+                let Some(leases) = &self.leases else {
+                    return (nothing(), due);
                 };
-                (decision, due)
+                let time = (now.lease_time(), now.wall);
+                let (decision, taken) = leases.alone(due.key, whole, (due.cost, instances), time);
+                if is_refused && decision.allowed {
+                    leases.not_alone(due.key, taken);
+                }
+                (decision, Due { cost: taken, ..due })
             }
             Measure::Concurrent(_) => (nothing(), due),
         }
@@ -673,89 +664,6 @@ impl Limiter {
             from: Counted::Here,
         });
         (decision, None)
-    }
-}
-
-impl Held {
-    /// Takes what the answer says that the request has cost beyond what was taken before. Where the
-    /// answer says something that is no number, the limit's all is taken. What a lease does not have
-    /// is handed to `owe`.
-    pub fn settle<'a>(
-        &self,
-        limiter: &Limiter,
-        limits: &Limits,
-        number: impl Fn(&Factor) -> Number<'a>,
-        now: Now,
-        mut owe: impl FnMut(&Shared, Key, u64),
-    ) {
-        for taken in &self.taken {
-            let Due { index, key, cost } = taken.due;
-            let Some(limit) = limits.get(index) else {
-                continue;
-            };
-            if !cost::needs_answer(&limit.cost) {
-                continue;
-            }
-            let whole = cost::evaluate(&limit.cost, limit.most(), &number);
-            let extra = whole.saturating_sub(cost);
-            if taken.from == Counted::Shared {
-                let leases = limiter.leases.as_ref();
-                let rest = leases.map_or(0, |leases| leases.drain(key, extra, now.lease_time()));
-                if let Some(shared) = limit.shared.as_ref().filter(|_| rest > 0) {
-                    owe(shared, key, rest);
-                }
-                continue;
-            }
-            let parts = taken.parts();
-            match &limit.measure {
-                Measure::Rate(rate) => {
-                    let rate = rate.share(parts);
-                    limiter.rates.charge(key, &rate, extra, now.elapsed);
-                }
-                Measure::Quota(quota) => limiter.quotas.charge(key, quota, extra, now.wall),
-                Measure::Concurrent(_) => {}
-            }
-        }
-    }
-
-    /// Gives everything back, as if the request had never come.
-    pub fn give_back(self, limiter: &Limiter, limits: &Limits) {
-        for taken in &self.taken {
-            let Due { index, key, cost } = taken.due;
-            let Some(limit) = limits.get(index) else {
-                continue;
-            };
-            if taken.from == Counted::Shared {
-                if let Some(leases) = &limiter.leases {
-                    leases.put_back(key, cost, taken.at.lease_time());
-                }
-                continue;
-            }
-            let parts = taken.parts();
-            match &limit.measure {
-                Measure::Rate(rate) => limiter.rates.refund(key, &rate.share(parts), cost),
-                Measure::Quota(quota) => {
-                    limiter.quotas.refund(key, quota, cost, taken.at.wall);
-                }
-                Measure::Concurrent(_) => {}
-            }
-        }
-    }
-
-    /// Goes on with what another stage of the same request took.
-    pub fn join(&mut self, other: Self) {
-        self.taken.extend(other.taken);
-        self.permits.extend(other.permits);
-    }
-}
-
-impl Taken {
-    /// Into how many parts the limit was split when it was taken.
-    fn parts(&self) -> u32 {
-        match self.from {
-            Counted::Alone { instances } => instances,
-            Counted::Here | Counted::Shared | Counted::Open | Counted::Closed => 1,
-        }
     }
 }
 

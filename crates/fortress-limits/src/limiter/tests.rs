@@ -6,6 +6,7 @@ use fortress_model::config::{LimitRule, Spanned, settings};
 use fortress_model::document::{Format, Sources, read};
 
 use super::*;
+use crate::cost::Number;
 
 const S: u64 = 1_000_000_000;
 
@@ -447,7 +448,7 @@ fn alone_an_instance_has_its_part() {
     let limits = limits(
         "{ name: a, per: client, rate: 8/h }, { name: b, per: client, quota: 100/day, cost: query.page_size / 10 }",
     );
-    let limiter = limiter();
+    let limiter = limiter().sharing(Arc::new(Leases::new(100)));
     let passed = |client: &'static str, page_size: Option<&'static str>, times: usize| {
         let request = Request {
             page_size,

@@ -52,12 +52,17 @@ pub(super) fn compose(
             .collect();
         writeln!(text, "    security: {{ {} }}", pairs.join(", "))?;
     }
-    operations(&mut text, answers, open, &doors(description))?;
+    let doors = doors(description);
+    operations(&mut text, answers, open, &doors)?;
     text.push_str(LIMITS);
     if open.protected > 0 {
         identity(&mut text, flags, answers)?;
     }
-    text.push_str("\ndetect: { stuffing: {}, enumeration: {} }\n");
+    text.push('\n');
+    if !doors.is_empty() {
+        text.push_str(ONE_ANSWER);
+    }
+    text.push_str("detect: { stuffing: {}, enumeration: {} }\n");
     text.push_str("\njournal:\n  - { file: journal.ndjson, format: ocsf }\n");
     Ok(text)
 }
@@ -69,6 +74,11 @@ defaults:
   limits:
     - { per: principal, rate: 100/min, burst: 20 }
     - { per: principal, quota: 100000/day }
+";
+
+/// What clients notice of `login`.
+const ONE_ANSWER: &str = "# Who fails at a `login` gets one answer, 401, whatever the upstream said; `uniform: false` there passes
+# the upstream's own on.
 ";
 
 /// Operations that let people in, by their ids, with what is said of them.

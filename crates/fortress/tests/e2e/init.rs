@@ -263,7 +263,7 @@ fn what_lets_people_in_is_defended_and_limits_are_written() {
         "      register: { login: { account: body.user.name, kind: registration } }\n",
         "    - { per: principal, rate: 100/min, burst: 20 }\n",
         "    - { per: principal, quota: 100000/day }\n",
-        "\ndetect: { stuffing: {}, enumeration: {} }\n",
+        "# the upstream's own on.\ndetect: { stuffing: {}, enumeration: {} }\n",
     ] {
         assert!(written.contains(line), "`{line}` is missing:\n{written}");
     }

@@ -20,7 +20,7 @@ use crate::{
 const PASSWORD: &str = "correct-horse-battery";
 
 /// What the manual says that a user needs.
-const RIGHTS: &str = "~fortress:* +eval +evalsha +time +get +set +hmget +hgetall +hset +hdel +pexpire +zadd +zrem +zrange +zremrangebyscore +xadd +xrange +xrevrange";
+const RIGHTS: &str = "~fortress:* +eval +evalsha +time +get +set +hmget +hgetall +hset +hdel +pexpire +zadd +zrem +zrange +zremrangebyscore +xadd +xrange +xrevrange +del";
 
 fn configuration(upstream: &Upstream, quota: u32, store: &str) -> String {
     let url = upstream.url();
