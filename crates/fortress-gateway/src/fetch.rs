@@ -253,7 +253,7 @@ async fn read(
 ) -> Result<BytesMut, String> {
     let mut document = BytesMut::new();
     while let Some(piece) = body
-        .chunk(deadline)
+        .chunk(|| deadline)
         .await
         .map_err(|error| error.to_string())?
     {

@@ -83,10 +83,11 @@ impl NormalizedPath {
 
 /// Splits a target at its first `?`. A target may have an empty query, which is not none.
 pub fn split_target(target: &str) -> (&str, Option<&str>) {
-    match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    }
+    let Some(at) = memchr::memchr(b'?', target.as_bytes()) else {
+        return (target, None);
+    };
+    let (path, query) = target.split_at_checked(at).unwrap_or((target, ""));
+    (path, query.get(1..))
 }
 
 /// Reads a target in origin-form: its characters must be those of RFC 3986, and its

@@ -55,7 +55,8 @@ impl Stream {
         if !self.held.is_empty() {
             return Ok(Some(std::mem::take(&mut self.held)));
         }
-        self.rest.chunk(Instant::now() + self.patience).await
+        let patience = self.patience;
+        self.rest.chunk(|| Instant::now() + patience).await
     }
 }
 
@@ -300,7 +301,7 @@ async fn hold(
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     loop {
-        let piece = match body.chunk(deadline).await {
+        let piece = match body.chunk(|| deadline).await {
             Ok(Some(piece)) => piece,
             Ok(None) if more.is_empty() => return Ok(Held::Whole(first)),
             Ok(None) => return Ok(Held::Whole(more.freeze())),
@@ -430,28 +431,29 @@ pub(crate) fn dress(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if !headers.contains_key(header::X_FRAME_OPTIONS) {
-        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    }
-    if !headers.contains_key(header::REFERRER_POLICY) {
-        headers.insert(
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        );
-    }
+    headers
+        .entry(header::X_FRAME_OPTIONS)
+        .or_insert(HeaderValue::from_static("DENY"));
+    headers
+        .entry(header::REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("no-referrer"));
     let html = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
         value
             .as_bytes()
             .get(..9)
             .is_some_and(|text| text.eq_ignore_ascii_case(b"text/html"))
     });
-    if !html && !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
+    if !html {
         let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        headers
+            .entry(header::CONTENT_SECURITY_POLICY)
+            .or_insert(policy);
     }
     // What a principal may see is not for a shared cache, unless the upstream says so.
-    if decision.principal.is_some() && !headers.contains_key(header::CACHE_CONTROL) {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if decision.principal.is_some() {
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
     if let Some(hsts) = hsts.filter(|_| decision.tls) {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());

@@ -253,9 +253,10 @@ impl Router {
 
 /// The host without its port. IPv6 literals keep their brackets.
 pub(crate) fn host_name(host: &str) -> &str {
-    match host.rsplit_once(':') {
+    let colon = memchr::memrchr(b':', host.as_bytes());
+    match colon.and_then(|at| host.split_at_checked(at)) {
         Some((name, port)) if !port.contains(']') => name,
-        _ => host,
+        Some(_) | None => host,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::{
     browser_login::{self, Browser, Page, send_away},
     client_certificate,
-    compile::Gateway,
+    compile::{Access, Gateway, OperationPlan},
     forwarded,
     guard::{
         authenticate,
@@ -127,7 +127,7 @@ pub(crate) async fn serve(
             record,
         };
     };
-    let mut stopwatch = Stopwatch(started);
+    let mut stopwatch = Stopwatch { since: started };
     let mut examination = Examination::new(worker, arrival.own);
     // What limits gave is given back with the record, whatever becomes of the request.
     let mut tally = Tally::default();
@@ -257,13 +257,13 @@ fn begin(worker: &Worker, gateway: &Gateway, arrival: &Arrival, head: &Head) -> 
     decision.version = head.version;
     decision.ja4 = arrival.ja4(gateway).cloned();
     head.method.as_str().clone_into(&mut decision.method);
-    decision.host.push_str(&head.host);
-    decision.path.push_str(split_target(&head.target).0);
+    decision.host = String::from(&*head.host);
+    decision.path = String::from(split_target(&head.target).0);
     decision.head_bytes = u64::try_from(head.bytes).unwrap_or_default();
     if let Some(agent) = head.headers.get(header::USER_AGENT) {
         let agent = agent.as_bytes();
         let cut = agent.get(..256).unwrap_or(agent);
-        decision.user_agent.push_str(&String::from_utf8_lossy(cut));
+        decision.user_agent = String::from_utf8_lossy(cut).into_owned();
     }
     decision
 }
@@ -302,31 +302,35 @@ async fn answer(
     stopwatch.enter(decision, Stage::Forward);
     let passing = load::enter(decision, &plan)?;
     let upstream = &plan.api.upstream;
-    let deadline = Instant::now() + upstream.timeouts.total;
-    let forwarding = async {
-        let incoming = match worker.upstreams.send(upstream, cleared).await {
-            Ok(incoming) => incoming,
-            Err(error) => {
-                watch.attempt.unjudged(decision);
-                return Err(decision.fail(error.reason(), error.to_string()).into());
+    let began = stopwatch.since;
+    let deadline = began + upstream.timeouts.total;
+    let ended = {
+        // Pinned here, since `select!` would copy all that it holds.
+        let forwarding = pin!(async {
+            let incoming = match worker.upstreams.send(upstream, cleared, began).await {
+                Ok(incoming) => incoming,
+                Err(error) => {
+                    watch.attempt.unjudged(decision);
+                    return Err(decision.fail(error.reason(), error.to_string()).into());
+                }
+            };
+            stopwatch.enter(decision, Stage::Reply);
+            let head = (incoming.status, &incoming.headers);
+            watch.attempt.judge_head(decision, head).await?;
+            let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
+            watch.attempt.judge_whole(decision, &reply).await?;
+            let reply = watch.attempt.level(decision, reply).await;
+            if let Some(run) = examination.run() {
+                run.answer(decision, &reply)?;
             }
-        };
-        stopwatch.enter(decision, Stage::Reply);
-        let head = (incoming.status, &incoming.headers);
-        watch.attempt.judge_head(decision, head).await?;
-        let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;
-        watch.attempt.judge_whole(decision, &reply).await?;
-        let reply = watch.attempt.level(decision, reply).await;
-        if let Some(run) = examination.run() {
-            run.answer(decision, &reply)?;
+            decision.outcome = Outcome::Forwarded;
+            Ok(reply)
+        });
+        tokio::select! {
+            biased;
+            answered = forwarding => answered,
+            () = body.gone() => Err(End::Gone),
         }
-        decision.outcome = Outcome::Forwarded;
-        Ok(reply)
-    };
-    let ended = tokio::select! {
-        biased;
-        answered = forwarding => answered,
-        () = body.gone() => Err(End::Gone),
     };
     if let Some(passing) = passing {
         passing.finish(outcome(decision, &ended));
@@ -372,7 +376,7 @@ async fn guard(
     stopwatch.enter(decision, Stage::Throttle);
     let admitted = client::check(decision, plan)?;
     let throttled = tally.throttle(decision, &routed, &request).await?;
-    stopwatch.enter(decision, Stage::Authenticate);
+    stopwatch.enter_after(plan, decision, Stage::Authenticate);
     let certificate = client_certificate::of_request(gateway, arrival, decision, &vouched)?;
     let page = Page::new(&request, (&host, scheme), arrival, decision.received);
     let sessions = browser_login::recognise(plan, &page, &mut watch.browser).await;
@@ -402,7 +406,7 @@ async fn guard(
     gateway.logins.strip(&mut request.headers);
     let certificate = certificate.good().map(|certificate| certificate.der());
     let prepared = told::prepare(decision, plan, (&principal, certificate), &mut request)?;
-    stopwatch.enter(decision, Stage::Inspect);
+    stopwatch.enter_after(plan, decision, Stage::Inspect);
     request::add_forwarding(&mut request.headers, decision, (scheme, id));
     let counting = (tally, &principal);
     let inspected =
@@ -436,13 +440,13 @@ async fn admit(
 ) -> Result<(Principal, Counted, Unwalked, Permit), Refused> {
     let plan = routed.plan();
     let principal = authenticate::check(decision, plan, shown, body).await?;
-    stopwatch.enter(decision, Stage::Quota);
+    stopwatch.enter_after(plan, decision, Stage::Quota);
     let counted = tally.quota(decision, routed, request, &principal).await?;
     let unwalked = watch
         .objects
         .check(decision, plan, principal.caller())
         .await?;
-    stopwatch.enter(decision, Stage::Authorize);
+    stopwatch.enter_after(plan, decision, Stage::Authorize);
     let permit = authorize::check(decision, plan, &principal)?;
     Ok((principal, counted, unwalked, permit))
 }
@@ -495,13 +499,24 @@ async fn unwound<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Pa
 
 /// Tells how long each stage took.
 #[derive(Debug)]
-struct Stopwatch(Instant);
+struct Stopwatch {
+    since: Instant,
+}
 
 impl Stopwatch {
     fn lap(&mut self, decision: &mut Decision) {
         let now = Instant::now();
-        decision.timings.add(decision.stage, now - self.0);
-        self.0 = now;
+        decision.timings.add(decision.stage, now - self.since);
+        self.since = now;
+    }
+
+    /// As [`Stopwatch::enter`], but looks at the clock only if the stage that ends had something to do:
+    /// a look takes longer than nothing does, which counts for the next stage.
+    fn enter_after(&mut self, plan: &OperationPlan, decision: &mut Decision, stage: Stage) {
+        if !is_idle(plan, decision.stage) {
+            self.lap(decision);
+        }
+        decision.stage = stage;
     }
 
     fn enter(&mut self, decision: &mut Decision, stage: Stage) {
@@ -510,9 +525,49 @@ impl Stopwatch {
     }
 }
 
+/// Whether a request of this operation has nothing to do in a stage.
+fn is_idle(plan: &OperationPlan, stage: Stage) -> bool {
+    match stage {
+        Stage::Throttle => plan.limits.is_none(),
+        Stage::Quota => plan.limits.is_none() && plan.objects.is_none(),
+        Stage::Authenticate | Stage::Authorize => matches!(plan.access, Access::Public),
+        Stage::Parse | Stage::Route | Stage::Inspect | Stage::Forward | Stage::Reply => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use fortress_model::{
+        Timestamp,
+        decision::{RequestId, Timings},
+    };
+
     use super::*;
+
+    #[test]
+    fn a_stage_that_had_nothing_to_do_is_not_timed() {
+        let plan = OperationPlan::named("open");
+        let client = std::net::Ipv4Addr::LOCALHOST.into();
+        let mut decision = Decision::begin(RequestId(1), Timestamp(0), client);
+        let mut stopwatch = Stopwatch {
+            since: Instant::now() - Duration::from_millis(5),
+        };
+        decision.stage = Stage::Throttle;
+        for stage in [
+            Stage::Authenticate,
+            Stage::Quota,
+            Stage::Authorize,
+            Stage::Inspect,
+        ] {
+            stopwatch.enter_after(&plan, &mut decision, stage);
+        }
+        assert_eq!(decision.timings, Timings::default());
+        stopwatch.enter_after(&plan, &mut decision, Stage::Forward);
+        assert!(decision.timings.micros(Stage::Inspect) >= 5_000);
+        assert_eq!(decision.stage, Stage::Forward);
+    }
 
     #[tokio::test]
     async fn a_panic_becomes_a_verdict() {

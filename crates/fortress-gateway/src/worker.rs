@@ -137,6 +137,7 @@ pub(crate) struct Recorder {
     worker: Rc<Worker>,
     decision: Option<Box<Decision>>,
     started: Instant,
+    ended: Option<Instant>,
     /// Ends with the request.
     tally: Tally,
 }
@@ -148,6 +149,7 @@ impl Recorder {
             worker: Rc::clone(worker),
             decision: Some(decision),
             started,
+            ended: None,
             tally: Tally::default(),
         }
     }
@@ -159,6 +161,7 @@ impl Recorder {
             worker: Rc::clone(worker),
             decision: None,
             started: Instant::now(),
+            ended: None,
             tally: Tally::default(),
         }
     }
@@ -182,6 +185,11 @@ impl Recorder {
         }
     }
 
+    /// Records, and tells when that was.
+    pub(crate) fn end(mut self) -> Instant {
+        *self.ended.insert(Instant::now())
+    }
+
     /// Counts bytes of the body that were sent.
     pub(crate) fn sent(&mut self, bytes: usize) {
         if let Some(decision) = &mut self.decision {
@@ -194,9 +202,10 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.worker.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(mut decision) = self.decision.take() {
-            decision.duration = self.started.elapsed();
+            let ended = self.ended.unwrap_or_else(Instant::now);
+            decision.duration = ended.duration_since(self.started);
             self.worker.shard.observe(&decision);
-            self.worker.journal.borrow_mut().record(*decision);
+            self.worker.journal.borrow_mut().record(decision);
         }
     }
 }

@@ -134,6 +134,18 @@ pub struct RequestId(pub u128);
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).unwrap_or_default())
+    }
+}
+
+impl RequestId {
+    /// 48 bits of milliseconds, then 80 bits of chance, as in a ULID.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self((u128::from(now.millis()) << 80) | (random & ((1 << 80) - 1)))
+    }
+
+    /// As it is printed, all of it ASCII.
+    pub fn text(self) -> [u8; 26] {
         const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
         let mut text = [b'0'; 26];
         let mut rest = self.0;
@@ -142,14 +154,7 @@ impl fmt::Display for RequestId {
             *place = ALPHABET.get(digit).copied().unwrap_or(b'0');
             rest >>= 5;
         }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-impl RequestId {
-    /// 48 bits of milliseconds, then 80 bits of chance, as in a ULID.
-    pub fn new(now: Timestamp, random: u128) -> Self {
-        Self((u128::from(now.millis()) << 80) | (random & ((1 << 80) - 1)))
+        text
     }
 }
 
@@ -388,7 +393,7 @@ impl Decision {
             duration: Duration::ZERO,
             client,
             client_port: 0,
-            listener: Arc::from(""),
+            listener: Arc::default(),
             version: "HTTP/1.1",
             tls: false,
             ja4: None,

@@ -29,6 +29,7 @@ use crate::{
     forwarded::{self, Scheme},
     guard::client,
     keys::{Keys, Metadata, Newer, StoreFeed},
+    path::split_target,
     reply::{Reply, ReplyBody},
     request::{Arrival, Head, Request},
     serve::Refused,
@@ -152,7 +153,8 @@ impl Logins {
         arrival: &Arrival,
         head: &Head,
     ) -> Option<Result<Reply, Refused>> {
-        let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
+        let (path, query) = split_target(&head.target);
+        let query = query.unwrap_or_default();
         let of = |login: &&Arc<LoginPlan>| {
             let paths = &login.paths;
             let own = [&paths.login, &paths.callback, &paths.logout];

@@ -49,6 +49,7 @@ pub(super) async fn run<I: Io>(context: Context, io: I) {
         io,
         input: BytesMut::new(),
         output: BytesMut::new(),
+        since: Instant::now(),
         broken: false,
     };
     requests(&context, &mut wire).await;
@@ -91,6 +92,8 @@ struct Wire<I> {
     io: I,
     input: BytesMut,
     output: BytesMut,
+    /// When the last answer was sent, or the connection began.
+    since: Instant,
     /// The client is gone, or has half an answer.
     broken: bool,
 }
@@ -179,22 +182,20 @@ impl<I: Io> Wire<I> {
     async fn head(&mut self, context: &Context, first: bool) -> Heard {
         let bounds = HeadBounds::from(&context.bounds);
         let mut scan = ScanState::default();
-        let mut begun = Instant::now();
+        // The clock is not looked at for a head that comes in one piece.
+        let mut begun = first.then_some(self.since);
         if self.input.is_empty() {
             let patience = if first {
                 context.bounds.head_time
             } else {
                 context.bounds.idle_time
             };
-            context.waiting.begin(patience);
+            context.waiting.begin(self.since, patience);
             let read = self.read(HEAD_READ).await;
             context.waiting.end();
             match read {
                 Ok(0) | Err(_) => return Heard::Nothing,
                 Ok(_) => {}
-            }
-            if !first {
-                begun = Instant::now();
             }
         }
         loop {
@@ -203,7 +204,8 @@ impl<I: Io> Wire<I> {
                 Ok(None) => {}
                 Err(refused) => return Heard::Refused(refused),
             }
-            match before(|| begun + context.bounds.head_time, self.read(HEAD_READ)).await {
+            let deadline = *begun.get_or_insert_with(Instant::now) + context.bounds.head_time;
+            match before(|| deadline, self.read(HEAD_READ)).await {
                 Ok(Ok(0) | Err(_)) => return Heard::Nothing,
                 Ok(Ok(_)) => {}
                 Err(_) if self.input.is_empty() => return Heard::Nothing,
@@ -266,6 +268,7 @@ impl<I: Io> Wire<I> {
             self.broken = true;
             record.abandon();
         }
+        self.since = record.end();
         sent
     }
 

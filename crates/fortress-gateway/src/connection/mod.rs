@@ -57,8 +57,7 @@ struct Wait {
 }
 
 impl Waiting {
-    fn begin(&self, patience: Duration) {
-        let since = Instant::now();
+    fn begin(&self, since: Instant, patience: Duration) {
         self.0.set(Some(Wait {
             since,
             until: since + patience,

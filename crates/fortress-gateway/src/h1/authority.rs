@@ -108,10 +108,10 @@ fn check_name(name: &str) -> Result<(), Refused> {
     }
     let well_formed = !name.is_empty()
         && name.len() <= 255
-        && name.split('.').all(|label| {
+        && name.as_bytes().split(|byte| *byte == b'.').all(|label| {
             !label.is_empty()
                 && label
-                    .bytes()
+                    .iter()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         });
     if well_formed {

@@ -12,6 +12,10 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
 };
 
+/// Room for fields that the gateway adds: four of a request, seven of an answer. A map that grows is
+/// hashed anew.
+const ADDED: usize = 7;
+
 /// The fields of a head, and what they say about its body and its connection.
 pub(super) struct Fields {
     pub(super) headers: HeaderMap,
@@ -50,7 +54,8 @@ struct ConnectionOptions {
 impl Fields {
     /// Reads every field line of `head`.
     pub(super) fn read(head: &Head) -> Result<Self, Refused> {
-        let headers = HeaderMap::try_with_capacity(head.field_count()).map_err(|_| too_many())?;
+        let room = head.field_count().saturating_add(ADDED);
+        let headers = HeaderMap::try_with_capacity(room).map_err(|_| too_many())?;
         let mut fields = Self {
             headers,
             length: Seen::Never,

@@ -226,12 +226,12 @@ impl JournalHandle {
     ///
     /// The writer is woken (one system call) by the first record after a pause of some 50 ms, and
     /// whenever a quarter of the queue has filled within its own 5 ms; otherwise it comes by itself.
-    pub fn record(&mut self, decision: Decision) {
+    pub fn record(&mut self, decision: impl Into<Box<Decision>>) {
         let Some(queue) = &mut self.queue else {
             return;
         };
         if self.shared.state.load(Ordering::Relaxed) == CLOSED
-            || queue.push(Box::new(decision)).is_err()
+            || queue.push(decision.into()).is_err()
         {
             self.shared
                 .counters

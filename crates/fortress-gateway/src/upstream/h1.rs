@@ -3,7 +3,7 @@
 //! A connection goes back to the pool only when its answer was read to a known end and nothing
 //! follows it: an answer that nobody asked for would otherwise go to the next client.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     EndpointPlan, Incoming, Outgoing, Patience, UpstreamBody, UpstreamError, connect::Stream,
-    pool::Pool,
+    pool::Idle,
 };
 use crate::h1::{
     ChunkedDecoder, Framing, HeadBounds, ResponseFraming, ResponseHead, ScanState, parse_response,
@@ -64,7 +64,7 @@ pub(super) async fn exchange(
     endpoint: &EndpointPlan,
     request: &Outgoing,
     patience: Patience,
-    pool: &Rc<Pool>,
+    idle: &Rc<Idle>,
 ) -> Result<Incoming, UpstreamError> {
     let early = patience
         .sent(write(&mut connection, endpoint, request))
@@ -78,7 +78,7 @@ pub(super) async fn exchange(
     let remaining = match head.framing {
         ResponseFraming::None | ResponseFraming::Length(0) => {
             if keep_alive && connection.buffer.is_empty() {
-                pool.put(&endpoint.key, connection);
+                idle.put(connection);
             }
             return Ok(Incoming {
                 status: head.status,
@@ -100,8 +100,7 @@ pub(super) async fn exchange(
         connection: Some(connection),
         remaining,
         keep_alive,
-        key: Arc::clone(&endpoint.key),
-        pool: Rc::clone(pool),
+        idle: Rc::clone(idle),
     };
     Ok(Incoming {
         status: head.status,
@@ -208,8 +207,8 @@ pub(crate) struct Body {
     remaining: Remaining,
     announced: Option<u64>,
     keep_alive: bool,
-    key: Arc<str>,
-    pool: Rc<Pool>,
+    /// Where the connection goes after the last byte.
+    idle: Rc<Idle>,
 }
 
 #[derive(Debug)]
@@ -269,7 +268,7 @@ impl Body {
             && self.keep_alive
             && connection.buffer.is_empty()
         {
-            self.pool.put(&self.key, connection);
+            self.idle.put(connection);
         }
     }
 }

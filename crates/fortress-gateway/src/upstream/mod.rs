@@ -105,10 +105,10 @@ pub(crate) enum UpstreamBody {
 }
 
 impl UpstreamBody {
-    /// The next piece, or `None` at the end. `wait` bounds the time until it comes.
+    /// The next piece, or `None` at the end. One that is not there yet must come before `deadline`.
     pub(crate) async fn chunk(
         &mut self,
-        deadline: Instant,
+        deadline: impl FnOnce() -> Instant,
     ) -> Result<Option<Bytes>, UpstreamError> {
         let next = async {
             match self {
@@ -117,7 +117,7 @@ impl UpstreamBody {
                 Self::H2(body) => body.chunk().await,
             }
         };
-        match worker::before(|| deadline, next).await {
+        match worker::before(deadline, next).await {
             Ok(piece) => piece,
             Err(_) => Err(UpstreamError::Timeout("body")),
         }
@@ -164,6 +164,8 @@ impl UpstreamError {
 /// How long one exchange may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
+    /// When it was about to begin.
+    began: Instant,
     /// For all of it.
     deadline: Instant,
     /// From the request's last byte to the answer's head.
@@ -171,9 +173,10 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    fn new(timeouts: &Timeouts) -> Self {
+    fn new(timeouts: &Timeouts, began: Instant) -> Self {
         Self {
-            deadline: Instant::now() + timeouts.total,
+            began,
+            deadline: began + timeouts.total,
             first_byte: timeouts.first_byte,
         }
     }
@@ -197,13 +200,13 @@ impl Patience {
 /// A worker's connections.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams {
-    idle: Rc<pool::Pool>,
+    pool: pool::Pool,
     multiplexed: RefCell<HashMap<Arc<str>, h2::Sender>>,
     turn: Cell<usize>,
 }
 
 impl Upstreams {
-    /// Sends a request that passed every guard.
+    /// Sends a request that passed every guard, a moment ago.
     ///
     /// # Errors
     /// [`UpstreamError`]. A connection that turns out to be stale is replaced once, if nothing was
@@ -212,9 +215,10 @@ impl Upstreams {
         &self,
         plan: &UpstreamPlan,
         cleared: Cleared,
+        began: Instant,
     ) -> Result<Incoming, UpstreamError> {
         let mut request = cleared.into_outgoing();
-        let patience = Patience::new(&plan.timeouts);
+        let patience = Patience::new(&plan.timeouts, began);
         let mut last = UpstreamError::Unreachable {
             endpoint: "upstream".into(),
             cause: "no endpoint".into(),
@@ -246,21 +250,16 @@ impl Upstreams {
         if endpoint.http2 {
             return self.send_h2(endpoint, plan, request, patience).await;
         }
-        while let Some(connection) = self.idle.take(&endpoint.key) {
-            match h1::exchange(connection, endpoint, request, patience, &self.idle).await {
+        let idle = self.pool.of(&endpoint.key);
+        while let Some(connection) = idle.take(patience.began) {
+            match h1::exchange(connection, endpoint, request, patience, &idle).await {
                 Err(UpstreamError::Stale) if request.idempotent() => {}
                 done => return done,
             }
         }
         let stream = within(plan.timeouts.connect, endpoint, connect::connect(endpoint)).await?;
-        h1::exchange(
-            h1::Connection::new(stream),
-            endpoint,
-            request,
-            patience,
-            &self.idle,
-        )
-        .await
+        let connection = h1::Connection::new(stream);
+        h1::exchange(connection, endpoint, request, patience, &idle).await
     }
 
     async fn send_h2(
@@ -293,7 +292,7 @@ impl Upstreams {
 
     /// Closes what has been idle for too long.
     pub(crate) fn tidy(&self) {
-        self.idle.tidy();
+        self.pool.tidy();
         self.multiplexed
             .borrow_mut()
             .retain(|_, sender| sender.is_ready());
@@ -397,7 +396,7 @@ pub(crate) async fn ask(
         connection,
         &endpoint,
         &request,
-        Patience::new(&timeouts),
+        Patience::new(&timeouts, Instant::now()),
         &Rc::default(),
     )
     .await

@@ -12,20 +12,40 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Idle connections kept per endpoint and worker.
 const KEPT: usize = 256;
 
-/// A connection, and since when it waits.
-type Idle = (Connection, Instant);
-
+/// The idle connections of all endpoints.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
+    endpoints: RefCell<HashMap<Arc<str>, Rc<Idle>>>,
 }
 
 impl Pool {
-    /// The connection that was used last, if it is still open.
-    pub(super) fn take(&self, key: &str) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(key)?;
+    /// Those of an endpoint, which a request looks up once.
+    pub(super) fn of(&self, key: &Arc<str>) -> Rc<Idle> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        match endpoints.get(key) {
+            Some(idle) => Rc::clone(idle),
+            None => Rc::clone(endpoints.entry(Arc::clone(key)).or_default()),
+        }
+    }
+
+    pub(super) fn tidy(&self) {
         let now = Instant::now();
+        self.endpoints.borrow_mut().retain(|_, idle| {
+            let is_empty = idle.tidy(now);
+            // A request may be about to put one back.
+            !is_empty || Rc::strong_count(idle) > 1
+        });
+    }
+}
+
+/// The idle connections of one endpoint, each with since when it waits.
+#[derive(Debug, Default)]
+pub(super) struct Idle(RefCell<Vec<(Connection, Instant)>>);
+
+impl Idle {
+    /// The connection that was used last, if it is still open.
+    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
+        let mut connections = self.0.borrow_mut();
         while let Some((connection, since)) = connections.pop() {
             if now.duration_since(since) < IDLE && connection.is_quiet() {
                 return Some(connection);
@@ -34,22 +54,17 @@ impl Pool {
         None
     }
 
-    pub(super) fn put(self: &Rc<Self>, key: &Arc<str>, connection: Connection) {
-        let mut idle = self.idle.borrow_mut();
-        let connections = match idle.get_mut(key) {
-            Some(connections) => connections,
-            None => idle.entry(Arc::clone(key)).or_default(),
-        };
+    pub(super) fn put(&self, connection: Connection) {
+        let mut connections = self.0.borrow_mut();
         if connections.len() < KEPT {
             connections.push((connection, Instant::now()));
         }
     }
 
-    pub(super) fn tidy(&self) {
-        let now = Instant::now();
-        self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(|(_, since)| now.duration_since(*since) < IDLE);
-            !connections.is_empty()
-        });
+    /// Closes those that have waited for too long; says whether none is left.
+    fn tidy(&self, now: Instant) -> bool {
+        let mut connections = self.0.borrow_mut();
+        connections.retain(|(_, since)| now.duration_since(*since) < IDLE);
+        connections.is_empty()
     }
 }
