@@ -106,15 +106,13 @@ impl Keeper {
         }
     }
 
-    /// Writes all that is not stored yet, batch by batch.
+    /// Writes all that is not stored by now, batch by batch. What comes meanwhile waits for the next time,
+    /// or busy keys would keep all others from being written, and a stop from coming to its end.
     fn write(&self) -> Result<(), StoreError> {
-        loop {
-            let mut batch: Vec<Unstored> = Vec::new();
-            let now = SystemClock.now();
-            self.quotas.unstored(now, BATCH, |what| batch.push(what));
-            if batch.is_empty() {
-                return Ok(());
-            }
+        let mut all: Vec<Unstored> = Vec::new();
+        self.quotas
+            .unstored(SystemClock.now(), |what| all.push(what));
+        for batch in all.chunks(BATCH) {
             let names: Vec<String> = batch.iter().map(name).collect();
             let counts: Vec<Count<'_>> = batch
                 .iter()
@@ -133,10 +131,8 @@ impl Keeper {
             }
             let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             self.written.fetch_add(count, Relaxed);
-            if batch.len() < BATCH {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// Once when it begins to fail, and once when it works again.

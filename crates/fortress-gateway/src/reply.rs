@@ -76,7 +76,6 @@ pub(crate) async fn check(
         mut headers,
         mut body,
     } = incoming;
-    decision.upstream_status = Some(status.as_u16());
     clean(&mut headers);
     if method == Method::HEAD
         || status == StatusCode::NO_CONTENT

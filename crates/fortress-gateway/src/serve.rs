@@ -161,7 +161,10 @@ pub(crate) async fn serve(
             tally.settle(decision, &reply.headers);
             reply
         }
-        Err(End::Refused(refused)) => refuse(decision, refused),
+        Err(End::Refused(refused)) => {
+            watch.attempt.end(decision);
+            refuse(decision, refused)
+        }
         Err(End::Gone) => {
             watch.attempt.abandon(decision);
             return Answer {
@@ -309,12 +312,10 @@ async fn answer(
         let forwarding = pin!(async {
             let incoming = match worker.upstreams.send(upstream, cleared, began).await {
                 Ok(incoming) => incoming,
-                Err(error) => {
-                    watch.attempt.unjudged(decision);
-                    return Err(decision.fail(error.reason(), error.to_string()).into());
-                }
+                Err(error) => return Err(decision.fail(error.reason(), error.to_string()).into()),
             };
             stopwatch.enter(decision, Stage::Reply);
+            decision.upstream_status = Some(incoming.status.as_u16());
             let head = (incoming.status, &incoming.headers);
             watch.attempt.judge_head(decision, head).await?;
             let reply = reply::check(decision, &plan, &method, incoming, deadline).await?;

@@ -9,15 +9,7 @@ use std::{fmt::Write, time::Duration};
 use fortress_model::{clock::Timestamp, config::LimitHeaders};
 
 /// The type of a problem for a client that has spent what it may.
-pub const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-
-/// The type of a problem for a server that can take less than usual.
-pub const REDUCED_CAPACITY: &str =
-    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-
-/// The type of a problem for a client whose requests look like an attack.
-pub const ABNORMAL_USAGE: &str =
-    "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
 /// One limit as a client is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +24,6 @@ pub struct Told<'a> {
     pub remaining: u64,
     /// When they are there again.
     pub reset: Duration,
-    /// What tells this client's count from others', if it is to be told: it goes out in base64.
-    pub partition: Option<&'a [u8]>,
 }
 
 /// Writes the fields of a form, by name and value. `text` is a buffer to build values in, which a
@@ -108,8 +98,8 @@ pub fn retry_after(wait: Duration) -> u64 {
 
 /// The members that a problem (RFC 9457) has beside the usual ones, each as JSON: `type` and, of a
 /// refused limit, `violated-policies`.
-pub fn problem(kind: &str, violated: &[&str]) -> String {
-    let mut text = format!("\"type\":\"{kind}\"");
+pub fn problem(violated: &[&str]) -> String {
+    let mut text = format!("\"type\":\"{QUOTA_EXCEEDED}\"");
     if !violated.is_empty() {
         text.push_str(",\"violated-policies\":[");
         for (number, name) in violated.iter().enumerate() {
@@ -146,11 +136,6 @@ fn list(
         text.extend(told.name.chars().filter(|c| is_name(*c)));
         text.push('"');
         one(told, text);
-        if let Some(partition) = told.partition {
-            text.push_str(";pk=:");
-            base64(partition, text);
-            text.push(':');
-        }
     }
     field(text);
 }
@@ -189,24 +174,6 @@ fn seconds(time: Duration) -> u64 {
         .saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
-fn base64(bytes: &[u8], text: &mut String) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
-        for digit in 0..4_usize {
-            let value = (bits >> (18 - 6 * digit)) & 63;
-            let found = usize::try_from(value).ok().and_then(|at| DIGITS.get(at));
-            let is_there = digit <= group.len();
-            text.push(
-                found
-                    .filter(|_| is_there)
-                    .map_or('=', |byte| char::from(*byte)),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +191,6 @@ mod tests {
             window: (window > 0).then_some(Duration::from_secs(window)),
             remaining,
             reset: Duration::from_millis(reset),
-            partition: None,
         }
     }
 
@@ -257,31 +223,6 @@ mod tests {
                 ("ratelimit", "\"burst\";r=50;t=30, \"at_once\";r=4"),
             ],
         );
-        let keyed = Told {
-            partition: Some(b"sdfjLJUOUH=="),
-            ..told("peruser", 100, 60, 0, 0)
-        };
-        check(
-            LimitHeaders::Draft,
-            &[keyed],
-            &[
-                (
-                    "ratelimit-policy",
-                    "\"peruser\";q=100;w=60;pk=:c2RmakxKVU9VSD09:",
-                ),
-                ("ratelimit", "\"peruser\";r=0;t=0;pk=:c2RmakxKVU9VSD09:"),
-            ],
-        );
-        check(
-            LimitHeaders::Draft,
-            &[told("a\"\r\nb", u64::MAX, 1, u64::MAX, 1)],
-            &[
-                ("ratelimit-policy", "\"ab\";q=999999999999999;w=1"),
-                ("ratelimit", "\"ab\";r=999999999999999;t=1"),
-            ],
-        );
-        check(LimitHeaders::Draft, &[], &[]);
-        check(LimitHeaders::None, &[rate], &[]);
     }
 
     #[test]
@@ -337,27 +278,8 @@ mod tests {
     #[test]
     fn problems() {
         assert_eq!(
-            problem(QUOTA_EXCEEDED, &["burst", "a\"b"]),
+            problem(&["burst", "a\"b"]),
             "\"type\":\"https://iana.org/assignments/http-problem-types#quota-exceeded\",\"violated-policies\":[\"burst\",\"ab\"]"
         );
-        assert_eq!(
-            problem(REDUCED_CAPACITY, &[]),
-            "\"type\":\"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity\""
-        );
-    }
-
-    #[test]
-    fn bytes_in_base64() {
-        for (bytes, expect) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-        ] {
-            let mut text = String::new();
-            base64(bytes.as_bytes(), &mut text);
-            assert_eq!(text, expect);
-        }
     }
 }

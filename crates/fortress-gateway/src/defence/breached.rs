@@ -23,7 +23,7 @@ use crate::fetch::{Fetcher, Limits};
 
 /// Look-ups that run at once.
 const AT_ONCE: usize = 16;
-/// How long one may take.
+/// How long one may take, its turn included.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of one range: some thousand lines of 40 bytes.
 const RANGE: usize = 256 << 10;
@@ -88,12 +88,15 @@ impl Breaches {
     /// # Errors
     /// It could not be, for the operator; nothing of the password is in it.
     pub(crate) async fn holds(&self, password: &[u8]) -> Result<Held, String> {
-        let hash = hash(password);
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned());
-        let turn = turn
-            .await
-            .map_err(|_| format!("{AT_ONCE} others were looked up"))?
-            .map_err(|_| "the gateway stops".to_owned())?;
+        let held = tokio::time::timeout(PATIENCE, self.look_up(hash(password)));
+        let late = |_| format!("no answer within {} s", PATIENCE.as_secs());
+        held.await.map_err(late)?
+    }
+
+    async fn look_up(&self, hash: String) -> Result<Held, String> {
+        // A task on a file keeps its turn to its end, also if nobody waits for it any more.
+        let turn = Arc::clone(&self.running).acquire_owned();
+        let turn = turn.await.map_err(|_| "the gateway stops".to_owned())?;
         match &self.place {
             Place::File(path) => {
                 let path = path.clone();

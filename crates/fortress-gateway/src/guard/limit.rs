@@ -218,7 +218,6 @@ impl Tally {
                 window: limit.window,
                 remaining: limit.left,
                 reset: limit.full_in,
-                partition: None,
             })
             .collect();
         let mut text = String::new();
@@ -264,7 +263,7 @@ pub(crate) fn problem_type(decision: &Decision, reason: Reason) -> String {
         .filter(|limit| limit.refused && limit.enforced)
         .map(|limit| &*limit.name)
         .collect();
-    headers::problem(headers::QUOTA_EXCEEDED, &violated)
+    headers::problem(&violated)
 }
 
 fn record(stage: Stage, limit: &Limit, report: &Report) -> LimitRecord {

@@ -123,8 +123,11 @@ impl Attempt {
         });
         if login.kind != LoginKind::Login
             && let Some(password) = &password
+            && let Err(refused) = breached(decision, login, password, login.mode).await
         {
-            breached(decision, login, password, login.mode).await?;
+            // It has cost a look-up, and told something of the password.
+            self.tell(Was::Failed, decision);
+            return Err(refused);
         }
         Ok(Allowed { suspect })
     }
@@ -194,9 +197,14 @@ impl Attempt {
         reply::accepted()
     }
 
-    /// The upstream gave no answer.
-    pub(crate) fn unjudged(&mut self, decision: &mut Decision) {
-        self.tell(Was::Unjudged, decision);
+    /// The request was refused before an answer was judged. If there was none, nobody has judged the
+    /// attempt: an upstream that is overloaded must not delay those who came to log in.
+    pub(crate) fn end(&mut self, decision: &mut Decision) {
+        let was = match decision.upstream_status {
+            Some(_) => Was::Failed,
+            None => Was::Unjudged,
+        };
+        self.tell(was, decision);
     }
 
     /// The client did not wait for the answer.

@@ -62,15 +62,43 @@ enum Source {
 }
 
 impl Source {
-    fn is(&self, wish: &Wish<'_>) -> bool {
-        match (self, wish) {
-            (Self::Url(url), Wish::Url(other)) => url == other,
-            (Self::CrowdSec { url, key }, Wish::CrowdSec(other)) => {
-                *url == other.url.value && key.expose() == other.key.expose()
-            }
-            (Self::Url(_), Wish::CrowdSec(_)) | (Self::CrowdSec { .. }, Wish::Url(_)) => false,
+    fn of(wish: &Wish<'_>) -> Self {
+        match wish {
+            Wish::Url(url) => Self::Url((*url).to_owned()),
+            Wish::CrowdSec(crowdsec) => Self::CrowdSec {
+                url: crowdsec.url.value.trim_end_matches('/').to_owned(),
+                key: crowdsec.key.clone(),
+            },
         }
     }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Url(url), Self::Url(other)) => url == other,
+            (
+                Self::CrowdSec { url, key },
+                Self::CrowdSec {
+                    url: other,
+                    key: theirs,
+                },
+            ) => url == other && key.expose() == theirs.expose(),
+            (Self::Url(_), Self::CrowdSec { .. }) | (Self::CrowdSec { .. }, Self::Url(_)) => false,
+        }
+    }
+
+    fn usual_refresh(&self) -> Duration {
+        match self {
+            Self::Url(_) => LIST_REFRESH,
+            Self::CrowdSec { .. } => CROWDSEC_REFRESH,
+        }
+    }
+}
+
+/// When a source is asked.
+#[derive(Debug)]
+struct Timing {
+    due: Instant,
+    refresh: Duration,
 }
 
 /// A list that comes from elsewhere. CrowdSec tells each bouncer only what changed since it asked
@@ -82,8 +110,7 @@ pub(crate) struct Feed {
     source: Source,
     trust: String,
     fetcher: Fetcher,
-    refresh: Duration,
-    due: Mutex<Instant>,
+    timing: Mutex<Timing>,
     fetching: AtomicBool,
     /// By verdict; what is no decision is a ban.
     current: [ArcSwap<Networks>; Verdict::ALL.len()],
@@ -117,20 +144,14 @@ impl Feeds {
                 (Fetcher::trusting(roots), fingerprint)
             }
         };
-        let (source, usual) = match wish {
-            Wish::Url(url) => (Source::Url((*url).to_owned()), LIST_REFRESH),
-            Wish::CrowdSec(crowdsec) => {
-                let url = crowdsec.url.value.trim_end_matches('/').to_owned();
-                let key = crowdsec.key.clone();
-                (Source::CrowdSec { url, key }, CROWDSEC_REFRESH)
-            }
-        };
-        let refresh = refresh.unwrap_or(usual);
+        let source = Source::of(wish);
+        let refresh = refresh.unwrap_or(source.usual_refresh());
         let mut feeds = self.all();
         let known = feeds
             .iter()
-            .find(|feed| feed.source.is(wish) && feed.trust == trust && feed.refresh == refresh);
+            .find(|feed| feed.source.is(&source) && feed.trust == trust);
         if let Some(known) = known {
+            known.ask_each(refresh);
             return Ok(Arc::clone(known));
         }
         let feed = Arc::new(Feed {
@@ -138,8 +159,10 @@ impl Feeds {
             source,
             trust,
             fetcher,
-            refresh,
-            due: Mutex::new(Instant::now()),
+            timing: Mutex::new(Timing {
+                due: Instant::now(),
+                refresh,
+            }),
             fetching: AtomicBool::new(false),
             current: Default::default(),
             book: Mutex::default(),
@@ -197,10 +220,20 @@ impl Feed {
         self.current.iter().map(|set| set.load().len()).sum()
     }
 
+    /// One source has one feed, and what it had is kept: how often it is asked may change.
+    fn ask_each(&self, refresh: Duration) {
+        let mut timing = self.timing();
+        timing.refresh = refresh;
+        timing.due = timing.due.min(Instant::now() + refresh);
+    }
+
+    fn timing(&self) -> std::sync::MutexGuard<'_, Timing> {
+        self.timing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it is to be fetched now; if so, by whoever asked.
     fn begin(&self) -> bool {
-        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        due <= Instant::now() && !self.fetching.swap(true, Relaxed)
+        self.timing().due <= Instant::now() && !self.fetching.swap(true, Relaxed)
     }
 
     async fn fetch(&self, notes: Option<Notes>) {
@@ -208,7 +241,7 @@ impl Feed {
             Source::Url(url) => self.fetch_list(url).await,
             Source::CrowdSec { url, key } => self.fetch_decisions(url, key).await,
         };
-        let pause = match fetched {
+        let longest = match fetched {
             Ok(()) => {
                 self.fetched.fetch_add(1, Relaxed);
                 self.last.store(SystemClock.now().seconds(), Relaxed);
@@ -218,7 +251,7 @@ impl Feed {
                     let detail = format!("the list `{}` can be had again", self.name);
                     notes.note("networks.available", NoteStatus::Success, &detail);
                 }
-                self.refresh
+                Duration::MAX
             }
             Err(why) => {
                 self.failed.fetch_add(1, Relaxed);
@@ -230,10 +263,12 @@ impl Feed {
                     let detail = format!("the list `{list}` cannot be had: {why}");
                     notes.note("networks.unavailable", NoteStatus::Failure, &detail);
                 }
-                self.refresh.min(RETRY)
+                RETRY
             }
         };
-        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + pause;
+        let mut timing = self.timing();
+        timing.due = Instant::now() + timing.refresh.min(longest);
+        drop(timing);
         self.fetching.store(false, Relaxed);
     }
 

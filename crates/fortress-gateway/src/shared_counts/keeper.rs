@@ -215,23 +215,23 @@ impl Keeper {
         self.sweep(false);
     }
 
-    /// Gives back what was not spent in time.
+    /// Gives back what was not spent in time, as far as there is room for calls.
     fn sweep(self: &Rc<Self>, all: bool) -> Vec<tokio::task::JoinHandle<()>> {
-        let mut running = Vec::new();
-        if self.connection.borrow().is_none() {
-            return running;
+        if !self.is_connected() {
+            return Vec::new();
         }
-        self.common.leases.sweep(self.common.now(), all, |call| {
-            // Beyond the bound units are lost to all until the limit recovers, as of one that died.
-            if let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() {
-                let keeper = Rc::clone(self);
-                running.push(tokio::task::spawn_local(async move {
-                    keeper.settle(&call, SystemClock.now()).await;
-                    drop(permit);
-                }));
-            }
+        let room = self.calls.available_permits();
+        let calls = self.common.leases.sweep(self.common.now(), all, room);
+        // Permits are taken on this thread alone.
+        let permitted = calls.into_iter().map_while(|call| {
+            let permit = Arc::clone(&self.calls).try_acquire_owned().ok()?;
+            let keeper = Rc::clone(self);
+            Some(tokio::task::spawn_local(async move {
+                keeper.settle(&call, SystemClock.now()).await;
+                drop(permit);
+            }))
         });
-        running
+        permitted.collect()
     }
 
     async fn leave(self: &Rc<Self>, reading: tokio::task::JoinHandle<()>) {

@@ -34,7 +34,7 @@ use fortress_limits::{
 };
 use fortress_model::{
     Mode, Timestamp,
-    config::{LimitFault, MOST_LIMITS, RedisSettings},
+    config::{LimitFault, MOST_LIMITS, RedisServers, RedisSettings},
 };
 use smallvec::SmallVec;
 use tokio::{
@@ -487,6 +487,9 @@ fn fingerprint(settings: &RedisSettings) -> [u8; 32] {
     // What is secret is left out of `Debug`.
     all.update(format!("{settings:?}").as_bytes());
     all.update(secret(&settings.password).as_ref());
+    if let RedisServers::Sentinels { password, .. } = &settings.servers {
+        all.update(secret(password).as_ref());
+    }
     let mut found = [0; 32];
     let whole = all.finish();
     found.copy_from_slice(whole.as_ref());

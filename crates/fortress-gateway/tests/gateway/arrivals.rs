@@ -10,14 +10,13 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpSocket};
 
 use super::{
-    support::{DESCRIPTION, Gateway, Upstream, send},
+    support::{DESCRIPTION, Gateway, Upstream, send, until},
     tls::Authority,
 };
 
@@ -59,15 +58,6 @@ fn proxied(upstream: &Upstream, defaults: &str) -> (Authority, Gateway) {
 
 fn journal(gateway: &Gateway) -> String {
     std::fs::read_to_string(gateway.journal()).unwrap_or_default()
-}
-
-#[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn metrics(gateway: &Gateway) -> String {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{Gateway, Response, send};
+use super::support::{Gateway, Response, send, until};
 
 const DESCRIPTION: &str = r##"
 openapi: 3.0.3
@@ -111,6 +111,10 @@ fn answer(mut stream: &TcpStream, came: &AtomicUsize, gate: &(Mutex<bool>, Condv
 }
 
 fn gateway(door: &Door, login: &str) -> Gateway {
+    gateway_with(door, login, "")
+}
+
+fn gateway_with(door: &Door, login: &str, upstream: &str) -> Gateway {
     let config = format!(
         "version: 1
 listen: [{{ address: 127.0.0.1:0 }}, {{ address: 127.0.0.1:0, serve: operations }}]
@@ -118,7 +122,7 @@ trusted_proxies: [127.0.0.0/8]
 apis:
   test:
     spec: openapi.yaml
-    upstream: http://{}
+    upstream: {{ endpoints: [{{ url: 'http://{}' }}], {upstream} }}
     operations: {{ login: {{ login: {{ account: body.username, {login} }} }} }}
 journal: [{{ file: journal.ndjson }}]
 ",
@@ -218,6 +222,31 @@ fn whoever_hangs_up_has_had_an_attempt() {
     assert_eq!(door.came(), 3);
     // Another account, to see that nothing else holds it back.
     assert_eq!(attempt(&gateway, "192.0.2.1", "bob", "right").status, 200);
+}
+
+#[test]
+fn what_never_came_to_the_upstream_is_no_attempt() {
+    let door = Door::start(false);
+    let login = "failure: [401], delay: { after: 1, first: 10min }";
+    let gateway = gateway_with(&door, login, "concurrency: { min: 1, start: 1, max: 1 }");
+    let address = gateway.addresses[0];
+    let first = thread::spawn(move || send(address, &request("192.0.2.1", "ann", "no")).remove(0));
+    door.wait_for(1);
+    for _ in 0..5 {
+        let refused = attempt(&gateway, "192.0.2.2", "bob", "no");
+        assert_eq!(refused.code().as_deref(), Some("upstream.overloaded"));
+    }
+    door.open();
+    let rejected = first.join().unwrap();
+    assert_eq!(rejected.code().as_deref(), Some("login.rejected"));
+    assert_eq!(attempt(&gateway, "192.0.2.2", "bob", "right").status, 200);
+    // Ann has had her attempt, and the record says what the upstream said of it.
+    let refused = attempt(&gateway, "192.0.2.1", "ann", "right");
+    assert_eq!(refused.code().as_deref(), Some("login.delayed"));
+    until("the record is there", || {
+        let journal = std::fs::read_to_string(gateway.journal()).unwrap_or_default();
+        journal.contains("\"upstream_status\":401") && journal.contains("the upstream answered 401")
+    });
 }
 
 #[test]

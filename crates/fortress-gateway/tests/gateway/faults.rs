@@ -9,13 +9,13 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fortress_gateway::Server;
 use fortress_model::config;
 
-use super::support::{EMPTY, Gateway, Upstream, send};
+use super::support::{EMPTY, Gateway, Upstream, send, until};
 
 const DESCRIPTION: &str = r#"
 openapi: 3.0.3
@@ -68,15 +68,6 @@ fn rest(mut stream: &TcpStream) -> String {
         bytes.extend_from_slice(&piece[..read]);
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come true");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Answers each connection with these bytes and closes it.

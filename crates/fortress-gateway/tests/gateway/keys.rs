@@ -18,7 +18,7 @@ use fortress_auth::{
 };
 use fortress_model::{Clock, SystemClock};
 
-use super::support::{Gateway, Response, Upstream, send};
+use super::support::{Gateway, Response, Upstream, send, until};
 
 const DESCRIPTION: &str = r#"
 openapi: 3.0.3
@@ -118,15 +118,6 @@ fn get_with(address: SocketAddr, key: &SigningKey, header: &str) -> Response {
     let token = key.sign_raw(header.as_bytes(), claims.as_bytes()).unwrap();
     let request = format!("GET /a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
     send(address, request.as_bytes()).remove(0)
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come true");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::support::{DESCRIPTION, Gateway, Upstream, send};
+use super::support::{DESCRIPTION, Gateway, Upstream, send, until};
 
 /// Its connection is not used again: each request comes on one of its own.
 const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -90,15 +90,6 @@ fn first_line(mut stream: &TcpStream) -> String {
     }
     let text = String::from_utf8(text).unwrap();
     text.lines().next().unwrap().to_owned()
-}
-
-#[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::support::{DESCRIPTION, Gateway, Upstream, send};
+use super::support::{DESCRIPTION, Gateway, Upstream, send, until};
 
 fn gateway(upstream: SocketAddr, long: &str, operations: &str, bounds: &str) -> Gateway {
     let config = format!(
@@ -36,15 +36,6 @@ fn metric(gateway: &Gateway, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {text}"))
         .parse()
         .unwrap()
-}
-
-#[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Begins a body and sends so much of it.

@@ -9,11 +9,9 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
-use super::support::{DESCRIPTION, Gateway, Upstream, send};
+use super::support::{DESCRIPTION, Gateway, Upstream, send, until};
 
 fn gateway(upstream: &Upstream, lists: &str, rules: &str) -> Gateway {
     let config = format!(
@@ -29,7 +27,11 @@ journal: [{{ file: journal.ndjson }}]
 "#,
         upstream.address
     );
-    Gateway::start(&[("fortress.yaml", &config), ("openapi.yaml", DESCRIPTION)])
+    Gateway::start(&[
+        ("fortress.yaml", &config),
+        ("openapi.yaml", DESCRIPTION),
+        ("key", "gw-secret"),
+    ])
 }
 
 fn status(gateway: &Gateway, client: &str) -> u16 {
@@ -42,15 +44,6 @@ fn status(gateway: &Gateway, client: &str) -> u16 {
 fn metrics(gateway: &Gateway) -> String {
     let text = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     String::from_utf8(send(gateway.addresses[1], text)[0].body.clone()).unwrap()
-}
-
-#[track_caller]
-fn until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn document(text: &str) -> Vec<u8> {
@@ -113,6 +106,32 @@ fn a_document_is_fetched_again_and_the_last_good_one_is_kept() {
     until("the good news", || {
         said("\"status_code\":\"networks.available\"") == 1
     });
+}
+
+#[test]
+fn decisions_are_kept_when_only_how_often_they_are_asked_for_changes() {
+    let (server, upstream) = (Upstream::start(), Upstream::start());
+    let decision = r#"{"duration":"4h","scope":"Ip","type":"ban","value":"203.0.113.9"}"#;
+    server.answers(&document(&format!(
+        r#"{{"new":[{decision}],"deleted":null}}"#
+    )));
+    let lists = format!(
+        "  drop: {{ crowdsec: \"http://{}/\", key: file:key, refresh: 1h }}",
+        server.address
+    );
+    let gateway = gateway(&upstream, &lists, "deny: drop");
+    until("the list", || status(&gateway, "203.0.113.9") == 403);
+    assert_eq!(server.received().len(), 1);
+    // It tells each bouncer once what changed: a second reader would take that from the first.
+    server.answers(
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let file = gateway.directory.path().join("fortress.yaml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("1h", "2h")).unwrap();
+    gateway.reload();
+    assert_eq!(status(&gateway, "203.0.113.9"), 403);
+    assert_eq!(fetches(&gateway), (1, 0));
 }
 
 #[test]

@@ -135,6 +135,16 @@ fn read_some(mut stream: &TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
     }
 }
 
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} did not come true");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A gateway with its files.
 pub(crate) struct Gateway {
     pub(crate) directory: tempfile::TempDir,

@@ -56,7 +56,8 @@ impl fmt::Debug for Leases {
 #[derive(Clone, Default)]
 struct Slot {
     key: (u64, u64),
-    /// What the limit measures: what is given back has to be told by it.
+    /// What the limit measured when units were asked for: what is given back has to be told by it, also
+    /// where a reload has changed the limit.
     shared: Option<Shared>,
     /// Units to spend.
     units: u64,
@@ -133,9 +134,6 @@ impl Leases {
             let Some(slot) = slot else {
                 return Spend::Ask { want: cost };
             };
-            if slot.shared.is_none() {
-                slot.shared = Some(shared.clone());
-            }
             if now < slot.blocked && cost >= slot.refused {
                 let wait =
                     (slot.retry > 0).then(|| Duration::from_nanos(slot.retry.saturating_sub(now)));
@@ -145,17 +143,25 @@ impl Leases {
             let there = if now < slot.expires { slot.units } else { 0 };
             if there < cost {
                 let want = slot.want(most, now, 0).max(cost);
+                slot.shared = Some(shared.clone());
                 return Spend::Ask {
                     want: want.saturating_add(slot.owed(now)),
                 };
             }
             slot.units = there - cost;
             let is_low = slot.units < slot.size / 4;
-            let refill = (is_low && !slot.pending).then(|| slot.want(most, now, slot.units));
+            let more = if is_low {
+                slot.want(most, now, slot.units)
+            } else {
+                0
+            };
+            if more > 0 {
+                slot.shared = Some(shared.clone());
+            }
             let left = slot.remaining.saturating_add(slot.units);
             Spend::Pass {
                 decision: decision(true, left, None, slot.resets_in(now)),
-                refill: refill.filter(|units| *units > 0),
+                refill: (more > 0).then_some(more),
             }
         })
     }
@@ -318,20 +324,27 @@ impl Leases {
     }
 
     /// Takes out what was not spent in time, as calls that give it back to all; with `all`,
-    /// everything, before this instance stops.
-    pub fn sweep(&self, now: u64, all: bool, mut give_back: impl FnMut(Call)) {
+    /// everything, before this instance stops. It gives at most `most` of them: what there is no room for
+    /// stays for the next time.
+    pub fn sweep(&self, now: u64, all: bool, most: usize) -> Vec<Call> {
         // Nobody waits for this lock while a set is locked here.
         let holders = std::mem::take(&mut *self.holders());
+        let mut calls = Vec::new();
         for key in holders {
-            let (call, holds) = self.slots.with_set(key, |set| match held(set, key) {
-                None => (None, false),
-                Some(slot) => slot.overdue(now, all),
-            });
+            let (call, holds) = if calls.len() < most {
+                self.slots.with_set(key, |set| match held(set, key) {
+                    None => (None, false),
+                    Some(slot) => slot.overdue(now, all),
+                })
+            } else {
+                (None, true)
+            };
             if holds {
                 self.holders().insert(key);
             }
-            call.into_iter().for_each(&mut give_back);
+            calls.extend(call);
         }
+        calls
     }
 
     fn hold(&self, key: Key, slot: &Slot) {
@@ -354,11 +367,15 @@ impl Slot {
     /// What is to be given back, and whether units are still held.
     fn overdue(&mut self, now: u64, all: bool) -> (Option<Call>, bool) {
         let is_idle = now.saturating_sub(self.asked) >= LEASE_TIME;
-        if self.units == 0 || !(all || is_idle || now >= self.expires) {
+        let is_over = now >= self.expires;
+        if self.units == 0 || !(all || is_idle || is_over) {
             return (None, self.units > 0);
         }
         let units = std::mem::take(&mut self.units);
-        let call = self.shared.as_ref().map(|shared| Call {
+        // Of a window that is over: given back, they would be the next one's.
+        let is_lost = is_over && matches!(self.shared, Some(Shared::Quota(_)));
+        let shared = self.shared.as_ref().filter(|_| !is_lost);
+        let call = shared.map(|shared| Call {
             key: Key::from_halves(self.key.0, self.key.1),
             shared: shared.clone(),
             least: 0,
@@ -384,7 +401,8 @@ impl Slot {
         Duration::from_nanos(self.reset.saturating_sub(now))
     }
 
-    /// How much to lease, with `held` units still there; marks the lease as being fetched.
+    /// How much to lease, with `held` units still there; marks the lease as being fetched, unless that is
+    /// nothing.
     fn want(&mut self, most: u64, now: u64, held: u64) -> u64 {
         if self.pending {
             // Another request fetches the lease; this one asks for itself.
@@ -400,9 +418,12 @@ impl Slot {
         };
         let of_rest = (self.remaining / PART).max(1);
         self.size = self.size.clamp(1, most.min(of_rest).max(1));
-        self.asked = now;
-        self.pending = true;
-        self.size.saturating_sub(held)
+        let more = self.size.saturating_sub(held);
+        if more > 0 {
+            self.asked = now;
+            self.pending = true;
+        }
+        more
     }
 
     /// What is owed within the window that is not over.

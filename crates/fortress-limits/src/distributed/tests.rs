@@ -226,9 +226,8 @@ fn a_lease_is_never_more_than_a_part() {
     for _ in 0..1_000 {
         now += MS / 100;
         request(&leases, &mut count, &quota, 1, now);
-        let mut held = 0;
         // The bound that the module states.
-        leases.sweep(0, false, |call| held += call.want);
+        let held = held(&leases, now);
         assert!(held <= 10, "{held}");
     }
     let rate = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000).unwrap();
@@ -237,8 +236,7 @@ fn a_lease_is_never_more_than_a_part() {
         now += MS / 100;
         request(&leases, &mut count, &Shared::Rate(rate), 1, now);
     }
-    let mut held = 0;
-    leases.sweep(now, true, |call| held += call.want);
+    let held = held(&leases, now);
     assert!(held > 100 && held <= MOST_LEASED, "{held}");
 }
 
@@ -259,15 +257,96 @@ fn what_is_not_spent_goes_back() {
     let held = 10_000 - count.left - passed;
     assert!(held > 0);
     let mut back = 0;
-    leases.sweep(now + LEASE_TIME / 2, false, |call| back += call.want);
-    assert_eq!(back, 0);
-    leases.sweep(now + 2 * LEASE_TIME, false, |call| {
-        assert_eq!(call.key, key(1));
-        assert!(call.returns);
-        back += call.want;
+    let mut sweep = |later, most| {
+        for call in leases.sweep(now + later, false, most) {
+            assert_eq!((call.key, call.returns), (key(1), true));
+            back += call.want;
+        }
+        back
+    };
+    assert_eq!(sweep(LEASE_TIME / 2, 9), 0);
+    // As long as there is no room for a call it stays.
+    assert_eq!(sweep(2 * LEASE_TIME, 0), 0);
+    assert_eq!(sweep(2 * LEASE_TIME, 9), held);
+    assert_eq!(sweep(2 * LEASE_TIME, 9), held);
+}
+
+/// Units that are in leases, where they stay.
+fn held(leases: &Leases, now: u64) -> u64 {
+    let calls = leases.sweep(now, true, usize::MAX);
+    let put_back = |call: &Call| leases.put_back(call.key, call.want, now);
+    calls
+        .iter()
+        .inspect(|call| put_back(call))
+        .map(|call| call.want)
+        .sum()
+}
+
+/// A reply of a count that has a second until its reset.
+fn granted(units: u64, remaining: u64) -> Reply {
+    Reply::Granted {
+        units,
+        remaining,
+        wait: Some(Duration::ZERO),
+        reset: Duration::from_secs(1),
+        now: Timestamp(1_795_910_400_000_000_000),
+    }
+}
+
+#[test]
+fn units_of_a_window_that_is_over_are_not_given_to_the_next_one() {
+    let leases = Leases::new(100);
+    let quota = quota(10_000);
+    let lease = |now| {
+        assert!(matches!(
+            leases.spend(key(1), &quota, 1, now),
+            Spend::Ask { .. }
+        ));
+        leases.answered(key(1), 1, &granted(9, 9_000), now);
+    };
+    lease(MS);
+    assert_eq!(held(&leases, MS), 8);
+    assert_eq!(held(&leases, MS + 1_000 * MS), 0);
+    // A rate has no windows: what ended is earned by all.
+    let leases = Leases::new(100);
+    let rate = Shared::Rate(Rate::new(1, Duration::from_secs(1), 800).unwrap());
+    leases.spend(key(1), &rate, 1, MS);
+    leases.answered(key(1), 1, &granted(9, 700), MS);
+    assert_eq!(held(&leases, MS + 2 * LEASE_TIME), 8);
+}
+
+#[test]
+fn what_a_reload_has_changed_is_given_back_as_it_was_taken() {
+    let leases = Leases::new(100);
+    for count in [1, 100] {
+        let rate = Rate::new(count, Duration::from_secs(1), 800).unwrap();
+        let now = count * 2_000 * MS;
+        leases.spend(key(1), &Shared::Rate(rate), 1, now);
+        leases.answered(key(1), 1, &granted(9, 700), now);
+        let calls = leases.sweep(now, true, usize::MAX);
+        assert!(matches!(calls[0].shared, Shared::Rate(of) if of == rate));
+    }
+}
+
+#[test]
+fn a_lease_that_has_enough_for_now_is_refilled_later() {
+    let leases = Leases::new(100);
+    let quota = quota(10_000);
+    let mut count = Count {
+        left: 10_000,
+        calls: 0,
+    };
+    while count.calls < 8 {
+        assert!(request(&leases, &mut count, &quota, 1, MS));
+    }
+    // Others have taken most of the quota: a lease has at most twelve units from now on.
+    leases.refilled(key(1), &granted(0, 100), MS);
+    let refills = (0..10_000).map_while(|_| match leases.spend(key(1), &quota, 1, MS) {
+        Spend::Pass { refill, .. } => Some(refill),
+        Spend::Refuse(_) | Spend::Ask { .. } => None,
     });
-    assert_eq!(back, held);
-    leases.sweep(now + 2 * LEASE_TIME, true, |_| panic!("twice"));
+    let refills: Vec<u64> = refills.flatten().collect();
+    assert_eq!(refills, [10]);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Held {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub(super) due: Due,
+    /// What was taken: less than the cost where that is more than the part of an instance that is alone.
+    pub(super) units: u64,
     pub(super) at: Now,
     pub(super) from: Counted,
 }
@@ -76,23 +78,24 @@ impl Held {
     /// Gives everything back, as if the request had never come.
     pub fn give_back(self, limiter: &Limiter, limits: &Limits) {
         for taken in &self.taken {
-            let Due { index, key, cost } = taken.due;
+            let Due { index, key, .. } = taken.due;
+            let units = taken.units;
             let Some(limit) = limits.get(index) else {
                 continue;
             };
             let leases = limiter.leases.as_ref();
             if taken.from == Counted::Shared {
                 if let Some(leases) = leases {
-                    leases.put_back(key, cost, taken.at.lease_time());
+                    leases.put_back(key, units, taken.at.lease_time());
                 }
                 continue;
             }
             let parts = taken.parts();
             match &limit.measure {
-                Measure::Rate(rate) => limiter.rates.refund(key, &rate.share(parts), cost),
+                Measure::Rate(rate) => limiter.rates.refund(key, &rate.share(parts), units),
                 Measure::Quota(quota) => match (taken.from, leases) {
-                    (Counted::Alone { .. }, Some(leases)) => leases.not_alone(key, cost),
-                    (_, _) => limiter.quotas.refund(key, quota, cost, taken.at.wall),
+                    (Counted::Alone { .. }, Some(leases)) => leases.not_alone(key, units),
+                    (_, _) => limiter.quotas.refund(key, quota, units, taken.at.wall),
                 },
                 Measure::Concurrent(_) => {}
             }

@@ -547,15 +547,16 @@ impl Limiter {
         now: Now,
         held: &mut Held,
     ) -> (Decision, Option<Refusal>, Counted) {
-        let (decision, due, counted) = match known.verdict {
-            Verdict::Shared(decision) => (decision, known.due, Counted::Shared),
+        let due = known.due;
+        let (decision, units, counted) = match known.verdict {
+            Verdict::Shared(decision) => (decision, due.cost, Counted::Shared),
             Verdict::InFlight(decision, counted) => {
                 let refused = (!decision.allowed).then_some(Refusal::Spent);
                 return (decision, refused, counted);
             }
             Verdict::Alone { instances } => {
-                let (decision, due) = self.alone(limit, known.due, instances, is_refused, now);
-                (decision, due, Counted::Alone { instances })
+                let (decision, units) = self.alone(limit, due, instances, is_refused, now);
+                (decision, units, Counted::Alone { instances })
             }
             Verdict::Open => {
                 let decision = Decision {
@@ -574,6 +575,7 @@ impl Limiter {
         if !is_refused || counted == Counted::Shared {
             held.taken.push(Taken {
                 due,
+                units,
                 at: now,
                 from: counted,
             });
@@ -581,8 +583,8 @@ impl Limiter {
         (decision, None, counted)
     }
 
-    /// By this instance's part. What costs more than the whole part takes the whole part: it passes
-    /// where the limit itself would let it.
+    /// By this instance's part, and what was taken of it. What costs more than the whole part takes the
+    /// whole part: it passes where the limit itself would let it.
     fn alone(
         &self,
         limit: &Limit,
@@ -590,38 +592,35 @@ impl Limiter {
         instances: u32,
         is_refused: bool,
         now: Now,
-    ) -> (Decision, Due) {
-        let part = |part: u64, whole: u64| Due {
-            cost: if due.cost > whole {
-                due.cost
-            } else {
-                due.cost.min(part)
-            },
-            ..due
-        };
+    ) -> (Decision, u64) {
+        let Due { key, cost, .. } = due;
         match &limit.measure {
             Measure::Rate(whole) => {
                 let rate = whole.share(instances);
-                let due = part(rate.burst(), whole.burst());
-                let decision = if is_refused {
-                    self.rates.peek(due.key, &rate, due.cost, now.elapsed)
+                let units = if cost > whole.burst() {
+                    cost
                 } else {
-                    self.rates.take(due.key, &rate, due.cost, now.elapsed)
+                    cost.min(rate.burst())
                 };
-                (decision, due)
+                let decision = if is_refused {
+                    self.rates.peek(key, &rate, units, now.elapsed)
+                } else {
+                    self.rates.take(key, &rate, units, now.elapsed)
+                };
+                (decision, units)
             }
             Measure::Quota(whole) => {
                 let Some(leases) = &self.leases else {
-                    return (nothing(), due);
+                    return (nothing(), 0);
                 };
                 let time = (now.lease_time(), now.wall);
-                let (decision, taken) = leases.alone(due.key, whole, (due.cost, instances), time);
+                let (decision, units) = leases.alone(key, whole, (cost, instances), time);
                 if is_refused && decision.allowed {
-                    leases.not_alone(due.key, taken);
+                    leases.not_alone(key, units);
                 }
-                (decision, Due { cost: taken, ..due })
+                (decision, units)
             }
-            Measure::Concurrent(_) => (nothing(), due),
+            Measure::Concurrent(_) => (nothing(), 0),
         }
     }
 
@@ -660,6 +659,7 @@ impl Limiter {
         }
         held.taken.push(Taken {
             due: Due { index, key, cost },
+            units: cost,
             at: now,
             from: Counted::Here,
         });

@@ -468,6 +468,30 @@ fn alone_an_instance_has_its_part() {
 }
 
 #[test]
+fn alone_what_was_known_before_the_answer_is_not_charged_after_it() {
+    let limits =
+        limits("{ per: client, rate: 8/h, cost: query.page_size / 10 + response.header.X-Cost }");
+    let limiter = limiter().sharing(Arc::new(Leases::new(100)));
+    let request = Request {
+        page_size: Some("60"),
+        ..from("192.0.2.1")
+    };
+    let ask = || {
+        let given = given(&limits, &request, Verdict::Alone { instances: 4 });
+        limiter.take_given(&limits, Stage::Head, &request, at(0), &given)
+    };
+    // It costs six, and takes the whole part, which is two: the answer says no more.
+    let Outcome { held, refused, .. } = ask();
+    assert_eq!(refused, None);
+    let number = |factor: &Factor| request.number(factor);
+    held.settle(&limiter, &limits, number, at(0), |_, _, _| panic!("owed"));
+    let wait = ask().reports[0].decision.retry_after.unwrap();
+    assert_eq!(wait, Duration::from_secs(3_600));
+    held.give_back(&limiter, &limits);
+    assert_eq!(ask().refused, None);
+}
+
+#[test]
 fn what_another_limit_refuses_goes_back_to_the_lease() {
     use crate::distributed::{Reply, Spend};
     let limits =

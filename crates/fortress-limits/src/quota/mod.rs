@@ -197,19 +197,17 @@ impl Quotas {
         });
     }
 
-    /// Shows what a store does not know yet, of at most `most` keys, and of windows that are not over at
-    /// `now`, or only just. It locks one shard at a time.
-    pub fn unstored(&self, now: Timestamp, most: usize, mut show: impl FnMut(Unstored)) {
-        let mut shown = 0;
+    /// Shows what a store does not know yet, of windows that are not over at `now`, or only just. It locks
+    /// one shard at a time.
+    pub fn unstored(&self, now: Timestamp, mut show: impl FnMut(Unstored)) {
         self.slots.each(|slot| {
             let window = Span::unpack(slot.window);
             let over = window.end.saturating_mul(1_000_000_000);
             let matters = now.0 < over.saturating_add(window.length());
-            if slot.window == 0 || slot.used == slot.stored || !matters || shown >= most {
+            if slot.window == 0 || slot.used == slot.stored || !matters {
                 return;
             }
             let number = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
-            shown += 1;
             show(Unstored {
                 key: slot.key,
                 window,

@@ -136,7 +136,6 @@ fn older_forms_are_what_express_rate_limit_sends() {
                 window: Some(Duration::from_millis(90_500)),
                 remaining: 3_u64.saturating_sub(request),
                 reset,
-                partition: None,
             };
             let mut ours = Vec::new();
             write(form, &[told], now, &mut String::new(), |name, value| {
