@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Attack, By, Judge, Message, Plan, Request, Source, Sources,
+    Attack, By, Judge, Kind, Message, Plan, Request, Source, Sources,
     send::{Answer, Failure, Target, Watch, send},
 };
 
@@ -143,7 +143,9 @@ async fn attempt(attack: &Attack, target: &Target, own: Own) -> Verdict {
         Message::Request(request) => (Watch::First, target.encode(request)),
     };
     if let Judge::Slowed { series, by } = &attack.judge {
-        return slowed(series, target, |number| own.source(*by, number)).await;
+        let walks = attack.kind == Kind::ObjectWalked;
+        let source = |number| own.source(*by, number);
+        return slowed(series, target, source, walks).await;
     }
     let mut answer = send(target, &bytes, watch).await;
     if let (Judge::Answered, Some(wait)) = (&attack.judge, told_to_wait(&answer))
@@ -176,16 +178,27 @@ async fn attempt(attack: &Attack, target: &Target, own: Own) -> Verdict {
     }
 }
 
-/// Sends a series until somebody makes its sender wait.
-async fn slowed(series: &[Request], target: &Target, source: impl Fn(usize) -> Source) -> Verdict {
+/// Sends a series until somebody makes its sender wait. Whoever walks through ids and gets each of them,
+/// also those that nobody has, learns nothing by it.
+async fn slowed(
+    series: &[Request],
+    target: &Target,
+    source: impl Fn(usize) -> Source,
+    walks: bool,
+) -> Verdict {
+    let mut learns = !walks;
     for (number, request) in series.iter().enumerate() {
         let target = target.from(source(number));
         let answer = send(&target, &target.encode(request), Watch::First).await;
         match (answer.status, answer.failure) {
             (_, Some(Failure::Unreachable)) => return Verdict::Unsent,
             (Some(429), _) | (None, Some(Failure::Closed)) => return Verdict::Stopped,
-            (Some(_) | None, _) => {}
+            (Some(status), _) => learns |= !(200..300).contains(&status),
+            (None, _) => {}
         }
+    }
+    if !learns {
+        return Verdict::Stopped;
     }
     Verdict::Through(format!("answered all {}", series.len()))
 }
