@@ -11,7 +11,6 @@ mod asking;
 use std::{
     collections::HashMap,
     fmt,
-    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -40,7 +39,7 @@ use crate::{
     limits::Counts,
     load::Loads,
     networks::Feeds,
-    shared_counts::{Log, SharedCounts},
+    shared_counts::Log,
 };
 
 /// How often a set is fetched anew.
@@ -229,9 +228,7 @@ impl KeyRing {
             Source::Url(_) | Source::Discovery(_) | Source::Shared(_) => None,
             Source::File(path) => {
                 let shown = path.display();
-                let mut text = Vec::new();
-                fortress_model::file::open(path)
-                    .and_then(|mut file| file.read_to_end(&mut text))
+                let text = fortress_model::file::read(path)
                     .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
                 let (set, without) = JwkSet::parse(&text)
                     .map_err(|error| format!("`{shown}` is no key set: {error}"))?;
@@ -340,8 +337,7 @@ impl KeyRing {
             Some(_) => Some(self.counts(config)?),
             None => None,
         };
-        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
-        let log = shared.map(SharedCounts::log);
+        let log = counts.as_ref().and_then(|counts| counts.log());
         let mut logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(logins) = &*logins {
             // One that came to Redis later hashes under a secret of its own until the restart.
@@ -361,9 +357,7 @@ impl KeyRing {
     pub(crate) fn known_defence(&self) -> Option<(Arc<Logins>, Option<Arc<Log>>)> {
         let logins = self.defence.lock().unwrap_or_else(PoisonError::into_inner);
         let logins = logins.clone()?;
-        let counts = self.known_counts();
-        let shared = counts.as_ref().and_then(|counts| counts.shared.as_ref());
-        let log = shared.map(SharedCounts::log);
+        let log = self.known_counts().and_then(|counts| counts.log());
         let log = log.filter(|log| log.is_of(&logins));
         Some((logins, log))
     }

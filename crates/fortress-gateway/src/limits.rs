@@ -21,7 +21,7 @@ use crate::{
     journal::Notes,
     kept_quotas::KeptQuotas,
     server::ServerError,
-    shared_counts::SharedCounts,
+    shared_counts::{Log, SharedCounts},
 };
 
 /// The counts of all limits.
@@ -89,6 +89,11 @@ impl Counts {
             *kept = Some(KeptQuotas::start(settings, quotas)?);
         }
         Ok(())
+    }
+
+    /// What instances tell each other of logins, where they share anything.
+    pub(crate) fn log(&self) -> Option<Arc<Log>> {
+        self.shared.as_ref().map(SharedCounts::log)
     }
 
     /// Counts of quotas that were written to the store; `None` where none are.

@@ -35,3 +35,13 @@ pub struct Decision {
     /// How long until the limit is as if it had never been used, if nothing more is taken.
     pub reset_after: Duration,
 }
+
+impl Decision {
+    /// Nothing left, and no one knows until when.
+    pub const NOTHING: Self = Self {
+        allowed: false,
+        remaining: 0,
+        retry_after: None,
+        reset_after: Duration::ZERO,
+    };
+}

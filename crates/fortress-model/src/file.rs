@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Error, ErrorKind, Result},
+    io::{Error, ErrorKind, Read as _, Result},
     path::Path,
 };
 
@@ -19,6 +19,16 @@ pub fn open(path: &Path) -> Result<File> {
     }
 }
 
+/// The whole of what is a file.
+///
+/// # Errors
+/// As [`open`], and those of reading.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,7 +39,7 @@ mod tests {
         let path = directory.path().join("a");
         assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::NotFound);
         fs::write(&path, "x").unwrap();
-        assert!(open(&path).is_ok());
+        assert_eq!(read(&path).unwrap(), b"x");
         for other in [directory.path(), Path::new("/dev/null")] {
             assert_eq!(open(other).unwrap_err().kind(), ErrorKind::InvalidInput);
         }

@@ -1,11 +1,6 @@
 //! Certificates, keys and trust, read from PEM files when the configuration is compiled.
 
-use std::{
-    collections::HashMap,
-    io::{self, Read as _},
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use aws_lc_rs::digest;
 use fortress_model::{
@@ -239,12 +234,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// A file, for messages that say why not.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let read = || {
-        let mut content = Vec::new();
-        fortress_model::file::open(path)?.read_to_end(&mut content)?;
-        Ok(content)
-    };
-    read().map_err(|error| format!("cannot read `{}`: {}", path.display(), said(&error)))
+    fortress_model::file::read(path)
+        .map_err(|error| format!("cannot read `{}`: {}", path.display(), said(&error)))
 }
 
 fn said(error: &io::Error) -> String {

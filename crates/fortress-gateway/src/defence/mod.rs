@@ -339,7 +339,7 @@ impl LoginPlan {
     pub(crate) fn ask_alone(&self, keys: &Keys, suspicious: bool) -> Result<Charge, Refused> {
         let (rules, now) = (self.rules_for(suspicious), self.logins.now());
         let charge = self.logins.defence.ask(&rules, &self.trend, keys, now)?;
-        self.tell_others(self.entry(keys, suspicious, Step::Note));
+        self.tell_others(keys, suspicious, Step::Note);
         Ok(charge)
     }
 
@@ -358,7 +358,7 @@ impl LoginPlan {
     pub(crate) fn note_alone(&self, keys: &Keys) -> Charge {
         let now = self.logins.now();
         let charge = self.logins.defence.note(&self.rules, keys, now);
-        self.tell_others(self.entry(keys, true, Step::Note));
+        self.tell_others(keys, true, Step::Note);
         charge
     }
 
@@ -381,8 +381,8 @@ impl LoginPlan {
     pub(crate) async fn settle(&self, charge: &Charge, was: Attempt, by: CountedBy) -> Learnt {
         match (&self.log, by) {
             (Some(log), CountedBy::Shared) => {
-                let entry = self.entry(charge.keys(), true, Step::Ask);
-                log.settle(entry.settling(charge, was)).await
+                log.settle(self.entry(charge.keys(), true, charge.end(was)))
+                    .await
             }
             (Some(_) | None, _) => self.settle_alone(charge, was),
         }
@@ -392,8 +392,8 @@ impl LoginPlan {
     pub(crate) fn tell(&self, charge: &Charge, was: Attempt, by: CountedBy) -> Learnt {
         match (&self.log, by) {
             (Some(log), CountedBy::Shared) => {
-                let entry = self.entry(charge.keys(), true, Step::Ask);
-                log.tell(Event::Attempt(entry.settling(charge, was).into()));
+                let entry = self.entry(charge.keys(), true, charge.end(was));
+                log.tell(Event::Attempt(entry.into()));
                 Learnt::default()
             }
             (Some(_) | None, _) => self.settle_alone(charge, was),
@@ -408,14 +408,14 @@ impl LoginPlan {
     fn settle_alone(&self, charge: &Charge, was: Attempt) -> Learnt {
         let (defence, now) = (&self.logins.defence, self.logins.now());
         let learnt = defence.settle(&self.rules, &self.trend, charge, was, now);
-        let entry = self.entry(charge.keys(), true, Step::Ask);
-        self.tell_others(entry.settling(charge, was));
+        self.tell_others(charge.keys(), true, charge.end(was));
         learnt
     }
 
     /// What this instance took alone, while the log could not be had, the others take when it is back.
-    fn tell_others(&self, entry: Entry) {
+    fn tell_others(&self, keys: &Keys, suspicious: bool, step: Step) {
         if let Some(log) = &self.log {
+            let entry = self.entry(keys, suspicious, step);
             log.tell_others(Event::Attempt(entry.into()));
         }
     }
@@ -579,10 +579,9 @@ impl ObjectsPlan {
     /// Counts an object that the caller may not see, or that is not there.
     pub(crate) fn note(&self, who: Key, object: Key) {
         let (walks, now) = (&self.logins.walks, self.logins.now());
-        let before = walks.count(who, &self.rule, now);
-        let after = walks.note(who, object, &self.rule, now);
+        let is_new = walks.note(who, object, &self.rule, now);
         // The others need to hear of a new one alone.
-        if let Some(log) = self.log.as_ref().filter(|_| after > before) {
+        if let Some(log) = self.log.as_ref().filter(|_| is_new) {
             log.tell_others(Event::Missed {
                 who,
                 object,

@@ -134,10 +134,7 @@ fn compact(json: &[u8]) -> Cow<'_, [u8]> {
     let (mut in_string, mut is_escaped) = (false, false);
     let kept = json.iter().copied().filter(|byte| {
         let is_kept = in_string || !byte.is_ascii_whitespace();
-        match byte {
-            b'"' if !is_escaped => in_string = !in_string,
-            _ => {}
-        }
+        in_string ^= *byte == b'"' && !is_escaped;
         is_escaped = *byte == b'\\' && !is_escaped;
         is_kept
     });

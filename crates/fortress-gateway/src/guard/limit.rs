@@ -385,18 +385,10 @@ impl<'r> Asked<'r> {
 
     /// What names an account.
     pub(super) fn name(&self, part: &Part) -> Option<Cow<'_, [u8]>> {
-        match part {
-            Part::Body(path) => self.of_body().name(path),
-            Part::Client
-            | Part::Ja4
-            | Part::Principal
-            | Part::ApiKey
-            | Part::Tenant
-            | Part::Operation
-            | Part::Claim(_)
-            | Part::Header(_)
-            | Part::Query(_) => self.part(part),
+        if let Part::Body(path) = part {
+            return self.of_body().name(path);
         }
+        self.part(part)
     }
 
     fn of_body(&self) -> &Body<'_> {

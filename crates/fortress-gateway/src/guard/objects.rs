@@ -2,8 +2,8 @@
 //!
 //! What counts is the answer that the client got, whoever gave it. Whoever has as many objects in
 //! flight as may be waits for answers, and is refused only if the wait is long and it missed some
-//! before, or if thousands of requests wait like that: a page of pictures is slower, and never broken. Deliberately not here: counting
-//! (`fortress-limits`), and whose object is whose.
+//! before, or if thousands of requests wait like that: a page of pictures is slower, and never broken.
+//! Deliberately not here: counting (`fortress-limits`), and whose object is whose.
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: when to connect (`keeper`).
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use fortress_model::{
     Secret,
@@ -178,7 +178,7 @@ fn certificates(tls: &RedisTls) -> Result<Option<TlsCertificates>, String> {
         RedisTls::Plain => return Ok(None),
         RedisTls::Machine => None,
         RedisTls::File(path) => {
-            let read = fs::read(path);
+            let read = fortress_model::file::read(path);
             Some(read.map_err(|error| format!("cannot read `{}`: {error}", path.display()))?)
         }
     };

@@ -307,7 +307,7 @@ impl Keeper {
     pub(super) fn judge(&self, sent: Instant, fault: Option<&Fault>) {
         match fault {
             Some(fault) => self.common.failed(&fault.told()),
-            None if sent.elapsed() > self.common.patience() => {
+            None if sent.elapsed() > self.common.patience => {
                 self.common.failed("it answers too slowly");
             }
             None => self.common.succeeded(),

@@ -476,7 +476,11 @@ impl Reading {
             Taken::Asked(Ok(charge)) | Taken::Noted(charge) => charge,
             Taken::Asked(Err(_)) | Taken::Settled(_) => return,
         };
-        let event = Event::Attempt(entry.settling(&charge, Attempt::Unjudged).into());
+        let entry = Entry {
+            step: charge.end(Attempt::Unjudged),
+            ..entry.clone()
+        };
+        let event = Event::Attempt(entry.into());
         self.queue(Written {
             event,
             answer: None,

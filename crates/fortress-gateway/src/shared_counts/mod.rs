@@ -83,6 +83,7 @@ struct Common {
     /// The zero of the clock that does not go back.
     began: Instant,
     timeout: Duration,
+    patience: Duration,
     /// How many instances the configuration says there are.
     said: Option<u32>,
     /// How many Redis knew last.
@@ -136,13 +137,15 @@ impl SharedCounts {
     /// Nothing runs before [`SharedCounts::start`]. `under` tells which secret keys are hashed under.
     pub(crate) fn new(settings: &RedisSettings, began: Instant, under: String) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
+        let patience = patience(settings.timeout);
         let common = Common {
             leases: Arc::new(Leases::new(LEASED_KEYS)),
-            slots: SharedSlots::new(patience(settings.timeout)),
+            slots: SharedSlots::new(patience),
             breaker: Breaker::new(BreakerSettings::default()),
             is_there: AtomicBool::new(false),
             began,
             timeout: settings.timeout,
+            patience,
             said: settings.instances,
             known: AtomicU32::new(1),
             random: RandomState::new(),
@@ -256,7 +259,7 @@ impl SharedCounts {
         } else {
             Some(self.enter(in_flight))
         };
-        let patient = Instant::now() + self.common.patience();
+        let patient = Instant::now() + self.common.patience;
         for (due, limit, answer) in asked {
             // Of a rate one decision more or less is soon forgotten; all else is to be exact.
             let is_exact = matches!(limit.shared(), Some(Shared::Quota(_)));
@@ -377,12 +380,6 @@ impl Common {
             .max(1)
     }
 
-    /// How long an answer may take before it is a failure of Redis. A few milliseconds late is what a busy
-    /// machine makes of a healthy one.
-    fn patience(&self) -> Duration {
-        patience(self.timeout)
-    }
-
     fn random(&self) -> u64 {
         self.random.hash_one(self.drawn.fetch_add(1, Relaxed))
     }
@@ -468,6 +465,8 @@ fn refuses(limit: &Limit, verdict: Verdict) -> bool {
     is_refusal && limit.mode() == Mode::Enforce
 }
 
+/// How long an answer may take before it is a failure of Redis. A few milliseconds late is what a busy
+/// machine makes of a healthy one.
 fn patience(timeout: Duration) -> Duration {
     const MOST: Duration = Duration::from_millis(50);
     (5 * timeout).min(MOST).max(timeout)

@@ -35,8 +35,8 @@ pub(super) struct SharedSlots {
 }
 
 impl SharedSlots {
-    pub(super) fn new(timeout: Duration) -> Self {
-        let patience = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    pub(super) fn new(patience: Duration) -> Self {
+        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         Self {
             table: Slots::new(KEYS, patience),
             wanted: Notify::new(),
@@ -83,13 +83,6 @@ pub(super) struct Entering<'l> {
     permits: Permits,
     asked: SmallVec<[(Due, &'l Limit, oneshot::Receiver<Entered>); 2]>,
 }
-
-const NOTHING: Decision = Decision {
-    allowed: false,
-    remaining: 0,
-    retry_after: None,
-    reset_after: Duration::ZERO,
-};
 
 impl SharedCounts {
     /// Begins to find room for a request; of what asks Redis the answers are waited for with
@@ -157,7 +150,7 @@ impl SharedCounts {
         match self.fall_back(limit.on_fault()) {
             Verdict::Alone { instances } => {
                 let part = (limit.most() / u64::from(instances.max(1))).max(1);
-                let decision = enter(part).unwrap_or(NOTHING);
+                let decision = enter(part).unwrap_or(Decision::NOTHING);
                 Verdict::InFlight(decision, Counted::Alone { instances })
             }
             verdict @ Verdict::Open => {

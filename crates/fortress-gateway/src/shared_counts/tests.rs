@@ -120,7 +120,10 @@ impl Instance {
     }
 
     async fn settle(&self, account: &str, address: &str, charge: &Charge, was: Attempt) -> Learnt {
-        let entry = self.entry(account, address).settling(charge, was);
+        let entry = Entry {
+            step: charge.end(was),
+            ..self.entry(account, address)
+        };
         self.counts.log().settle(entry).await
     }
 

@@ -28,24 +28,25 @@ impl<const WORDS: usize> Default for Distinct<WORDS> {
 }
 
 impl<const WORDS: usize> Distinct<WORDS> {
-    /// Sees something by its hash.
-    pub(super) fn see(&mut self, hash: u64) {
+    /// Sees something by its hash; true if nothing with its bit was seen before.
+    pub(super) fn see(&mut self, hash: u64) -> bool {
         let words = u64::try_from(WORDS).unwrap_or(1).max(1);
         let size = words.saturating_mul(64);
         let bit = hash % size;
         let word = usize::try_from(bit / 64)
             .ok()
             .and_then(|at| self.bits.get_mut(at));
-        let Some(word) = word else { return };
+        let Some(word) = word else { return false };
         let mask = 1 << (bit % 64);
         if *word & mask != 0 {
-            return;
+            return false;
         }
         *word |= mask;
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let unset = size.saturating_sub(self.set).max(1);
         self.sum = self.sum.saturating_add(size.saturating_mul(PARTS) / unset);
         self.set = self.set.saturating_add(1);
+        true
     }
 
     /// How many were seen, about.

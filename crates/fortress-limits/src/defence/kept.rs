@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use fortress_model::Timestamp;
 
-use super::{Defence, Level, SECOND, nanos};
+use super::{
+    Defence, Level, SECOND,
+    bytes::{Reader, Writer},
+    nanos,
+};
 use crate::Key;
 
 /// What a store calls these records.
@@ -125,56 +129,49 @@ pub fn write(kept: &[Kept], now: Timestamp) -> Vec<Vec<u8>> {
     let pieces = kept.chunks(PIECE).take(MOST_PIECES);
     pieces
         .map(|states| {
-            let mut bytes = now.0.to_be_bytes().to_vec();
+            let mut to = Writer(Vec::with_capacity(8 + states.len() * STATE));
+            to.long(now.0);
             for state in states {
                 let (what, key, number, time) = match *state {
                     Kept::Failures { key, failures, ago } => (1_u8, key, failures, ago),
                     Kept::Lock { key, left } => (2, key, 0, left),
                     Kept::Known { key, left } => (3, key, 0, left),
                 };
-                let (high, low) = key.to_halves();
-                bytes.push(what);
-                bytes.extend(high.to_be_bytes());
-                bytes.extend(low.to_be_bytes());
-                bytes.extend(number.to_be_bytes());
-                let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-                bytes.extend(millis.to_be_bytes());
+                to.byte(what);
+                to.key(key);
+                to.number(number);
+                to.long(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
             }
-            bytes
+            to.0
         })
         .collect()
 }
 
 /// The states of a piece, as they are by now. What cannot be read is left out.
 pub fn read(bytes: &[u8], now: Timestamp) -> Vec<Kept> {
-    let Some((written, states)) = bytes.split_first_chunk() else {
+    let mut from = Reader(bytes);
+    let Some(written) = from.long() else {
         return Vec::new();
     };
-    let passed = now.0.saturating_sub(u64::from_be_bytes(*written));
-    let passed = Duration::from_nanos(passed);
-    let states = states.chunks_exact(STATE);
+    let passed = Duration::from_nanos(now.0.saturating_sub(written));
+    let states = from.0.chunks_exact(STATE);
     states.filter_map(|state| one(state, passed)).collect()
 }
 
 /// When a piece was written.
 pub fn written(bytes: &[u8]) -> Option<Timestamp> {
-    let (written, _) = bytes.split_first_chunk()?;
-    Some(Timestamp(u64::from_be_bytes(*written)))
+    Reader(bytes).long().map(Timestamp)
 }
 
 fn one(state: &[u8], passed: Duration) -> Option<Kept> {
-    let (what, rest) = state.split_first()?;
-    let (high, rest) = rest.split_first_chunk()?;
-    let (low, rest) = rest.split_first_chunk()?;
-    let (number, rest) = rest.split_first_chunk()?;
-    let (millis, _) = rest.split_first_chunk()?;
-    let key = Key::from_halves(u64::from_be_bytes(*high), u64::from_be_bytes(*low));
-    let time = Duration::from_millis(u64::from_be_bytes(*millis));
+    let mut from = Reader(state);
+    let (what, key, number) = (from.byte()?, from.key()?, from.number()?);
+    let time = Duration::from_millis(from.long()?);
     let left = time.checked_sub(passed).filter(|left| !left.is_zero());
     match what {
         1 => Some(Kept::Failures {
             key,
-            failures: u32::from_be_bytes(*number),
+            failures: number,
             ago: time.saturating_add(passed),
         }),
         2 => Some(Kept::Lock { key, left: left? }),
@@ -188,24 +185,20 @@ pub fn read_unlocked(bytes: &[u8]) -> Vec<(Key, Timestamp)> {
     let records = bytes.chunks_exact(24);
     records
         .filter_map(|record| {
-            let (high, rest) = record.split_first_chunk()?;
-            let (low, rest) = rest.split_first_chunk()?;
-            let (time, _) = rest.split_first_chunk()?;
-            let key = Key::from_halves(u64::from_be_bytes(*high), u64::from_be_bytes(*low));
-            Some((key, Timestamp(u64::from_be_bytes(*time))))
+            let mut from = Reader(record);
+            Some((from.key()?, Timestamp(from.long()?)))
         })
         .collect()
 }
 
 /// The same as bytes, the latest thousand.
 pub fn write_unlocked(unlocked: &[(Key, Timestamp)]) -> Vec<u8> {
-    let latest = unlocked.iter().rev().take(1_000).rev();
-    latest
-        .flat_map(|(key, time)| {
-            let (high, low) = key.to_halves();
-            [high, low, time.0].into_iter().flat_map(u64::to_be_bytes)
-        })
-        .collect()
+    let mut to = Writer(Vec::new());
+    for (key, time) in unlocked.iter().rev().take(1_000).rev() {
+        to.key(*key);
+        to.long(time.0);
+    }
+    to.0
 }
 
 #[cfg(test)]

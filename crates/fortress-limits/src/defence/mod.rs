@@ -15,6 +15,7 @@
 //! what refused clients are told.
 
 mod account;
+mod bytes;
 mod delay;
 mod distinct;
 pub mod kept;

@@ -321,15 +321,7 @@ fn per_mille((failed, succeeded): (u32, u32), enough: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RULES: Suspicion = Suspicion {
-        accounts: 10,
-        passwords: 10,
-        fall: 50,
-        within: Duration::from_secs(600),
-        hold: Duration::from_secs(900),
-        response: Response::Block,
-    };
+    use crate::defence::tests::SUSPICION as RULES;
 
     fn account(number: u64) -> u64 {
         let mixed = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -4,7 +4,17 @@ use proptest::prelude::*;
 
 use super::*;
 
-const RULES: Rules = Rules {
+/// What many accounts and passwords of one source are.
+pub(super) const SUSPICION: Suspicion = Suspicion {
+    accounts: 10,
+    passwords: 10,
+    fall: 50,
+    within: Duration::from_secs(600),
+    hold: Duration::from_secs(900),
+    response: Response::Block,
+};
+
+pub(super) const RULES: Rules = Rules {
     kind: Kind::Login,
     delay: Delay {
         after: 3,
@@ -13,14 +23,7 @@ const RULES: Rules = Rules {
     },
     forget: Duration::from_secs(3_600),
     lock: None,
-    suspicion: Some(Suspicion {
-        accounts: 10,
-        passwords: 10,
-        fall: 50,
-        within: Duration::from_secs(600),
-        hold: Duration::from_secs(900),
-        response: Response::Block,
-    }),
+    suspicion: Some(SUSPICION),
     known: Duration::from_secs(30 * 86_400),
 };
 

@@ -120,20 +120,12 @@ impl Walks {
         });
     }
 
-    /// How many different objects a principal asked for that it may not see or that are not there.
-    pub fn count(&self, who: Key, rule: &WalkRule, now: u64) -> u32 {
-        let mut walk = self.0.get(who);
-        walk.roll(rule, now);
-        walk.count(now)
-    }
-
-    /// A principal was refused an object, or there is no such object; how many it were by now. No miss
-    /// is counted elsewhere.
-    pub fn note(&self, who: Key, object: Key, rule: &WalkRule, now: u64) -> u32 {
+    /// A principal was refused an object, or there is no such object; true if it is one more. No miss is
+    /// counted elsewhere.
+    pub fn note(&self, who: Key, object: Key, rule: &WalkRule, now: u64) -> bool {
         self.0.with(who, now, |walk| {
             walk.roll(rule, now);
-            walk.seen.see(object.to_halves().0);
-            walk.count(now)
+            walk.seen.see(object.to_halves().0)
         })
     }
 

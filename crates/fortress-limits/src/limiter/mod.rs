@@ -497,7 +497,7 @@ impl Limiter {
                     Err(NoKey::Refuse) => None,
                 };
                 let (decision, refused) = match key {
-                    None => (nothing(), Some(Refusal::Unkeyed)),
+                    None => (Decision::NOTHING, Some(Refusal::Unkeyed)),
                     Some(key) if is_refused => {
                         (self.peek(limit, key, limit.cost(subject), now), None)
                     }
@@ -562,11 +562,17 @@ impl Limiter {
                 let decision = Decision {
                     allowed: true,
                     remaining: limit.most(),
-                    ..nothing()
+                    ..Decision::NOTHING
                 };
                 return (decision, None, Counted::Open);
             }
-            Verdict::Closed => return (nothing(), Some(Refusal::Unavailable), Counted::Closed),
+            Verdict::Closed => {
+                return (
+                    Decision::NOTHING,
+                    Some(Refusal::Unavailable),
+                    Counted::Closed,
+                );
+            }
         };
         if !decision.allowed {
             return (decision, Some(Refusal::Spent), counted);
@@ -611,7 +617,7 @@ impl Limiter {
             }
             Measure::Quota(whole) => {
                 let Some(leases) = &self.leases else {
-                    return (nothing(), 0);
+                    return (Decision::NOTHING, 0);
                 };
                 let time = (now.lease_time(), now.wall);
                 let (decision, units) = leases.alone(key, whole, (cost, instances), time);
@@ -620,7 +626,7 @@ impl Limiter {
                 }
                 (decision, units)
             }
-            Measure::Concurrent(_) => (nothing(), 0),
+            Measure::Concurrent(_) => (Decision::NOTHING, 0),
         }
     }
 
@@ -639,20 +645,20 @@ impl Limiter {
                     let decision = Decision {
                         allowed: true,
                         remaining: permit.remaining(),
-                        ..nothing()
+                        ..Decision::NOTHING
                     };
                     held.permits.push(permit);
                     (decision, None)
                 }
-                Err(Crowded::Limit) => (nothing(), Some(Refusal::Spent)),
-                Err(Crowded::Table) => (nothing(), Some(Refusal::Crowded)),
+                Err(Crowded::Limit) => (Decision::NOTHING, Some(Refusal::Spent)),
+                Err(Crowded::Table) => (Decision::NOTHING, Some(Refusal::Crowded)),
             };
         }
         let cost = limit.cost(subject);
         let decision = match &limit.measure {
             Measure::Rate(rate) => self.rates.take(key, rate, cost, now.elapsed),
             Measure::Quota(quota) => self.quotas.take(key, quota, cost, now.wall),
-            Measure::Concurrent(_) => nothing(),
+            Measure::Concurrent(_) => Decision::NOTHING,
         };
         if !decision.allowed {
             return (decision, Some(Refusal::Spent));
@@ -671,16 +677,6 @@ impl Now {
     /// For [`Leases`], to whom zero is an empty slot.
     pub fn lease_time(self) -> u64 {
         self.elapsed.saturating_add(1)
-    }
-}
-
-/// Nothing left, and no one knows until when.
-fn nothing() -> Decision {
-    Decision {
-        allowed: false,
-        remaining: 0,
-        retry_after: None,
-        reset_after: Duration::ZERO,
     }
 }
 

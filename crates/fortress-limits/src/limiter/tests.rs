@@ -419,7 +419,7 @@ fn what_is_in_flight_over_all_instances_was_decided_before() {
     let ask = |allowed, counted| {
         let decision = Decision {
             allowed,
-            ..nothing()
+            ..Decision::NOTHING
         };
         let (due, limit) = limits.in_flight_due(Stage::Head, &request).next().unwrap();
         assert_eq!(limit.most(), 1);

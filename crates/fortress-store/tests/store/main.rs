@@ -2,6 +2,7 @@
 #![expect(
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
@@ -10,5 +11,7 @@
 mod cases;
 mod faults;
 mod feed;
+#[path = "postgres.rs"]
+mod postgres_server;
 mod server;
 mod support;

@@ -1,11 +1,9 @@
-//! A PostgreSQL of the test's own: started, given databases, and ended with the test.
+//! A PostgreSQL with TLS and databases for stores.
 
 use std::{
     fs,
-    net::TcpListener,
-    os::unix::process::CommandExt,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,45 +12,30 @@ use std::{
 
 use fortress_model::{Secret, config::StorePlace};
 
-use crate::support::{Home, skipped, until};
+use crate::{
+    postgres_server::{MISSING, Postgres},
+    support::{Home, skipped, until},
+};
 
 pub(crate) struct Server {
-    directory: Arc<tempfile::TempDir>,
-    binaries: PathBuf,
-    port: u16,
-    user: Option<(u32, u32)>,
-    child: Child,
+    postgres: Postgres,
     databases: AtomicU32,
 }
 
 impl Server {
     /// `None`, and a word about it, where there is none on this machine.
     pub(crate) fn start() -> Option<Self> {
-        let Some(binaries) = binaries() else {
-            skipped("there is no PostgreSQL; install it: apt-get install postgresql");
+        let tls = [
+            "ssl=on",
+            "ssl_cert_file=../server.crt",
+            "ssl_key_file=../server.key",
+        ];
+        let Some(postgres) = Postgres::start(&tls, certificate) else {
+            skipped(MISSING);
             return None;
         };
-        let directory = Arc::new(tempfile::tempdir().unwrap());
-        // It refuses to run as root.
-        let user = is_root().then(|| (number("-u"), number("-g")));
-        if let Some((user, group)) = user {
-            let path = directory.path();
-            std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
-        }
-        let port = free_port();
-        let made = command(&binaries.join("initdb"), user, directory.path())
-            .args(["-A", "trust", "-U", "postgres", "--no-sync", "-D", "data"])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
-        certificate(directory.path(), user);
-        let child = run(&binaries, user, directory.path(), port);
         let server = Self {
-            directory,
-            binaries,
-            port,
-            user,
-            child,
+            postgres,
             databases: AtomicU32::new(0),
         };
         server.wait();
@@ -66,16 +49,15 @@ impl Server {
     }
 
     pub(crate) fn url(&self, database: &str) -> String {
-        let port = self.port;
-        format!("postgres://postgres@127.0.0.1:{port}/{database}?sslmode=disable")
+        self.postgres.url(database)
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.postgres.port()
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
-        self.directory.path().join("server.crt")
+        self.postgres.directory().join("server.crt")
     }
 
     /// A database that is empty.
@@ -97,71 +79,17 @@ impl Server {
         Home::with(directory, StorePlace::Postgres { url, ca: None })
     }
 
-    /// Ends it as a crash would.
     pub(crate) fn kill(&mut self) {
-        // SIGQUIT: at once, without a word to clients and without a checkpoint.
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-QUIT", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.child.wait().unwrap();
+        self.postgres.kill();
     }
 
     pub(crate) fn restart(&mut self) {
-        self.child = run(&self.binaries, self.user, self.directory.path(), self.port);
+        self.postgres.restart();
         self.wait();
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid = self.child.id().to_string();
-        drop(Command::new("kill").args(["-QUIT", &pid]).status());
-        drop(self.child.wait());
-    }
-}
-
-/// Nothing listens there when this returns.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn run(binaries: &Path, user: Option<(u32, u32)>, directory: &Path, port: u16) -> Child {
-    let log = fs::File::create(directory.join("log")).unwrap();
-    command(&binaries.join("postgres"), user, directory)
-        .args(["-D", "data", "-h", "127.0.0.1", "-k", ""])
-        .args(["-p", &port.to_string(), "-c", "ssl=on", "-c", "fsync=off"])
-        .args([
-            "-c",
-            "ssl_cert_file=../server.crt",
-            "-c",
-            "ssl_key_file=../server.key",
-        ])
-        .stderr(log)
-        .spawn()
-        .unwrap()
-}
-
-fn command(program: &Path, user: Option<(u32, u32)>, directory: &Path) -> Command {
-    let mut command = Command::new(program);
-    command
-        .current_dir(directory)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    if let Some((user, group)) = user {
-        command.uid(user).gid(group);
-    }
-    command
-}
-
-fn certificate(directory: &Path, user: Option<(u32, u32)>) {
-    use std::os::unix::fs::PermissionsExt;
+fn certificate(directory: &Path) {
     let made =
         rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".into()]).unwrap();
     for (name, text) in [
@@ -171,37 +99,5 @@ fn certificate(directory: &Path, user: Option<(u32, u32)>) {
         let path = directory.join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        if let Some((user, group)) = user {
-            std::os::unix::fs::chown(&path, Some(user), Some(group)).unwrap();
-        }
     }
-}
-
-/// The newest that is installed.
-fn binaries() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut found: Vec<PathBuf> = versions
-        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-        .filter(|path| path.join("initdb").is_file())
-        .collect();
-    found.sort();
-    found.pop()
-}
-
-fn is_root() -> bool {
-    number_of(&["-u"]) == 0
-}
-
-/// Of the user that Debian's package makes.
-fn number(which: &str) -> u32 {
-    number_of(&[which, "postgres"])
-}
-
-fn number_of(arguments: &[&str]) -> u32 {
-    let output = Command::new("id").args(arguments).output().unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap()
 }

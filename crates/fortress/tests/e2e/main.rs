@@ -19,6 +19,9 @@ mod keys;
 mod manual;
 mod many_clients;
 mod postgres;
+#[expect(dead_code, reason = "the tests of the store use all of it")]
+#[path = "../../../fortress-store/tests/store/postgres.rs"]
+mod postgres_server;
 mod program;
 mod protect;
 mod redis;

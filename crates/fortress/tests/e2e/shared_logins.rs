@@ -24,7 +24,7 @@ fn gates(count: usize, operations: &str, redis: &Redis) -> Vec<Gate> {
 }
 
 /// Failures cost an hour from the fourth on.
-const SLOW: &str = "{ login: { login: { account: body.username, failure: [401], delay: { first: 1h, most: 1h }, stuffing: { mode: 'off' } } } }";
+pub(crate) const SLOW: &str = "{ login: { login: { account: body.username, failure: [401], delay: { first: 1h, most: 1h }, stuffing: { mode: 'off' } } } }";
 
 #[test]
 fn whoever_guesses_has_as_many_tries_at_four_instances_as_at_one() {

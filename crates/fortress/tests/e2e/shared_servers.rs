@@ -14,6 +14,7 @@ use crate::{
     instances::{Client, Instance, LISTEN},
     program::{Place, until},
     redis::{Redis, has, skipped},
+    shared_logins::SLOW,
     upstream::Upstream,
 };
 
@@ -291,7 +292,6 @@ fn cluster() -> Option<[Redis; 3]> {
 
 #[test]
 fn logins_in_a_cluster_and_as_a_user_with_few_rights() {
-    const SLOW: &str = "{ login: { login: { account: body.username, failure: [401], delay: { first: 1h, most: 1h }, stuffing: { mode: 'off' } } } }";
     let tries = |store: &str| {
         let gates: Vec<Gate> = (0..2)
             .map(|_| {

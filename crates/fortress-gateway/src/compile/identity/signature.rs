@@ -83,7 +83,8 @@ pub(super) fn signature(
 
 fn keys(path: &Path) -> Result<Keys, String> {
     let shown = path.display();
-    let text = std::fs::read(path).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+    let text = fortress_model::file::read(path)
+        .map_err(|error| format!("cannot read `{shown}`: {error}"))?;
     let (set, left_out) =
         JwkSet::parse(&text).map_err(|error| format!("`{shown}` is no key set: {error}"))?;
     if let Some(why) = left_out.first() {

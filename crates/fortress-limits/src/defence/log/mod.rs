@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use super::{
     Attempt, Charge, Defence, Delay, Keys, Kind, Learnt, Lock, Refused, Response, Rules, Suspicion,
-    Trend, WalkRule, nanos,
+    Trend, WalkRule,
+    bytes::{Reader, Writer},
+    nanos,
 };
 use crate::Key;
 
@@ -99,16 +101,13 @@ impl Taken {
     }
 }
 
-impl Entry {
-    /// The last step of an attempt that was let through.
+impl Charge {
+    /// The last step of the attempt.
     #[must_use]
-    pub fn settling(&self, charge: &Charge, attempt: Attempt) -> Self {
-        Self {
-            step: Step::Settle {
-                attempt,
-                stranger: charge.stranger,
-            },
-            ..self.clone()
+    pub fn end(&self, attempt: Attempt) -> Step {
+        Step::Settle {
+            attempt,
+            stranger: self.stranger,
         }
     }
 }
@@ -209,25 +208,9 @@ impl Event {
     }
 }
 
-struct Writer(Vec<u8>);
-
 impl Writer {
-    fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    fn number(&mut self, number: u32) {
-        self.0.extend(number.to_be_bytes());
-    }
-
     fn time(&mut self, time: Duration) {
-        self.0.extend(nanos(time).to_be_bytes());
-    }
-
-    fn key(&mut self, key: Key) {
-        let (high, low) = key.to_halves();
-        self.0.extend(high.to_be_bytes());
-        self.0.extend(low.to_be_bytes());
+        self.long(nanos(time));
     }
 
     fn maybe<T>(&mut self, what: Option<T>, write: impl FnOnce(&mut Self, T)) {
@@ -278,25 +261,7 @@ impl Writer {
     }
 }
 
-struct Reader<'b>(&'b [u8]);
-
-impl<'b> Reader<'b> {
-    fn bytes(&mut self, length: usize) -> Option<&'b [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*array)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
-    }
-
+impl Reader<'_> {
     fn flag(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
@@ -305,19 +270,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn number(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
     fn time(&mut self) -> Option<Duration> {
-        let nanos = self.array().map(u64::from_be_bytes)?;
-        Some(Duration::from_nanos(nanos))
-    }
-
-    fn key(&mut self) -> Option<Key> {
-        let high = self.array().map(u64::from_be_bytes)?;
-        let low = self.array().map(u64::from_be_bytes)?;
-        Some(Key::from_halves(high, low))
+        self.long().map(Duration::from_nanos)
     }
 
     fn maybe<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {

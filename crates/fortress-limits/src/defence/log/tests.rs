@@ -3,29 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{defence::Who, key::Secret};
+use crate::{
+    defence::{Who, tests::RULES},
+    key::Secret,
+};
 
 const SECOND: u64 = 1_000_000_000;
-
-const RULES: Rules = Rules {
-    kind: Kind::Login,
-    delay: Delay {
-        after: 3,
-        first: Duration::from_secs(1),
-        most: Duration::from_secs(900),
-    },
-    forget: Duration::from_secs(3_600),
-    lock: None,
-    suspicion: Some(Suspicion {
-        accounts: 10,
-        passwords: 10,
-        fall: 50,
-        within: Duration::from_secs(600),
-        hold: Duration::from_secs(900),
-        response: Response::Block,
-    }),
-    known: Duration::from_secs(30 * 86_400),
-};
 
 /// An instance that reads the log.
 struct Instance {
